@@ -1,0 +1,50 @@
+//! Fixed-size byte strings as hexadecimal text.
+
+use core::fmt;
+
+/// Text that is not the expected number of hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HexError {
+    /// How many digits were expected.
+    pub expected_digits: usize,
+}
+
+impl fmt::Display for HexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {} hexadecimal digits", self.expected_digits)
+    }
+}
+
+impl core::error::Error for HexError {}
+
+/// Reads exactly `2 * N` hexadecimal digits, either case.
+pub(crate) fn decode<const N: usize>(text: &[u8]) -> Result<[u8; N], HexError> {
+    let mut bytes = [0; N];
+    hex::decode_to_slice(text, &mut bytes)
+        .map(|()| bytes)
+        .map_err(|_| HexError { expected_digits: 2 * N })
+}
+
+/// Writes lowercase hexadecimal digits.
+pub(crate) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// Gives a 32-byte newtype its hexadecimal reading and its JSON string form.
+macro_rules! hex_serde {
+    ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&hex::encode(self.0))
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+                let text = alloc::borrow::Cow::<str>::deserialize(de)?;
+                $name::from_hex(text.as_bytes()).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use hex_serde;

@@ -1,0 +1,24 @@
+//! Tollway's protocol and pricing core.
+//!
+//! What it is: macaroons, L402 credentials and challenges, the caveat vocabulary, the price
+//! table, money, and the JSON that the filter and `tollwayd` exchange. Everything that decides
+//! whether a request may pass is built from these parts.
+//!
+//! What it does not do: no I/O, no clock, no randomness, no Envoy. Times come in as arguments,
+//! randomness comes in as a seed, bytes come in as slices. `no_std` keeps that promise honest.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod entropy;
+pub mod id;
+pub mod money;
+pub mod payment;
+pub mod secret;
+pub mod wire;
+
+mod hex_text;
+
+pub use hex_text::HexError;

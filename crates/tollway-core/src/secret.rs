@@ -1,0 +1,129 @@
+//! Keys that never show themselves: no `Display`, and a `Debug` that says nothing.
+
+use alloc::string::String;
+use core::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::hex_text::{self, HexError, hex_serde};
+
+/// HMAC-SHA256 of `message` under `key`.
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    // HMAC takes a key of any length, so the error arm is never reached.
+    match Hmac::<Sha256>::new_from_slice(key) {
+        Ok(mut mac) => {
+            mac.update(message);
+            mac.finalize().into_bytes().into()
+        }
+        Err(_) => [0; 32],
+    }
+}
+
+/// A key of the keyring: every token's own root key is derived from it, so that verifying a
+/// token needs no look-up.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MasterKey([u8; 32]);
+
+impl MasterKey {
+    /// A master key of these 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads 64 hexadecimal digits, either case.
+    ///
+    /// # Errors
+    /// [`HexError`] for any other text; it never repeats the text.
+    pub fn from_hex(text: &[u8]) -> Result<Self, HexError> {
+        hex_text::decode(text).map(Self)
+    }
+
+    /// The root key of the token with this identifier: `HMAC-SHA256(master key, identifier)`.
+    #[must_use]
+    pub fn root_key(&self, identifier: &[u8]) -> RootKey {
+        RootKey(hmac_sha256(&self.0, identifier))
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(redacted)")
+    }
+}
+
+hex_serde!(MasterKey);
+
+/// The root key of one macaroon.
+pub struct RootKey([u8; 32]);
+
+impl RootKey {
+    /// A root key of these 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key that signs, as libmacaroons derives it:
+    /// `HMAC-SHA256("macaroons-key-generator", root key)`.
+    #[must_use]
+    pub(crate) fn signing_key(&self) -> [u8; 32] {
+        hmac_sha256(b"macaroons-key-generator", &self.0)
+    }
+}
+
+impl fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootKey(redacted)")
+    }
+}
+
+/// Text that must not be shown: a token read from a configuration.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// Wraps the text.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one place that must send or compare it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let shown = alloc::format!(
+            "{:?} {:?} {:?}",
+            MasterKey::from_bytes([7; 32]),
+            RootKey::from_bytes([7; 32]),
+            SecretText::new("canary".into())
+        );
+        assert_eq!(shown, "MasterKey(redacted) RootKey(redacted) SecretText(redacted)");
+    }
+
+    #[test]
+    fn signing_key_is_derived_as_the_published_library_does() {
+        let root: [u8; 32] = core::array::from_fn(|i| i as u8);
+        assert_eq!(
+            hex::encode(RootKey::from_bytes(root).signing_key()),
+            "7a48333781979c470801d9e308c78e75f4de306c63cb9435b16e84d60192417d"
+        );
+    }
+}
