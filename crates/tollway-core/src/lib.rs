@@ -14,6 +14,9 @@ extern crate alloc;
 
 pub mod entropy;
 pub mod id;
+pub mod identifier;
+pub mod keyring;
+pub mod macaroon;
 pub mod money;
 pub mod payment;
 pub mod secret;
