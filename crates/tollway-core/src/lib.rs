@@ -12,6 +12,8 @@
 
 extern crate alloc;
 
+pub mod caveat;
+pub mod credential;
 pub mod entropy;
 pub mod id;
 pub mod identifier;
@@ -23,5 +25,6 @@ pub mod secret;
 pub mod wire;
 
 mod hex_text;
+mod verdict;
 
 pub use hex_text::HexError;
