@@ -15,6 +15,7 @@ extern crate alloc;
 pub mod caveat;
 pub mod credential;
 pub mod entropy;
+pub mod header;
 pub mod id;
 pub mod identifier;
 pub mod keyring;
