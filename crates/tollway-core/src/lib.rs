@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod caveat;
+pub mod challenge;
 pub mod credential;
 pub mod entropy;
 pub mod header;
