@@ -16,6 +16,7 @@ pub mod entropy;
 pub mod id;
 pub mod money;
 pub mod payment;
+pub mod pricing;
 pub mod secret;
 pub mod wire;
 
