@@ -23,6 +23,7 @@ pub mod keyring;
 pub mod macaroon;
 pub mod money;
 pub mod payment;
+pub mod pricing;
 pub mod secret;
 pub mod wire;
 
