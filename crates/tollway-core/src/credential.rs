@@ -10,8 +10,6 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use sha2::{Digest, Sha256};
-
 use crate::caveat::{Caveat, Caveats};
 use crate::id::KeyId;
 use crate::identifier::Identifier;
@@ -56,20 +54,6 @@ impl Credential {
     #[must_use]
     pub const fn preimage(&self) -> Option<&Preimage> {
         self.preimage.as_ref()
-    }
-
-    /// Names exactly this credential in a cache.
-    #[must_use]
-    pub fn cache_key(&self) -> CacheKey {
-        let mut digest = Sha256::new();
-        for macaroon in &self.macaroons {
-            // A macaroon tells by itself where it ends, so no two lists give the same bytes.
-            digest.update(macaroon.encode());
-        }
-        if let Some(preimage) = &self.preimage {
-            digest.update(preimage.reveal_hex());
-        }
-        CacheKey(digest.finalize().into())
     }
 
     /// Checks that the credential is genuine and paid for.
@@ -118,17 +102,6 @@ fn verify_origin(macaroon: &Macaroon, keyring: &Keyring) -> Result<Identifier, R
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credential(redacted)")
-    }
-}
-
-/// SHA-256 of a credential's decoded bytes. A digest, so that the time a look-up takes tells
-/// nothing about the credentials in the cache.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CacheKey([u8; 32]);
-
-impl fmt::Debug for CacheKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CacheKey(redacted)")
     }
 }
 

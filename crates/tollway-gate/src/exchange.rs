@@ -10,7 +10,7 @@
 
 use std::rc::Rc;
 
-use tollway_core::challenge::{Challenge, ChallengeTerms};
+use tollway_core::challenge::{Challenge, ChallengeNotes, ChallengeTerms};
 use tollway_core::credential::{RequestFacts, VerifiedCredential};
 use tollway_core::header::read_credential;
 use tollway_core::id::HoldId;
@@ -115,8 +115,7 @@ impl Offer {
     }
 
     fn rejected(code: &'static str, why: impl core::fmt::Display) -> Self {
-        let detail = format!("{why}; pay the invoice for a new credential");
-        Self { code, detail, top_up: None, balance: None }
+        Self { code, detail: why.to_string(), top_up: None, balance: None }
     }
 }
 
@@ -205,10 +204,9 @@ impl Exchange {
         let State::Admitted(admitted) = &mut self.state else { return };
         let answer = Answer::read(stream);
         admitted.answer = Some(answer);
-        let trouble = match answer.is_error() {
-            true => stream.response_trouble(),
-            false => Default::default(),
-        };
+        // Before an error there is no trouble yet, and asking costs a host call.
+        let trouble =
+            if answer.is_error() { stream.response_trouble() } else { Default::default() };
         let charged = charge(&admitted.route, admitted.cost, Some(answer), trouble);
         let returned = admitted.cost.checked_sub(charged).unwrap_or_default();
         let balance = admitted.balance.checked_add(returned).unwrap_or(Msat::MAX);
@@ -274,8 +272,7 @@ impl Exchange {
                 self.challenge(stream, context, offer)
             }
             Ok(None) => {
-                let offer = Offer::first_payment("this request is paid for in advance: pay the \
-                    invoice and repeat it with Authorization: L402 <macaroon>:<preimage>");
+                let offer = Offer::first_payment(FIRST_PAYMENT);
                 self.challenge(stream, context, offer)
             }
             Ok(Some(credential)) => match self.authorize(stream, &context, &credential) {
@@ -304,7 +301,7 @@ impl Exchange {
             .gate
             .with_keyring(|keyring| credential.verify(keyring))
             // `is_ready` was asked before; without keys nothing is accepted.
-            .ok_or_else(|| Offer::first_payment("payments cannot be checked now"))?
+            .ok_or_else(|| Offer::first_payment(FIRST_PAYMENT))?
             .map_err(|fault| Offer::rejected(fault.code(), fault))?;
         let credential = Rc::new(verified);
         let authorization_rest = context.authorization_rest.clone();
@@ -442,18 +439,25 @@ impl Exchange {
         let service = &context.route.service;
         let terms = ChallengeTerms {
             location: &self.gate.config().location,
+            payment_hash: invoice.payment_hash,
             service: &service.name,
             valid_until: (stream.now_ms() / 1_000).saturating_add(service.credential_ttl_s),
             random: self.gate.random(),
         };
-        let minted = self.gate.with_keyring(|keyring| Challenge::mint(keyring, &terms, &invoice));
+        let minted =
+            self.gate.with_keyring(|keyring| Challenge::mint(keyring, terms, &invoice.invoice));
         let Some(Ok(challenge)) = minted else {
             return self.fail(stream, context, Some(CallFault::Garbage));
         };
-        let mut body = challenge.body(offer.code, &offer.detail);
-        body.price_msat = context.cost;
-        body.description.clone_from(&context.route.description);
-        body.balance_msat = offer.balance;
+        let body = challenge.body(ChallengeNotes {
+            detail: &offer.detail,
+            code: offer.code,
+            amount: invoice.amount_msat,
+            price: context.cost,
+            invoice_expires_at: invoice.expires_at,
+            description: &context.route.description,
+            balance: offer.balance,
+        });
         let answer = reply::challenge(&challenge, &body, context.grpc);
         self.answer(stream, Decision::Challenged, answer)
     }
@@ -491,19 +495,23 @@ impl Exchange {
     }
 }
 
+/// What a client that presents nothing is told.
+const FIRST_PAYMENT: &str = "This request is paid for in advance. Pay the invoice, then repeat the \
+    request with Authorization: L402 <macaroon>:<preimage>.";
+
 fn refused(refusal: HoldRefusal, paid: PaymentHash, cost: Msat, balance: Msat) -> Offer {
     match refusal {
         HoldRefusal::UnknownPayment => {
-            Offer::rejected("payment_unknown", "the credential's payment is not in the ledger")
+            Offer::rejected("payment_unknown", "The ledger does not know this token's payment. Pay this challenge for a new one.")
         }
         HoldRefusal::PaymentNotProven => {
-            Offer::rejected("payment_not_proven", "the ledger does not accept the preimage")
+            Offer::rejected("payment_not_proven", "The ledger does not accept the preimage. Send the one the payment revealed.")
         }
         HoldRefusal::InsufficientCredit => Offer {
             code: "insufficient_credit",
             detail: format!(
-                "this request costs {cost} and the account has {balance} left; pay the invoice \
-                 to top up the same account"
+                "This request costs {cost}, the account has {balance} left. Pay the invoice to top \
+                 up the same account; the old credential keeps working."
             ),
             top_up: Some(paid),
             balance: Some(balance),

@@ -14,7 +14,7 @@ const RETRY_AFTER_S: &str = "1";
 
 /// 402 with an invoice.
 pub(crate) fn challenge(challenge: &Challenge, body: &ChallengeBody, grpc: bool) -> Reply {
-    let mut reply = problem(402, serde_json::to_string(body).unwrap_or_default());
+    let mut reply = problem(402, body.to_json());
     reply.headers.push(("www-authenticate", challenge.www_authenticate()));
     if let Some(balance) = body.balance_msat {
         reply.headers.push(("x-toll-balance-msat", balance.get().to_string()));

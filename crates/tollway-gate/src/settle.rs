@@ -24,6 +24,11 @@ impl Answer {
         // an answer that is no error is worth its price whoever wrote it.
         Self { status, local: status >= 400 && stream.response_is_local() }
     }
+
+    /// Whether the status is an error of the client or of the server.
+    pub(crate) const fn is_error(self) -> bool {
+        self.status >= 400
+    }
 }
 
 /// The charge for a request of this price: the price, or nothing.
