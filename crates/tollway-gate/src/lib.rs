@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Tollway's request logic: what the Envoy filter decides, without Envoy.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
