@@ -15,6 +15,8 @@ mod tests;
 use std::rc::Rc;
 
 use serde_json::Value;
+use tollway_core::caveat::{SERVICE_NAME_BYTES_MAX, is_service_name};
+use tollway_core::challenge::LOCATION_BYTES_MAX;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{Price, PriceTable};
 use tollway_core::secret::SecretText;
@@ -29,7 +31,7 @@ use routes::RouteReader;
 const SERVICES_MAX: usize = 256;
 /// A shorter token could be guessed.
 const GATE_TOKEN_BYTES_MIN: usize = 16;
-/// The longest name of a cluster, authority or location, in bytes.
+/// The longest name of a cluster or authority, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
 /// What the filter runs by.
@@ -165,7 +167,7 @@ impl Config {
         let services = services(&root)?;
         let (routes, unmatched) = RouteReader::new(&services).read(&root)?;
         let location = match root.optional("location") {
-            Some(node) => visible_name(&node)?,
+            Some(node) => visible_name(&node, LOCATION_BYTES_MAX)?,
             None => "tollway".to_owned(),
         };
         Ok(Self {
@@ -192,9 +194,12 @@ fn tollwayd(
     let fields = root
         .required("tollwayd", "write how to reach it: {\"cluster\": .., \"gate_token\": ..}")?
         .object(&["cluster", "authority", "timeout_ms", "gate_token"])?;
-    let cluster = visible_name(&fields.required("cluster", "name Envoy's cluster for tollwayd")?)?;
+    let cluster = visible_name(
+        &fields.required("cluster", "name Envoy's cluster for tollwayd")?,
+        NAME_BYTES_MAX,
+    )?;
     let authority = match fields.optional("authority") {
-        Some(node) => visible_name(&node)?,
+        Some(node) => visible_name(&node, NAME_BYTES_MAX)?,
         None => cluster.clone(),
     };
     let token = fields
@@ -277,15 +282,12 @@ fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigError> {
 }
 
 fn service_name(node: &Node<'_>) -> Result<String, ConfigError> {
-    const EXPECTED: &str = "a name of 1 to 64 characters";
-    let proper = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
-    };
-    let name = node.text(EXPECTED)?;
-    if (1..=64).contains(&name.len()) && name.bytes().all(proper) {
+    let expected = format!("a name of 1 to {SERVICE_NAME_BYTES_MAX} characters");
+    let name = node.text(&expected)?;
+    if is_service_name(name) {
         Ok(name.to_owned())
     } else {
-        Err(node.fault(EXPECTED, "use a-z, 0-9, \"_\" and \"-\""))
+        Err(node.fault(&expected, "use a-z, 0-9, \"_\" and \"-\""))
     }
 }
 
@@ -324,11 +326,11 @@ fn size(fields: &Object<'_>, name: &str, default: usize, max: u64) -> Result<usi
 }
 
 /// A name that can stand in a header and a log line as it is.
-fn visible_name(node: &Node<'_>) -> Result<String, ConfigError> {
-    let expected = format!("a name of 1 to {NAME_BYTES_MAX} visible ASCII characters");
+fn visible_name(node: &Node<'_>, bytes_max: usize) -> Result<String, ConfigError> {
+    let expected = format!("a name of 1 to {bytes_max} visible ASCII characters");
     let name = node.text(&expected)?;
     let proper = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(proper) {
+    if (1..=bytes_max).contains(&name.len()) && name.bytes().all(proper) {
         Ok(name.to_owned())
     } else {
         Err(node.fault(&expected, "leave spaces, quotes and backslashes out"))

@@ -50,10 +50,6 @@ impl<'a> Node<'a> {
         Self { path: String::new(), value }
     }
 
-    pub(super) fn path(&self) -> &str {
-        &self.path
-    }
-
     pub(super) fn is_text(&self) -> bool {
         self.value.is_string()
     }

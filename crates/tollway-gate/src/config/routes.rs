@@ -22,6 +22,9 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 /// Stands for the requests that no route matches, wherever routes are named.
 const UNMATCHED: &str = "unmatched";
 
+/// Routes in the order of the configuration.
+type Routes = Vec<(RouteMatch, Rc<Route>)>;
+
 /// Reads routes, which refer to services by name.
 #[derive(Debug)]
 pub(super) struct RouteReader<'s> {
@@ -34,12 +37,9 @@ impl<'s> RouteReader<'s> {
     }
 
     /// Reads `routes` and `unmatched`.
-    pub(super) fn read(
-        &self,
-        root: &Object<'_>,
-    ) -> Result<(Vec<(RouteMatch, Rc<Route>)>, Unmatched), ConfigError> {
+    pub(super) fn read(&self, root: &Object<'_>) -> Result<(Routes, Unmatched), ConfigError> {
         let list = root.required("routes", "list the routes of the API and their prices")?;
-        let mut routes: Vec<(RouteMatch, Rc<Route>)> = Vec::new();
+        let mut routes = Routes::new();
         for node in list.items(ROUTES_MAX)? {
             let (rule, route) = self.route(&node)?;
             for (other_rule, other) in &routes {
@@ -93,7 +93,8 @@ impl<'s> RouteReader<'s> {
     }
 
     fn unmatched(&self, root: &Object<'_>) -> Result<Unmatched, ConfigError> {
-        const REMEDY: &str = "write what becomes of requests that no route matches: \"deny\" refuses \
+        const REMEDY: &str = "write what becomes of requests that no route matches: \
+             \"deny\" refuses \
              them, \"free\" lets them pass unpaid, {\"price_sats\": 1} charges them";
         let node = root.required(UNMATCHED, REMEDY)?;
         if node.is_text() {

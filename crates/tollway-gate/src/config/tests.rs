@@ -296,7 +296,8 @@ fn err_top_level() {
 
 #[test]
 fn err_tollwayd() {
-    const REFERENCE: &str = "tollwayd.gate_token: expected a reference of the form \"env:NAME\", but found \
+    const REFERENCE: &str = "tollwayd.gate_token: expected a reference of the form \
+             \"env:NAME\", but found \
              something else; put the token into an environment variable, since Envoy's config \
              dump shows this value";
     const VARIABLE: &str = "; set it for Envoy and list it in the plugin's \
@@ -653,8 +654,10 @@ fn err_match() {
              write \"value\": \"..\" or \"present\": true",
         ),
         (
-            rule(json!({ "path": "/a",
-"headers": [{ "name": "x", "value": "1", "present": true }] })),
+            rule(json!({
+                "path": "/a",
+                "headers": [{ "name": "x", "value": "1", "present": true }]
+            })),
             "routes[0].match.headers[0]: expected only one of value, present, but found value \
              and present; keep one of them",
         ),
@@ -670,8 +673,10 @@ fn err_match() {
              \"1\\r\\n\"; leave control characters and outer spaces out",
         ),
         (
-            rule(json!({ "path": "/a",
-"headers": [{ "name": "x", "value": "1" }, { "name": "X", "present": true }] })),
+            rule(json!({
+                "path": "/a",
+                "headers": [{ "name": "x", "value": "1" }, { "name": "X", "present": true }]
+            })),
             "routes[0].match.headers[1].name: expected one condition per header, but found a \
              second condition on one header; keep one of them",
         ),
