@@ -134,17 +134,18 @@ impl Caveat {
         if holds { Ok(()) } else { Err(otherwise) }
     }
 
-    /// Whether this caveat allows what `earlier`, which stands before it, does not.
-    fn widens(&self, earlier: &Self) -> bool {
+    /// Whether this caveat allows what `earlier`, which stands before it, does not; `None` if
+    /// the two are not of one kind, or simply both hold.
+    fn widens(&self, earlier: &Self) -> Option<bool> {
         match (earlier, self) {
             (Self::Services(earlier), Self::Services(later)) => {
-                later.iter().any(|service| !earlier.contains(service))
+                Some(later.iter().any(|service| !earlier.contains(service)))
             }
             (
                 Self::ValidUntil { service: earlier, unix_s: before },
                 Self::ValidUntil { service: later, unix_s: after },
-            ) => earlier == later && after > before,
-            _ => false,
+            ) if earlier == later => Some(after > before),
+            _ => None,
         }
     }
 }
@@ -196,7 +197,8 @@ impl Caveats {
         })?;
         let mut earlier: Vec<&Caveat> = Vec::new();
         for caveat in &read {
-            if earlier.iter().any(|before| caveat.widens(before)) {
+            // The nearest of its kind is enough: each was compared with the one before it.
+            if earlier.iter().rev().find_map(|before| caveat.widens(before)) == Some(true) {
                 return Err(Rejection::CaveatWidens);
             }
             earlier.push(caveat);
@@ -263,4 +265,223 @@ fn is_path(text: &str) -> bool {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    fn services(entries: &[(&str, u8)]) -> Caveat {
+        let service = |(name, tier): &(&str, u8)| Service { name: (*name).into(), tier: *tier };
+        Caveat::Services(entries.iter().map(service).collect())
+    }
+
+    #[test]
+    fn ok_every_caveat_of_the_vocabulary() {
+        let valid_until = |service: &str| Caveat::ValidUntil { service: service.into(), unix_s: 7 };
+        for (text, expected) in [
+            ("services=a:0", services(&[("a", 0)])),
+            ("services=a:0,b:1,c:0", services(&[("a", 0), ("b", 1), ("c", 0)])),
+            ("a_valid_until=7", valid_until("a")),
+            ("a-b_9_valid_until=7", valid_until("a-b_9")),
+            ("expires_at=0", Caveat::ExpiresAt(0)),
+            ("expires_at=18446744073709551615", Caveat::ExpiresAt(u64::MAX)),
+            ("endpoint=/v1/a=b", Caveat::Endpoint("/v1/a=b".into())),
+            ("endpoint=/v1/models/x:generate", Caveat::Endpoint("/v1/models/x:generate".into())),
+            ("method=GET", Caveat::Method("GET".into())),
+            ("ip=2001:db8::1", Caveat::Ip("2001:db8::1".into())),
+            ("max_cost_msat=5000", Caveat::MaxCost(Msat::from_sats(5).unwrap())),
+        ] {
+            let parsed = Caveat::parse(text.as_bytes()).unwrap();
+            assert_eq!(parsed, expected, "{text}");
+            assert_eq!(parsed.to_string(), text);
+            let spaced = text.replacen('=', " = ", 1);
+            assert_eq!(Caveat::parse(spaced.as_bytes()), Ok(expected), "{spaced}");
+        }
+    }
+
+    #[test]
+    fn ok_preimage_in_either_case_and_never_shown() {
+        for digits in ["aB", "ab", "AB"] {
+            let text = format!("preimage={}", digits.repeat(32));
+            let parsed = Caveat::parse(text.as_bytes()).unwrap();
+            assert_eq!(parsed, Caveat::Preimage(Preimage::from_bytes([0xab; 32])));
+            let shown = format!("{parsed} {parsed:?}").to_lowercase();
+            assert!(!shown.contains("abab"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn err_unknown_keys() {
+        for text in [
+            "tier=gold",
+            "a_capabilities=add",
+            "Services=a:0",
+            "service=a:0",
+            "=",
+            "=x",
+            "_valid_until=7",
+            "A_valid_until=7",
+            "a b_valid_until=7",
+            "valid_until=7",
+            "payment_hash=00",
+            "expires_at\t=7",
+        ] {
+            assert_eq!(Caveat::parse(text.as_bytes()), Err(CaveatError::Unknown), "{text}");
+        }
+    }
+
+    #[test]
+    fn err_malformed_values() {
+        let too_many: Vec<_> = (0..=SERVICES_MAX).map(|n| format!("s{n}:0")).collect();
+        let too_many = format!("services={}", too_many.join(","));
+        let long_name = format!("services={}:0", "a".repeat(SERVICE_NAME_BYTES_MAX + 1));
+        for text in [
+            "",
+            "services",
+            "services a:0",
+            "services=",
+            "services=:0",
+            "services=a",
+            "services=a:",
+            "services=a:b",
+            "services=a:-1",
+            "services=a:256",
+            "services=,,",
+            "services=a:0,",
+            "services=a:0, b:0",
+            "services=a:0,a:1",
+            "services=A:0",
+            &too_many,
+            &long_name,
+            "a_valid_until=",
+            "a_valid_until=+7",
+            "a_valid_until=1.5",
+            "expires_at=-1",
+            "expires_at=18446744073709551616",
+            "expires_at=2030-01-01T00:00:00Z",
+            "endpoint=",
+            "endpoint=v1",
+            "endpoint=/v1?x",
+            "method=",
+            "method=GET POST",
+            "ip=",
+            "ip=1.2.3.4 5",
+            "max_cost_msat=9007199254740992",
+            "preimage=",
+            "preimage=zz",
+        ] {
+            assert_eq!(Caveat::parse(text.as_bytes()), Err(CaveatError::Malformed), "{text}");
+        }
+        assert_eq!(Caveat::parse(b"endpoint=/\xff"), Err(CaveatError::Malformed));
+    }
+
+    const PREIMAGE: Preimage = Preimage::from_bytes([0x42; 32]);
+
+    const FACTS: RequestFacts<'_> = RequestFacts {
+        service: "a",
+        path: b"/v1/joke?lang=en",
+        method: b"GET",
+        client_ip: Some("203.0.113.7"),
+        now_s: 1_000,
+        cost: Msat::ZERO,
+    };
+
+    fn judge(caveats: &[&str], facts: &RequestFacts<'_>) -> Result<(), Rejection> {
+        Caveats::parse(caveats.iter().map(|c| c.as_bytes()), &PREIMAGE)?.check(facts)
+    }
+
+    #[test]
+    fn ok_requests_that_every_caveat_admits() {
+        let preimage = format!("preimage={}", "42".repeat(32));
+        for more in [
+            &[][..],
+            &["services=a:0"],
+            &["a_valid_until=1001"],
+            &["a_valid_until=2000", "a_valid_until=1500", "a_valid_until=1500"],
+            &["b_valid_until=1"],
+            &["expires_at=1001"],
+            &["expires_at=1001", "expires_at=9999"],
+            &["endpoint=/v1/joke"],
+            &["method=get", "method=GET"],
+            &["ip=203.0.113.7"],
+            &["max_cost_msat=0"],
+            &[&preimage],
+            &[&preimage, &preimage],
+        ] {
+            let caveats = [&["services=a:0,b:0"], more].concat();
+            assert_eq!(judge(&caveats, &FACTS), Ok(()), "{caveats:?}");
+        }
+    }
+
+    #[test]
+    fn err_requests_that_one_caveat_does_not_admit() {
+        use Rejection::*;
+        let other_preimage = format!("preimage={}", "43".repeat(32));
+        for (more, expected) in [
+            (&[&*other_preimage][..], PreimageMismatch),
+            (&["tier=gold", &other_preimage], PreimageMismatch),
+            (&["tier=gold"], CaveatUnknown),
+            (&["a_capabilities="], CaveatUnknown),
+            (&["nonsense"], CaveatMalformed),
+            (&["services=a:0,c:0"], CaveatWidens),
+            (&["services=a:1"], CaveatWidens),
+            (&["services=b:0", "services=a:0"], CaveatWidens),
+            (&["a_valid_until=500", "a_valid_until=9999"], CaveatWidens),
+            (&["a_valid_until=2000", "expires_at=1", "a_valid_until=2001"], CaveatWidens),
+            (&["services=b:0"], WrongService),
+            (&["a_valid_until=1000"], Expired),
+            (&["expires_at=1000"], Expired),
+            (&["expires_at=9999", "expires_at=999"], Expired),
+            (&["expires_at=999", "expires_at=9999"], Expired),
+            (&["endpoint=/v1/jok"], WrongEndpoint),
+            (&["endpoint=/v1/joke/"], WrongEndpoint),
+            (&["endpoint=/v1/joke", "endpoint=/v1/time"], WrongEndpoint),
+            (&["method=POST"], WrongMethod),
+            (&["method=GET", "method=HEAD"], WrongMethod),
+            (&["ip=203.0.113.70"], WrongIp),
+            // The order of the checks decides, not that of the caveats.
+            (&["ip=1.1.1.1", "method=POST", "expires_at=1"], Expired),
+        ] {
+            let caveats = [&["services=a:0,b:0"], more].concat();
+            assert_eq!(judge(&caveats, &FACTS), Err(expected), "{caveats:?}");
+        }
+    }
+
+    #[test]
+    fn err_a_token_without_services_admits_to_nothing() {
+        for caveats in [&[][..], &["a_valid_until=9999"], &["expires_at=9999"]] {
+            assert_eq!(judge(caveats, &FACTS), Err(Rejection::WrongService), "{caveats:?}");
+        }
+    }
+
+    #[test]
+    fn err_an_address_bound_token_without_a_known_address() {
+        for ip in ["ip=203.0.113.7", "ip=unknown"] {
+            let facts = RequestFacts { client_ip: None, ..FACTS };
+            assert_eq!(judge(&["services=a:0", ip], &facts), Err(Rejection::WrongIp), "{ip}");
+        }
+    }
+
+    #[test]
+    fn err_a_cost_above_the_limit() {
+        let facts = RequestFacts { cost: Msat::new(5_001).unwrap(), ..FACTS };
+        let caveats = ["services=a:0", "max_cost_msat=9000", "max_cost_msat=5000"];
+        assert_eq!(judge(&caveats, &facts), Err(Rejection::CostTooHigh));
+    }
+
+    #[test]
+    fn service_names_hold_no_delimiter() {
+        let longest = "x".repeat(SERVICE_NAME_BYTES_MAX);
+        for good in ["a", "joke-api_2", "0", &longest] {
+            assert!(is_service_name(good), "{good}");
+        }
+        let too_long = "x".repeat(SERVICE_NAME_BYTES_MAX + 1);
+        for bad in ["", "A", "a b", "a:b", "a,b", "a=b", "a/b", "a\"", "\u{e9}", &too_long] {
+            assert!(!is_service_name(bad), "{bad}");
+        }
+    }
 }

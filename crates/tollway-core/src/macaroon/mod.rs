@@ -231,3 +231,132 @@ impl fmt::Display for MacaroonError {
 }
 
 impl core::error::Error for MacaroonError {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    const BASE64: &str = "AgEEbHNhdAJCAABCXtTko2sw6iG5DiHHEsZJ6CFMKbfq9oCJ0QOcblU4TICBgoOEhYaHiImKi\
+        4yNjo+QkZKTlJWWl5iZmpucnZ6fAAITc2VydmljZXM9c2VydmljZTE6MAACInNlcnZpY2UxX2NhcGFiaWxpdGllcz1\
+        hZGQsc3VidHJhY3QAAh9zZXJ2aWNlMV92YWxpZF91bnRpbD0xNzAwMDAwMDAwAAAGIBSztuc/TekCiUlv5jcFCxaEA\
+        Fv2Yu+o+qff8UJBWnGY";
+    const PAID_HEX: &str = "0201046c73617402420000425ed4e4a36b30ea21b90e21c712c649e8214c29b7eaf6808\
+        9d1039c6e55384c808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f00021373657\
+        276696365733d73657276696365313a3000022273657276696365315f6361706162696c69746965733d6164642\
+        c737562747261637400021f73657276696365315f76616c69645f756e74696c3d3137303030303030303000024\
+        9707265696d6167653d34323432343234323432343234323432343234323432343234323432343234323432343\
+        2343234323432343234323432343234323432343234323432343234320000062037762e5266ce3c4f1f04df754\
+        fa60f1791890a7b5b44f0c2cf4ac3c0f7b0864f";
+
+    fn root_key() -> RootKey {
+        RootKey::from_bytes(core::array::from_fn(|i| i as u8))
+    }
+
+    /// The published fixed-input token after each step, with its signature.
+    fn steps() -> [(Macaroon, &'static str); 5] {
+        let hash = crate::payment::Preimage::from_bytes([0x42; 32]).payment_hash();
+        let token_id: [u8; 32] = core::array::from_fn(|i| 0x80 + i as u8);
+        let identifier = [&[0, 0][..], hash.as_bytes(), &token_id].concat();
+        let minted = Macaroon::mint(&root_key(), "lsat", &identifier);
+        let service = minted.clone().attenuate(b"services=service1:0");
+        let capable = service.clone().attenuate(b"service1_capabilities=add,subtract");
+        let timed = capable.clone().attenuate(b"service1_valid_until=1700000000");
+        let paid = timed.clone().attenuate(format!("preimage={}", "42".repeat(32)).as_bytes());
+        [
+            (minted, "e7f96c00c47c1ae144188d5deeaff558ecf93dd1a2f85f9c771210b487c26ce7"),
+            (service, "891f35b0fc3cdec9219f0bcdb40b87908bd8999aa84c0c434b3eb837a6a6d17e"),
+            (capable, "5825e29ce27a3682189b46ba240a1c3451e029d5c690fbc955ecec9bb26145a3"),
+            (timed, "14b3b6e73f4de90289496fe637050b1684005bf662efa8faa7dff142415a7198"),
+            (paid, "37762e5266ce3c4f1f04df754fa60f1791890a7b5b44f0c2cf4ac3c0f7b0864f"),
+        ]
+    }
+
+    #[test]
+    fn ok_signatures_after_each_step_are_the_published_ones() {
+        for (token, signature) in steps() {
+            assert_eq!(hex::encode(token.signature()), signature);
+            assert!(token.verify(&root_key()));
+        }
+    }
+
+    #[test]
+    fn ok_bytes_are_the_published_ones() {
+        let [.., (timed, _), (paid, _)] = steps();
+        assert_eq!(timed.encode().len(), 204);
+        assert_eq!(timed.to_base64(), BASE64);
+        assert_eq!(Macaroon::from_base64(BASE64.as_bytes()), Ok(timed));
+        assert_eq!(paid.encode().len(), 280);
+        assert_eq!(hex::encode(paid.encode()), PAID_HEX);
+        assert_eq!(Macaroon::from_hex(PAID_HEX.to_uppercase().as_bytes()), Ok(paid));
+    }
+
+    #[test]
+    fn ok_location_is_a_hint_outside_the_signature() {
+        for location in ["", "lsat", "https://b\u{fc}cher.example"] {
+            let token = Macaroon::mint(&root_key(), location, b"id");
+            assert_eq!(token.location(), location);
+            assert_eq!(token.signature(), Macaroon::mint(&root_key(), "", b"id").signature());
+            assert_eq!(Macaroon::decode(&token.encode()), Ok(token));
+        }
+    }
+
+    #[test]
+    fn err_a_foreign_root_key_verifies_nothing() {
+        for (token, _) in steps() {
+            assert!(!token.verify(&RootKey::from_bytes([0; 32])));
+        }
+    }
+
+    #[test]
+    fn ok_base64_in_four_spellings() {
+        // One byte more or less changes the padding; both alphabets differ in this token.
+        for id in [&b"\xff\xfe\xfd"[..], b"\xff\xfe\xfd\xfc", b"\xff\xfe\xfd\xfc\xfb"] {
+            let token = Macaroon::mint(&root_key(), "", id);
+            let standard = token.to_base64();
+            let url_safe = standard.replace('+', "-").replace('/', "_");
+            for text in [&*standard, &*url_safe] {
+                assert_eq!(Macaroon::from_base64(text.as_bytes()).as_ref(), Ok(&token));
+                let unpadded = text.trim_end_matches('=');
+                assert_eq!(Macaroon::from_base64(unpadded.as_bytes()).as_ref(), Ok(&token));
+            }
+        }
+    }
+
+    #[test]
+    fn err_base64_outside_its_canonical_forms() {
+        let token = Macaroon::mint(&root_key(), "", b"\xff\xfe\xfd\xfc").to_base64();
+        assert!(token.ends_with("=="), "the rows below need two padding characters");
+        let unpadded = token.trim_end_matches('=');
+        let (head, last) = unpadded.split_at(unpadded.len() - 1);
+        let stray_bits = format!("{head}{}", char::from(last.as_bytes()[0] + 1));
+        let line_break = format!("{}\n{}", &token[..8], &token[8..]);
+        let half_padded = format!("{unpadded}=");
+        let over_padded = format!("{token}=");
+        let mixed = token.replacen("//", "/_", 1);
+        assert_ne!(mixed, token);
+        for text in [&*stray_bits, &line_break, &half_padded, &over_padded, &mixed, "A", "!!!"] {
+            assert_eq!(Macaroon::from_base64(text.as_bytes()), Err(MacaroonError::NotBase64));
+        }
+        assert_eq!(Macaroon::from_base64(b""), Err(MacaroonError::NotV2));
+        assert_eq!(Macaroon::from_base64(&[0xff; 8]), Err(MacaroonError::NotBase64));
+        assert_eq!(Macaroon::from_base64(&[b'A'; 65_536]), Err(MacaroonError::TooLong));
+    }
+
+    #[test]
+    fn err_text_that_is_not_hexadecimal() {
+        for text in [&b"0"[..], b"0g", b"\xff\xff", b"02 0104"] {
+            assert_eq!(Macaroon::from_hex(text), Err(MacaroonError::NotHex));
+        }
+        assert_eq!(Macaroon::from_hex(&[b'0'; 65_536]), Err(MacaroonError::TooLong));
+    }
+
+    #[test]
+    fn debug_shows_neither_signature_nor_caveats() {
+        let [.., (paid, signature)] = steps();
+        let shown = format!("{paid:?}");
+        assert!(!shown.contains(signature) && !shown.contains("4242"), "{shown}");
+        assert!(!shown.contains(&format!("{:?}", paid.signature())), "{shown}");
+    }
+}

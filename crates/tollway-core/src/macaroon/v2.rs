@@ -160,3 +160,119 @@ impl<'a> Reader<'a> {
         Err(MacaroonError::BadLength)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    const SIGNATURE_FIELD: [u8; 34] = {
+        let mut field = [7; 34];
+        field[0] = SIGNATURE;
+        field[1] = 32;
+        field
+    };
+
+    /// A token of these bytes after the version, with a signature at its end.
+    fn signed(body: &[u8]) -> Vec<u8> {
+        [&[VERSION], body, &SIGNATURE_FIELD].concat()
+    }
+
+    #[test]
+    fn ok_every_field_where_it_belongs() {
+        for body in [
+            &b"\x02\x02id\x00\x00"[..],
+            b"\x01\x03loc\x02\x02id\x00\x00",
+            b"\x02\x00\x00\x00",
+            b"\x02\x02id\x00\x02\x01c\x00\x00",
+            b"\x02\x02id\x00\x02\x00\x00\x02\x01c\x00\x00",
+        ] {
+            let bytes = signed(body);
+            assert_eq!(encode(&decode(&bytes).unwrap()), bytes, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn ok_lengths_of_one_and_two_groups() {
+        for length in [0, 1, 127, 128, 129, 300, 8_000] {
+            let macaroon = Macaroon {
+                location: String::new(),
+                identifier: vec![9; length],
+                caveats: vec![],
+                signature: [7; 32],
+            };
+            assert_eq!(decode(&encode(&macaroon)), Ok(macaroon), "{length}");
+        }
+    }
+
+    #[test]
+    fn err_in_the_order_of_the_fields() {
+        use MacaroonError::*;
+        for (body, expected) in [
+            (&b""[..], UnexpectedField),
+            (b"\x00", NoIdentifier),
+            (b"\x01\x01l\x00", NoIdentifier),
+            (b"\x01\x00\x02\x02id\x00\x00", UnexpectedField),
+            (b"\x01\x01\xff\x02\x02id\x00\x00", LocationNotText),
+            (b"\x01\x01l\x01\x01l\x02\x02id\x00\x00", UnexpectedField),
+            (b"\x02\x02id\x01\x01l\x00\x00", UnexpectedField),
+            (b"\x02\x02id\x02\x02id\x00\x00", UnexpectedField),
+            (b"\x03\x01x\x02\x02id\x00\x00", UnexpectedField),
+            (b"\x04\x01v\x02\x02id\x00\x00", UnexpectedField),
+            (b"\x82\x00\x02id\x00\x00", UnexpectedField),
+            (b"\x02\x82\x00id\x00\x00", BadLength),
+            (b"\x02\x82\x80\x00id\x00\x00", BadLength),
+            (b"\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", BadLength),
+            (b"\x02\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00", BadLength),
+            (b"\x02\xff\x7fid\x00\x00", Truncated),
+            (b"\x02\x02id\x00\x01\x01l\x02\x01c\x04\x01v\x00\x00", ThirdParty),
+            (b"\x02\x02id\x00\x02\x01c\x04\x01v\x00\x00", ThirdParty),
+            (b"\x02\x02id\x00\x04\x01v\x00\x00", ThirdParty),
+            (b"\x02\x02id\x00\x03\x01c\x00\x00", UnexpectedField),
+            (b"\x02\x02id\x00\x02\x01c\x02\x01c\x00\x00", UnexpectedField),
+            (b"\x02\x02id\x00\x06\x01c\x00\x00", UnexpectedField),
+            (b"\x02\x02id\x00\x00\x00", BadSignature),
+            (b"\x02\x02id\x00\x00\x06\x1f0123456789012345678901234567890", BadSignature),
+        ] {
+            assert_eq!(decode(&signed(body)), Err(expected), "{body:x?}");
+        }
+    }
+
+    #[test]
+    fn err_every_proper_prefix_and_every_longer_token() {
+        let bytes = signed(b"\x01\x03loc\x02\x02id\x00\x02\x01c\x00\x00");
+        assert_eq!(decode(b""), Err(MacaroonError::NotV2));
+        for end in 1..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), Err(MacaroonError::Truncated), "{end}");
+        }
+        for more in [&[0][..], &[END, END], &bytes] {
+            let longer = [&bytes[..], more].concat();
+            assert_eq!(decode(&longer), Err(MacaroonError::TrailingBytes));
+        }
+    }
+
+    #[test]
+    fn err_other_versions() {
+        for version in [0, 1, 3, b'0', b'a', b'{', 0xff] {
+            let mut bytes = signed(b"\x02\x02id\x00\x00");
+            bytes[0] = version;
+            assert_eq!(decode(&bytes), Err(MacaroonError::NotV2), "{version}");
+        }
+    }
+
+    #[test]
+    fn err_above_the_caps() {
+        let with_caveats = |count: usize| {
+            let mut body = b"\x02\x02id\x00".to_vec();
+            for _ in 0..count {
+                body.extend_from_slice(b"\x02\x01c\x00");
+            }
+            body.push(END);
+            decode(&signed(&body)).map(|macaroon| macaroon.caveats.len())
+        };
+        assert_eq!(with_caveats(CAVEATS_MAX), Ok(CAVEATS_MAX));
+        assert_eq!(with_caveats(CAVEATS_MAX + 1), Err(MacaroonError::TooManyCaveats));
+        assert_eq!(decode(&[VERSION; TOKEN_BYTES_MAX + 1]), Err(MacaroonError::TooLong));
+    }
+}
