@@ -17,6 +17,8 @@
 //! Those are not ours to judge: they are what remains for the upstream.
 
 mod list;
+#[cfg(test)]
+mod tests;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -87,7 +89,7 @@ impl fmt::Display for Malformed {
                 f.write_str("The credential is empty. Send Authorization: L402 <token>:<preimage>.")
             }
             Self::BadParameters => f.write_str(
-                "The credential's parameters cannot be read. Send macaroon and preimage, once each.",
+                "The credential's parameters cannot be read. Send macaroon and preimage once each.",
             ),
             Self::TooManyMacaroons => {
                 write!(f, "The credential has too many tokens. Send at most {MACAROONS_MAX}.")
