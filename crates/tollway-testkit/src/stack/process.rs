@@ -27,7 +27,7 @@ while read -r line; do
     -*) case "$groups" in *" $pid "*) groups="${groups%%" $pid "*} ${groups#*" $pid "}" ;; esac ;;
   esac
 done
-for pid in $groups; do kill -9 -- "-$pid" 2>/dev/null; done
+for pid in $groups; do kill -s KILL -- "-$pid" 2>/dev/null; done
 "#;
 
 /// Kills our children when we are gone.
@@ -168,4 +168,46 @@ fn append(path: &Path) -> io::Result<File> {
 
 fn rustix_pid(child: &Child) -> Option<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn sleeper() -> Child {
+        Command::new("sleep").arg("600").process_group(0).spawn().unwrap()
+    }
+
+    #[test]
+    fn the_guardian_kills_what_is_left_and_spares_what_was_taken_back() {
+        let (mut left, mut taken_back) = (sleeper(), sleeper());
+        let guardian = Guardian::start().unwrap();
+        guardian.tell('+', left.id()).unwrap();
+        guardian.tell('+', taken_back.id()).unwrap();
+        guardian.tell('-', taken_back.id()).unwrap();
+        drop(guardian);
+        assert_eq!(left.wait().unwrap().signal(), Some(9));
+        assert!(taken_back.try_wait().unwrap().is_none());
+        taken_back.kill().unwrap();
+        taken_back.wait().unwrap();
+    }
+
+    #[test]
+    fn a_dropped_process_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let guardian = Guardian::start().unwrap();
+        let program = Program {
+            name: "sleep",
+            path: Path::new("/bin/sleep"),
+            args: vec!["600".into()],
+            env: Vec::new(),
+            log_dir: dir.path(),
+        };
+        let process = Process::start(program, &guardian).unwrap();
+        let pid = rustix_pid(&process.child).unwrap();
+        drop(process);
+        assert!(rustix::process::test_kill_process(pid).is_err());
+    }
 }
