@@ -71,9 +71,15 @@ impl Host for EnvoyHost {
 
     fn call(&self, call: &Call<'_>) -> Result<CallId, NotSent> {
         let timeout = Duration::from_millis(call.timeout_ms);
-        hostcalls::dispatch_http_call(call.cluster, call.headers.clone(), call.body, vec![], timeout)
-            .map(CallId)
-            .map_err(|_| NotSent)
+        hostcalls::dispatch_http_call(
+            call.cluster,
+            call.headers.clone(),
+            call.body,
+            vec![],
+            timeout,
+        )
+        .map(CallId)
+        .map_err(|_| NotSent)
     }
 
     fn count(&self, decision: Decision) {

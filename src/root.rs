@@ -59,9 +59,8 @@ impl RootContext for Root {
             }
         };
         info!(
-            "tollway {} starts: {} routes, tollwayd at cluster {:?}",
+            "tollway {} starts; tollwayd is called at cluster {:?}",
             env!("CARGO_PKG_VERSION"),
-            config.routes.len(),
             config.tollwayd.cluster,
         );
         self.set_tick_period(Duration::from_millis(config.tick_ms));
@@ -91,7 +90,5 @@ impl RootContext for Root {
 /// What randomness the standard library can give without a package: its hash maps are keyed by
 /// the host's generator. `tollwayd` adds 32 bytes of its own before any id is minted.
 fn host_seed(context_id: u32) -> Vec<u8> {
-    (0..4_u32)
-        .flat_map(|n| RandomState::new().hash_one((context_id, n)).to_be_bytes())
-        .collect()
+    (0..4_u32).flat_map(|n| RandomState::new().hash_one((context_id, n)).to_be_bytes()).collect()
 }

@@ -60,7 +60,8 @@ fn files_lines_and_functions_stay_short() {
         let code = without_tests(&text);
         let is_test = name.starts_with("tests/") || name.contains("/tests/");
         if code.lines().count() > FILE_LINES_MAX && !is_test && !name.ends_with("tests.rs") {
-            faults.push(format!("{name}: {} lines, at most {FILE_LINES_MAX}", code.lines().count()));
+            faults
+                .push(format!("{name}: {} lines, at most {FILE_LINES_MAX}", code.lines().count()));
         }
         for (at, line) in text.lines().enumerate() {
             // A string literal may need its length; prose and code do not.
@@ -130,7 +131,8 @@ fn only_the_skin_names_the_sdk_and_the_core_knows_nobody() {
 fn the_filter_uses_the_fixed_packages_and_no_other() {
     let allowed: BTreeSet<&str> = FILTER_PACKAGES.into_iter().collect();
     let ours = ["tollway-core", "tollway-gate"];
-    for manifest in ["Cargo.toml", "crates/tollway-core/Cargo.toml", "crates/tollway-gate/Cargo.toml"]
+    for manifest in
+        ["Cargo.toml", "crates/tollway-core/Cargo.toml", "crates/tollway-gate/Cargo.toml"]
     {
         let text = fs::read_to_string(root().join(manifest)).unwrap();
         let table: toml::Table = text.parse().unwrap();
@@ -160,7 +162,8 @@ fn every_shipped_config_keeps_the_gate_closed() {
 fn nothing_of_the_build_machine_is_in_the_tree() {
     let banned = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
     let mut faults = Vec::new();
-    for ending in [".rs", ".md", ".toml", ".yaml", ".yml", ".sh", ".py", ".json", "Makefile", "run"] {
+    for ending in [".rs", ".md", ".toml", ".yaml", ".yml", ".sh", ".py", ".json", "Makefile", "run"]
+    {
         for path in files(&root(), ending) {
             let Ok(text) = fs::read_to_string(&path) else { continue };
             for word in banned.iter().filter(|word| text.contains(**word)) {

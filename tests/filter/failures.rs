@@ -26,7 +26,10 @@ fn no_answers() -> Vec<(&'static str, CallReply)> {
         ("not JSON", reply(200, "<html>")),
         ("cut JSON", reply(200, r#"{"outcome":"granted","acc"#)),
         ("another outcome", reply(200, r#"{"outcome":"maybe","balance_msat":1}"#)),
-        ("a refusal unknown here", reply(200, r#"{"outcome":"refused","refusal":"x","balance_msat":0}"#)),
+        (
+            "a refusal unknown here",
+            reply(200, r#"{"outcome":"refused","refusal":"x","balance_msat":0}"#),
+        ),
         ("less than asked", granted(4_999, 0)),
         ("more than asked", granted(5_001, 0)),
         ("an endless body", reply(200, &" ".repeat(70_000))),

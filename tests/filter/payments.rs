@@ -21,7 +21,8 @@ fn the_first_request_gets_a_challenge_that_can_be_paid() {
 
     assert_eq!(reply.status, 402);
     let body = body(&reply);
-    let line = format!(r#"L402 macaroon="{}", invoice="{INVOICE}""#, body["macaroon"].as_str().unwrap());
+    let line =
+        format!(r#"L402 macaroon="{}", invoice="{INVOICE}""#, body["macaroon"].as_str().unwrap());
     assert_eq!(header(&reply, "www-authenticate"), line);
     assert_eq!(header(&reply, "content-type"), "application/problem+json");
     assert_eq!(header(&reply, "cache-control"), "no-store");
@@ -98,8 +99,7 @@ fn every_request_gets_a_hold_of_its_own() {
 fn an_exhausted_account_is_offered_a_top_up_of_itself() {
     let world = World::new();
     let (mut exchange, call) = world.paid("/api/joke");
-    let step =
-        exchange.call_answered(&world.host, call.id, &refused("insufficient_credit", 3_000));
+    let step = exchange.call_answered(&world.host, call.id, &refused("insufficient_credit", 3_000));
     assert_eq!(step, Step::Wait);
     let (asked, reply) = world.answer_challenge(&mut exchange);
     assert_eq!(asked["top_up"], preimage().payment_hash().to_hex());
@@ -132,13 +132,17 @@ fn bad_credentials_get_a_fresh_challenge_and_a_reason() {
     let unpaid = format!("L402 {macaroon}:");
     // One character in the middle of the caveats.
     let flipped = if &macaroon[120..121] == "A" { "B" } else { "A" };
-    let tampered = format!("L402 {}{flipped}{}:{}", &macaroon[..120], &macaroon[121..],
-        preimage().reveal_hex());
+    let tampered = format!(
+        "L402 {}{flipped}{}:{}",
+        &macaroon[..120],
+        &macaroon[121..],
+        preimage().reveal_hex()
+    );
     let mut signature = macaroon.as_bytes().to_vec();
     let last = signature.len() - 4;
     signature[last] = if signature[last] == b'A' { b'B' } else { b'A' };
-    let signature = format!("L402 {}:{}", String::from_utf8(signature).unwrap(),
-        preimage().reveal_hex());
+    let signature =
+        format!("L402 {}:{}", String::from_utf8(signature).unwrap(), preimage().reveal_hex());
     let two = format!("{good}, {}", credential("demo", 1, NOW_S + 61));
     for (credential, code) in [
         (wrong_preimage, "preimage_mismatch"),

@@ -145,7 +145,8 @@ fn postings_wait_for_tollwayd_and_travel_unchanged() {
     world.gate.tick(&world.host);
     let again = world.one_call("POST", "/v1/postings");
     assert_eq!(again.json(), sent, "the same rows, so that the ledger can tell");
-    world.gate.call_answered(&world.host, again.id, &ok(&json!({"outcomes": ["posted"; 3]})));
+    let outcomes = vec!["posted"; 3];
+    world.gate.call_answered(&world.host, again.id, &ok(&json!({"outcomes": outcomes})));
     world.gate.tick(&world.host);
     world.assert_no_call();
     assert_eq!(world.host.lost_postings(), 0);

@@ -15,12 +15,16 @@ mod proxy;
 #[path = "../../src/root.rs"]
 mod root;
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::{Value, json};
 use tollway_core::challenge::{Challenge, ChallengeTerms};
 use tollway_core::keyring::Keyring;
 use tollway_core::payment::Preimage;
 
-use crate::proxy::{CALL_RESPONSE_HEADERS, Headers, REQUEST_HEADERS, RESPONSE_HEADERS, SentCall, proxy};
+use crate::proxy::{
+    CALL_RESPONSE_HEADERS, Headers, REQUEST_HEADERS, RESPONSE_HEADERS, SentCall, proxy,
+};
 
 const PAUSE: u32 = 1;
 const CONTINUE: u32 = 0;
@@ -47,14 +51,19 @@ unsafe extern "C" {
     fn proxy_on_delete(context: u32);
 }
 
+/// A VM is alone in its process; here the SDK's logger and the environment are shared by tests.
+static VM_START: Mutex<()> = Mutex::new(());
+
 fn configure(config: &str) -> bool {
+    let alone = VM_START.lock().unwrap_or_else(PoisonError::into_inner);
     // The filter reads its token from the environment of the VM.
     unsafe { std::env::set_var("TOLLWAY_GATE_TOKEN", "a-gate-token-for-tests") };
+    root::install();
+    drop(alone);
     proxy(|proxy| {
         proxy.configuration = config.into();
         proxy.now_ns = 1_800_000_000_000_000_000;
     });
-    root::install();
     unsafe {
         proxy_on_context_create(ROOT, 0);
         proxy_on_configure(ROOT, config.len())
@@ -122,6 +131,7 @@ fn started() {
     assert!(configure(&config()));
     let call = one_call();
     assert_eq!(call.cluster, "tollwayd");
+    assert!(call.headers.contains(&(":path".into(), b"/v1/keyring".into())));
     answer(&call, "200", &keyring());
 }
 

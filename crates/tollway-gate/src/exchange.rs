@@ -144,8 +144,7 @@ impl Exchange {
             return self.answer(stream, Decision::Denied, reply::path_not_normal(fault, grpc));
         }
         let method = headers::find(&list, ":method").unwrap_or_default();
-        if method == b"OPTIONS" && headers::find(&list, "access-control-request-method").is_some()
-        {
+        if method == b"OPTIONS" && headers::find(&list, "access-control-request-method").is_some() {
             return self.preflight(stream, &list);
         }
         let host = headers::find(&list, ":authority").unwrap_or_default();
@@ -501,12 +500,14 @@ const FIRST_PAYMENT: &str = "This request is paid for in advance. Pay the invoic
 
 fn refused(refusal: HoldRefusal, paid: PaymentHash, cost: Msat, balance: Msat) -> Offer {
     match refusal {
-        HoldRefusal::UnknownPayment => {
-            Offer::rejected("payment_unknown", "The ledger does not know this token's payment. Pay this challenge for a new one.")
-        }
-        HoldRefusal::PaymentNotProven => {
-            Offer::rejected("payment_not_proven", "The ledger does not accept the preimage. Send the one the payment revealed.")
-        }
+        HoldRefusal::UnknownPayment => Offer::rejected(
+            "payment_unknown",
+            "The ledger does not know this token's payment. Pay this challenge for a new one.",
+        ),
+        HoldRefusal::PaymentNotProven => Offer::rejected(
+            "payment_not_proven",
+            "The ledger does not accept the preimage. Send the one the payment revealed.",
+        ),
         HoldRefusal::InsufficientCredit => Offer {
             code: "insufficient_credit",
             detail: format!(

@@ -67,8 +67,7 @@ pub(crate) fn preflight(requested_method: &str, requested_headers: Option<&str>)
 }
 
 fn plain(status: u16, code: &str, title: &str, detail: &str) -> Reply {
-    let body =
-        Problem { code: code.into(), status, title: title.into(), detail: detail.into() };
+    let body = Problem { code: code.into(), status, title: title.into(), detail: detail.into() };
     problem(status, serde_json::to_string(&body).unwrap_or_default())
 }
 

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod fake_host;
 pub mod stack;
 pub mod story;
 pub mod upstream;
