@@ -1,1 +1,23 @@
-//! Placeholder.
+//! `tollwayd`, the companion of the Tollway filter.
+//!
+//! What it is: the filter asks it for invoices, for holds on prepaid credit and for keys, and
+//! reports charges to it. It keeps the ledger in SQLite and talks to a Lightning node.
+//!
+//! What it does not do: it never sees a customer's request, prices nothing and mints no tokens;
+//! the filter does that.
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+mod entropy;
+mod ledger;
+mod lightning;
+mod metrics;
+mod paywall;
+pub mod telemetry;
+
+pub use app::{App, RunningServer, StartError};

@@ -1,0 +1,245 @@
+//! Every fault a door can answer with, and the one map from faults to `problem+json`.
+//!
+//! What callers read is written here. What the database or the node said goes to the log.
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tollway_core::money::Msat;
+use tollway_core::wire::Problem;
+
+use super::BODY_BYTES_MAX;
+use crate::entropy::EntropyError;
+use crate::ledger::LedgerError;
+use crate::lightning::PayError;
+use crate::paywall::{ChallengeError, PaymentError};
+
+/// Why a door did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ApiError {
+    /// No invoice with this payment hash.
+    AccountUnknown,
+    /// A credit would lift a balance above [`Msat::MAX`].
+    BalanceLimit,
+    /// Longer than [`BODY_BYTES_MAX`].
+    BodyTooLarge,
+    /// The body ended early.
+    BodyUnreadable,
+    /// No randomness.
+    Entropy(EntropyError),
+    /// The hold id was used with other fields.
+    HoldConflict,
+    /// The hold was released or has expired.
+    HoldEnded,
+    /// A field's value cannot be used.
+    InvalidField { field: String, problem: String },
+    /// A segment of the path cannot be used.
+    InvalidPath { expected: &'static str },
+    /// The ledger did not answer.
+    Ledger(LedgerError),
+    /// The body is not JSON.
+    MalformedJson { line: usize, column: usize },
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The node made no usable invoice.
+    Node,
+    /// No such path.
+    NotFound,
+    /// The simulated node refused.
+    Pay(PayError),
+    /// The ledger does not know the invoice to pay.
+    PaymentUnknown,
+    /// The request took too long.
+    RequestTimeout,
+    /// Nothing pays into the account to top up.
+    TopUpUnknown,
+    /// No token, or a wrong one.
+    Unauthorized,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+}
+
+/// The code of the problem that a response tells, for the log.
+#[derive(Clone, Copy)]
+pub(super) struct ProblemCode(pub(super) &'static str);
+
+impl ApiError {
+    /// Status, stable code, and what is wrong with the remedy.
+    fn describe(&self) -> (StatusCode, &'static str, String) {
+        use StatusCode as S;
+        match self {
+            Self::AccountUnknown => (
+                S::NOT_FOUND,
+                "account_unknown",
+                "no invoice with this payment hash is known".to_owned(),
+            ),
+            Self::BalanceLimit => (
+                S::CONFLICT,
+                "balance_limit",
+                format!(
+                    "the credit would lift the balance above {}; spend some of it first",
+                    Msat::MAX
+                ),
+            ),
+            Self::BodyTooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("expected at most {BODY_BYTES_MAX} bytes; send smaller batches"),
+            ),
+            Self::BodyUnreadable => (
+                S::BAD_REQUEST,
+                "body_unreadable",
+                "the body ended early; send it again".to_owned(),
+            ),
+            Self::HoldConflict => (
+                S::CONFLICT,
+                "hold_conflict",
+                "a hold with this id and other fields exists; use a new id".to_owned(),
+            ),
+            Self::HoldEnded => (
+                S::CONFLICT,
+                "hold_ended",
+                "this hold was released or has expired; use a new id".to_owned(),
+            ),
+            Self::InvalidField { field, problem } => {
+                (S::UNPROCESSABLE_ENTITY, "invalid_field", format!("{field}: {problem}"))
+            }
+            Self::InvalidPath { expected } => {
+                (S::BAD_REQUEST, "invalid_path", format!("expected {expected} in the path"))
+            }
+            Self::MalformedJson { line, column } => (
+                S::BAD_REQUEST,
+                "malformed_json",
+                format!("expected JSON, but found something else at line {line} column {column}"),
+            ),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path has other methods; see the allow header".to_owned(),
+            ),
+            Self::NotFound => {
+                (S::NOT_FOUND, "not_found", "no such path on this listener".to_owned())
+            }
+            Self::Pay(error) => (pay_status(*error), pay_code(*error), error.to_string()),
+            Self::PaymentUnknown => {
+                (S::NOT_FOUND, "invoice_unknown", PaymentError::Unknown.to_string())
+            }
+            Self::RequestTimeout => (
+                S::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the request took too long; send it again".to_owned(),
+            ),
+            Self::TopUpUnknown => (
+                S::NOT_FOUND,
+                "top_up_unknown",
+                "top_up: no invoice with this payment hash is known; leave it out".to_owned(),
+            ),
+            Self::Unauthorized => (
+                S::UNAUTHORIZED,
+                "unauthorized",
+                "expected `authorization: Bearer <token>` with this listener's token".to_owned(),
+            ),
+            Self::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "expected `content-type: application/json`".to_owned(),
+            ),
+            Self::Entropy(_) | Self::Ledger(_) | Self::Node => self.describe_our_fault(),
+        }
+    }
+
+    /// Our own faults: always 503, so that nobody is asked to pay for them.
+    fn describe_our_fault(&self) -> (StatusCode, &'static str, String) {
+        let (code, detail) = match self {
+            Self::Ledger(LedgerError::Busy) => ("busy", "too much work is waiting; come back"),
+            Self::Ledger(LedgerError::Stopped) => ("stopping", "the server is stopping; come back"),
+            Self::Ledger(LedgerError::Store(_)) => {
+                ("store_unavailable", "the store failed; a repeat with the same ids is safe")
+            }
+            Self::Node => ("node_unavailable", "the Lightning node made no usable invoice"),
+            _ => ("unavailable", "the server cannot answer; come back"),
+        };
+        (StatusCode::SERVICE_UNAVAILABLE, code, detail.to_owned())
+    }
+}
+
+fn pay_status(error: PayError) -> StatusCode {
+    match error {
+        PayError::Expired => StatusCode::GONE,
+        PayError::Malformed => StatusCode::UNPROCESSABLE_ENTITY,
+        PayError::NotOurs => StatusCode::NOT_FOUND,
+    }
+}
+
+fn pay_code(error: PayError) -> &'static str {
+    match error {
+        PayError::Expired => "invoice_expired",
+        PayError::Malformed => "invoice_malformed",
+        PayError::NotOurs => "invoice_not_ours",
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code, detail) = self.describe();
+        let problem = Problem {
+            code: code.to_owned(),
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            detail,
+        };
+        // A problem is strings and a number, which always serialise.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(ProblemCode(code));
+        response
+    }
+}
+
+impl From<LedgerError> for ApiError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<EntropyError> for ApiError {
+    fn from(error: EntropyError) -> Self {
+        Self::Entropy(error)
+    }
+}
+
+impl From<ChallengeError> for ApiError {
+    fn from(error: ChallengeError) -> Self {
+        match error {
+            ChallengeError::BalanceLimit => Self::BalanceLimit,
+            ChallengeError::Ledger(error) => Self::Ledger(error),
+            ChallengeError::HashTaken | ChallengeError::Mint(_) => {
+                tracing::error!(%error, "the node made no usable invoice");
+                Self::Node
+            }
+            ChallengeError::TopUpUnknown => Self::TopUpUnknown,
+        }
+    }
+}
+
+impl From<PaymentError> for ApiError {
+    fn from(error: PaymentError) -> Self {
+        match error {
+            PaymentError::BalanceLimit => Self::BalanceLimit,
+            PaymentError::Ledger(error) => Self::Ledger(error),
+            PaymentError::Pay(error) => Self::Pay(error),
+            PaymentError::Unknown => Self::PaymentUnknown,
+        }
+    }
+}

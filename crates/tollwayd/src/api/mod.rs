@@ -1,0 +1,62 @@
+//! The doors: HTTP in, ledger and node behind, `problem+json` for every fault.
+//!
+//! Two listeners. The gate's is for the filter alone and every call carries its token; the
+//! operator's has metrics, accounts, key rotation, and the simulated node's payments.
+
+mod admin;
+mod auth;
+mod body;
+mod envelope;
+mod error;
+mod gate;
+mod health;
+mod serve;
+mod simulated;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+
+use crate::config::Backend;
+use crate::metrics::Metrics;
+use crate::paywall::Paywall;
+pub(crate) use auth::BearerToken;
+use error::ApiError;
+pub(crate) use serve::serve;
+
+/// The longest body a door reads; a full batch of postings is about a third of it.
+const BODY_BYTES_MAX: usize = 256 * 1_024;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    pub(crate) paywall: Paywall,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The doors of the gate's listener.
+pub(crate) fn gate_router(doors: Doors, token: BearerToken) -> Router {
+    let guarded = gate::router().route_layer(from_fn_with_state(token, auth::require));
+    finish(guarded.merge(health::router()), doors)
+}
+
+/// The doors of the operator's listener.
+pub(crate) fn admin_router(doors: Doors, token: BearerToken, backend: Backend) -> Router {
+    let guarded = admin::router().route_layer(from_fn_with_state(token, auth::require));
+    let open = match backend {
+        Backend::Simulated => simulated::router(),
+    };
+    finish(guarded.merge(admin::open_router()).merge(open).merge(health::router()), doors)
+}
+
+fn finish(router: Router<Doors>, doors: Doors) -> Router {
+    let metrics = Arc::clone(&doors.metrics);
+    router
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(metrics, envelope::wrap))
+        .with_state(doors)
+}

@@ -1,0 +1,36 @@
+//! Payments without money, for demos and tests. This door exists only while the simulated node
+//! is the backend; it needs no token, because its invoices are worth nothing anywhere else.
+
+use axum::extract::State;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::IntoResponse;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::Doors;
+use super::body::JsonBody;
+use super::error::ApiError;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayRequest {
+    invoice: String,
+}
+
+#[derive(Serialize)]
+struct PayReply {
+    preimage: String,
+}
+
+pub(super) fn router() -> Router<Doors> {
+    Router::new().route("/sim/v1/pay", post(pay))
+}
+
+async fn pay(
+    State(doors): State<Doors>,
+    JsonBody(request): JsonBody<PayRequest>,
+) -> Result<impl IntoResponse, ApiError> {
+    let preimage = doors.paywall.pay(&request.invoice).await?;
+    Ok(([(CACHE_CONTROL, "no-store")], Json(PayReply { preimage: preimage.reveal_hex() })))
+}

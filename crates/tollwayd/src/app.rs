@@ -1,0 +1,157 @@
+//! Assembly: configuration in, two listeners out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::{self, BearerToken, Doors};
+use crate::clock::Clock;
+use crate::config::{Backend, Config, Door};
+use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Writer};
+use crate::lightning::SimulatedNode;
+use crate::metrics::Metrics;
+use crate::paywall::Paywall;
+
+/// How often expired holds are looked for in quiet times.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The service.
+#[derive(Debug)]
+pub struct App;
+
+/// A service that runs. Call [`RunningServer::shutdown`]; dropping it stops without waiting.
+pub struct RunningServer {
+    gate_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    writer: Writer,
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StartError(#[from] StartFault);
+
+#[derive(Debug, thiserror::Error)]
+enum StartFault {
+    #[error("{field}: cannot listen on {address}: {source}; stop what uses it or change it")]
+    Listen { field: &'static str, address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] OpenError),
+}
+
+impl App {
+    /// Opens the store, binds both listeners and serves.
+    ///
+    /// # Errors
+    /// [`StartError`] if the store cannot be opened or an address cannot be bound.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartError> {
+        Ok(start(config, clock).await?)
+    }
+}
+
+async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
+    let metrics = Arc::new(Metrics::new());
+    let Opening { ledger, writer, node_secret } =
+        Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone())?;
+    let node = match config.backend {
+        Backend::Simulated => SimulatedNode::new(node_secret),
+    };
+    let (gate, gate_addr) = listen("gate.listen", &config.gate).await?;
+    let (admin, admin_addr) = listen("admin.listen", &config.admin).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %gate_addr,
+        %admin_addr,
+        store = %config.store.display(),
+        "tollwayd serves"
+    );
+    tracing::warn!(
+        node_id = node.node_id(),
+        "the Lightning node is SIMULATED: everybody who reaches the admin listener can pay \
+         without money; use it for demos and tests only"
+    );
+    let invoice_expiry_s = config.invoice_expiry_s;
+    let paywall = Paywall { ledger: ledger.clone(), node: Arc::new(node), clock, invoice_expiry_s };
+    let doors = Doors { paywall, metrics };
+    let (stop, stopped) = watch::channel(false);
+    let gate_router = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
+    let admin_router =
+        api::admin_router(doors, BearerToken::new(&config.admin.token), config.backend);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(api::serve(gate, gate_router, stopped.clone()));
+    tasks.spawn(api::serve(admin, admin_router, stopped.clone()));
+    tasks.spawn(sweep(ledger, stopped));
+    Ok(RunningServer { gate_addr, admin_addr, stop, tasks, writer })
+}
+
+impl RunningServer {
+    /// Where the filter calls.
+    #[must_use]
+    pub fn gate_addr(&self) -> SocketAddr {
+        self.gate_addr
+    }
+
+    /// Where the operator calls.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Resolves when the service can no longer work, because the ledger's writer has died.
+    pub async fn failed(&mut self) {
+        self.writer.ended().await;
+    }
+
+    /// Stops accepting, lets requests in flight finish, writes what the ledger accepted, and
+    /// gives the store free.
+    ///
+    /// # Errors
+    /// If the ledger's writer had died.
+    pub async fn shutdown(mut self) -> io::Result<()> {
+        // Nobody listens only if all tasks have ended, which is what we want.
+        let _ = self.stop.send(true);
+        while self.tasks.join_next().await.is_some() {}
+        let writer = self.writer;
+        tokio::task::spawn_blocking(move || writer.stop()).await.map_err(io::Error::other)?
+    }
+}
+
+impl std::fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningServer")
+            .field("gate_addr", &self.gate_addr)
+            .field("admin_addr", &self.admin_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn listen(field: &'static str, door: &Door) -> Result<(TcpListener, SocketAddr), StartFault> {
+    let fault = |source| StartFault::Listen { field, address: door.listen, source };
+    let listener = TcpListener::bind(door.listen).await.map_err(fault)?;
+    let address = listener.local_addr().map_err(fault)?;
+    Ok((listener, address))
+}
+
+/// Returns expired credit while nothing else asks the ledger.
+async fn sweep(ledger: Ledger, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = ticks.tick() => {}
+        }
+        match ledger.expire_holds().await {
+            // The writer logs faults of the store; a busy writer sweeps anyway.
+            Ok(()) | Err(LedgerError::Busy | LedgerError::Store(_)) => {}
+            Err(LedgerError::Stopped) => return,
+        }
+    }
+}

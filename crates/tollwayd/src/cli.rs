@@ -1,0 +1,177 @@
+//! The command line.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{App, RunningServer};
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError, RawConfig};
+use crate::ledger::{AuditReport, audit};
+use crate::telemetry;
+
+/// An audit found differences.
+const EXIT_DIFFERENCES: u8 = 1;
+/// The configuration is not usable (EX_USAGE).
+const EXIT_CONFIG: u8 = 64;
+/// The service or the store failed (EX_SOFTWARE).
+const EXIT_FAILED: u8 = 70;
+
+/// Tollway's companion service: Lightning invoices and the ledger of prepaid credit.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 fine, 1 the audit found differences, 64 the configuration is \
+                  not usable, 70 the service or its store failed."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT
+    Serve(ConfigArg),
+    /// Check a configuration and print what it means, without secrets
+    CheckConfig(ConfigArg),
+    /// Recompute every balance from its entries and print each difference
+    Audit(AuditArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArg {
+    /// The configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct AuditArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command failed; becomes the exit code and one line on standard error.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error("the configuration is not usable: {0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to do if even the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_CONFIG } else { 0 });
+        }
+    };
+    let result = match cli.command {
+        Command::Serve(args) => serve(&args.config),
+        Command::CheckConfig(args) => check_config(&args.config),
+        Command::Audit(args) => run_audit(&args),
+    };
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "tollwayd: {error}");
+        ExitCode::from(match error {
+            CliError::Config(_) => EXIT_CONFIG,
+            CliError::Failed(_) => EXIT_FAILED,
+        })
+    })
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn load(path: &Path) -> Result<Config, ConfigError> {
+    RawConfig::load(path)?.resolve(&environment)
+}
+
+fn check_config(path: &Path) -> Result<ExitCode, CliError> {
+    let Config { gate, admin, store, backend, invoice_expiry_s, log } = load(path)?;
+    print(&format!(
+        "ok: {}\n  gate.listen                {}\n  gate.token                 (set)\n  \
+         admin.listen               {}\n  admin.token                (set)\n  \
+         store.sqlite               {}\n  lightning.backend          {backend:?}\n  \
+         lightning.invoice_expiry_s {invoice_expiry_s}\n  log                        {:?}, {:?}\n",
+        path.display(),
+        gate.listen,
+        admin.listen,
+        store.display(),
+        log.format,
+        log.level,
+    ))
+}
+
+fn run_audit(args: &AuditArgs) -> Result<ExitCode, CliError> {
+    let store = RawConfig::load(&args.config.config)?.resolve_store(&environment)?;
+    let report = audit(&store).map_err(|error| CliError::Failed(error.to_string()))?;
+    let text = if args.json {
+        serde_json::to_string(&report).map_err(|error| CliError::Failed(error.to_string()))? + "\n"
+    } else {
+        text_of(&report)
+    };
+    print(&text)?;
+    Ok(ExitCode::from(if report.differences.is_empty() { 0 } else { EXIT_DIFFERENCES }))
+}
+
+fn text_of(report: &AuditReport) -> String {
+    let mut text = String::new();
+    for difference in &report.differences {
+        text += &format!("{difference}\n");
+    }
+    let AuditReport { accounts, entries, differences } = report;
+    text + &format!(
+        "audit: {accounts} accounts, {entries} entries, {} differences\n",
+        differences.len()
+    )
+}
+
+fn print(text: &str) -> Result<ExitCode, CliError> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| CliError::Failed(format!("cannot write to standard output: {error}")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(path: &Path) -> Result<ExitCode, CliError> {
+    let config = load(path)?;
+    telemetry::init(config.log);
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(&error))?;
+    runtime.block_on(async {
+        let server =
+            App::start(config, Arc::new(SystemClock)).await.map_err(|error| failed(&error))?;
+        run_until_stopped(server).await.map_err(|error| failed(&error))
+    })
+}
+
+async fn run_until_stopped(mut server: RunningServer) -> std::io::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        () = server.failed() => tracing::error!("the ledger's writer has died: stopping"),
+    }
+    server.shutdown().await?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}

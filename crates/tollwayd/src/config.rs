@@ -1,0 +1,362 @@
+//! The configuration: what was typed ([`RawConfig`]) and what runs ([`Config`]).
+//!
+//! One TOML file; `envoy/tollwayd.toml` documents every value. Unknown fields are refused.
+//! Secrets are never written into the file: it names an environment variable (`env:NAME`) or a
+//! file (`file:PATH`). Everything is checked before a port is bound. Relative paths start at
+//! the working directory.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tollway_core::secret::SecretText;
+
+/// Overrides `gate.listen`.
+pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";
+/// Overrides `admin.listen`.
+pub const ENV_ADMIN_LISTEN: &str = "TOLLWAYD_ADMIN_LISTEN";
+/// Overrides `store.sqlite`.
+pub const ENV_STORE: &str = "TOLLWAYD_STORE";
+
+/// A shorter token could be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
+/// An HTTP header carries this much everywhere.
+const TOKEN_BYTES_MAX: usize = 1_024;
+/// A payer needs some time to pay.
+const INVOICE_EXPIRY_S_MIN: u64 = 1;
+/// One day: an unpaid invoice is an open promise at an old price.
+const INVOICE_EXPIRY_S_MAX: u64 = 86_400;
+
+/// Reads environment variables; tests pass a table of their own.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The configuration as typed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    gate: RawDoor,
+    admin: RawDoor,
+    store: RawStore,
+    #[serde(default)]
+    lightning: RawLightning,
+    #[serde(default)]
+    log: LogConfig,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDoor {
+    listen: Option<String>,
+    token: RawSecret,
+}
+
+/// Kept apart from plain text, so that a token typed here by mistake is not shown.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+struct RawSecret(String);
+
+impl std::fmt::Debug for RawSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RawSecret(redacted)")
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStore {
+    sqlite: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLightning {
+    backend: Backend,
+    invoice_expiry_s: u64,
+}
+
+impl Default for RawLightning {
+    fn default() -> Self {
+        Self { backend: Backend::Simulated, invoice_expiry_s: 600 }
+    }
+}
+
+/// Which Lightning node makes the invoices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// The built-in node that pays on request: for demos and tests, never for money.
+    Simulated,
+}
+
+/// The log's form and detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// One JSON object per line, or text for people.
+    pub format: LogFormat,
+    /// The least important level that is written.
+    pub level: LogLevel,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, level: LogLevel::Info }
+    }
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Text for people.
+    Text,
+}
+
+/// The detail of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Only what needs an operator now.
+    Error,
+    /// Also what may need one soon.
+    Warn,
+    /// Also starts, stops and refused requests.
+    Info,
+    /// Also every request.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// The configuration that runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the filter calls.
+    pub gate: Door,
+    /// Where the operator calls.
+    pub admin: Door,
+    /// The SQLite file.
+    pub store: PathBuf,
+    /// Which node makes the invoices.
+    pub backend: Backend,
+    /// How long an invoice can be paid.
+    pub invoice_expiry_s: u64,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// A listener and the token its callers show.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The address to bind; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The bearer token.
+    pub token: SecretText,
+}
+
+/// Why a configuration was refused. The messages name the field, the fault and the remedy, and
+/// never show a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {reason}; pass the right file with --config")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// The text is not TOML, or a field is unknown, missing or of the wrong type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value is not usable.
+    #[error("{field}: {problem}; {remedy}")]
+    Value {
+        /// The path of the field in the file, or the environment variable.
+        field: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+impl RawConfig {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] or [`ConfigError::Syntax`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_path_buf(),
+            reason: error.to_string(),
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Parses the text of a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`] with the field or the line and column.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let syntax = |message: &str| ConfigError::Syntax(message.trim().replace('\n', " "));
+        let document =
+            toml::Deserializer::parse(text).map_err(|error| syntax(&located(&error, text)))?;
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            let field = error.path().to_string();
+            let error = error.into_inner();
+            let at = error.span().map_or(1, |span| line_of(text, span.start));
+            syntax(&format!("line {at}, {field}: {}", error.message()))
+        })
+    }
+
+    /// The configuration that runs: overrides applied, secrets fetched, values checked.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the first field that is not usable.
+    pub fn resolve(&self, env: Environment<'_>) -> Result<Config, ConfigError> {
+        let expiry = self.lightning.invoice_expiry_s;
+        if !(INVOICE_EXPIRY_S_MIN..=INVOICE_EXPIRY_S_MAX).contains(&expiry) {
+            return Err(ConfigError::Value {
+                field: "lightning.invoice_expiry_s",
+                problem: format!(
+                    "expected {INVOICE_EXPIRY_S_MIN} to {INVOICE_EXPIRY_S_MAX}, but found {expiry}"
+                ),
+                remedy: "600 is a good start".to_owned(),
+            });
+        }
+        let gate = Door {
+            listen: listen(&self.gate, GATE_FIELDS, env)?,
+            token: secret(&self.gate.token, GATE_FIELDS.token, env)?,
+        };
+        let admin = Door {
+            listen: listen(&self.admin, ADMIN_FIELDS, env)?,
+            token: secret(&self.admin.token, ADMIN_FIELDS.token, env)?,
+        };
+        if gate.token == admin.token {
+            return Err(ConfigError::Value {
+                field: ADMIN_FIELDS.token,
+                problem: "the same token as gate.token".to_owned(),
+                remedy: "give the two doors different tokens".to_owned(),
+            });
+        }
+        if gate.listen == admin.listen && gate.listen.port() != 0 {
+            return Err(ConfigError::Value {
+                field: ADMIN_FIELDS.listen,
+                problem: format!("{} is gate.listen as well", admin.listen),
+                remedy: "give the two doors different addresses".to_owned(),
+            });
+        }
+        Ok(Config {
+            gate,
+            admin,
+            store: self.resolve_store(env)?,
+            backend: self.lightning.backend,
+            invoice_expiry_s: expiry,
+            log: self.log,
+        })
+    }
+
+    /// The SQLite file alone: an audit needs no tokens.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if neither the file nor the environment names it.
+    pub fn resolve_store(&self, env: Environment<'_>) -> Result<PathBuf, ConfigError> {
+        let path = env(ENV_STORE).map(PathBuf::from).or_else(|| self.store.sqlite.clone());
+        path.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| ConfigError::Value {
+            field: "store.sqlite",
+            problem: "no path".to_owned(),
+            remedy: format!("name the database file here or in {ENV_STORE}"),
+        })
+    }
+}
+
+/// How messages name the fields of one door.
+#[derive(Clone, Copy)]
+struct DoorFields {
+    listen: &'static str,
+    listen_env: &'static str,
+    token: &'static str,
+}
+
+const GATE_FIELDS: DoorFields =
+    DoorFields { listen: "gate.listen", listen_env: ENV_GATE_LISTEN, token: "gate.token" };
+const ADMIN_FIELDS: DoorFields =
+    DoorFields { listen: "admin.listen", listen_env: ENV_ADMIN_LISTEN, token: "admin.token" };
+
+fn listen(
+    door: &RawDoor,
+    fields: DoorFields,
+    env: Environment<'_>,
+) -> Result<SocketAddr, ConfigError> {
+    let (field, text) = match env(fields.listen_env) {
+        Some(text) => (fields.listen_env, text),
+        None => (fields.listen, door.listen.clone().unwrap_or_default()),
+    };
+    text.parse().map_err(|_| ConfigError::Value {
+        field,
+        problem: format!("expected an address and a port, but found {text:?}"),
+        remedy: "write it like \"127.0.0.1:8403\"; a host name is not accepted".to_owned(),
+    })
+}
+
+fn secret(
+    reference: &RawSecret,
+    field: &'static str,
+    env: Environment<'_>,
+) -> Result<SecretText, ConfigError> {
+    let value = |problem: String, remedy: &str| ConfigError::Value {
+        field,
+        problem,
+        remedy: remedy.to_owned(),
+    };
+    let text = match reference.0.split_once(':') {
+        Some(("env", name)) => env(name).ok_or_else(|| {
+            value(
+                format!("environment variable {name} is not set"),
+                "set it, for example to the output of `openssl rand -hex 32`",
+            )
+        })?,
+        Some(("file", path)) => std::fs::read_to_string(path).map_err(|error| {
+            value(format!("cannot read {path}: {error}"), "create it or name another file")
+        })?,
+        _ => {
+            return Err(value(
+                "expected a reference, but found the secret itself".to_owned(),
+                "write \"env:NAME\" or \"file:PATH\" and replace that secret",
+            ));
+        }
+    };
+    let text = text.trim();
+    if !(TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&text.len()) {
+        return Err(value(
+            format!(
+                "expected {TOKEN_BYTES_MIN} to {TOKEN_BYTES_MAX} bytes, but found {}",
+                text.len()
+            ),
+            "use the output of `openssl rand -hex 32`",
+        ));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(value(
+            "expected visible ASCII characters without spaces".to_owned(),
+            "use the output of `openssl rand -hex 32`",
+        ));
+    }
+    Ok(SecretText::new(text.to_owned()))
+}
+
+fn located(error: &toml::de::Error, text: &str) -> String {
+    let at = error.span().map_or(1, |span| line_of(text, span.start));
+    format!("line {at}: {}", error.message())
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

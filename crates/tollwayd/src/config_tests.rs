@@ -1,0 +1,141 @@
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../envoy/tollwayd.toml");
+const GATE_TOKEN: &str = "gate-token-0123456789";
+const ADMIN_TOKEN: &str = "admin-token-0123456789";
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "TOLLWAY_GATE_TOKEN" => Some(GATE_TOKEN.to_owned()),
+        "TOLLWAY_ADMIN_TOKEN" => Some(ADMIN_TOKEN.to_owned()),
+        _ => None,
+    }
+}
+
+fn fault(text: &str) -> String {
+    match RawConfig::parse(text).and_then(|raw| raw.resolve(&env)) {
+        Ok(_) => panic!("expected a fault in {text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_example_file_is_accepted_and_says_the_defaults() {
+    let config = RawConfig::parse(EXAMPLE).unwrap().resolve(&env).unwrap();
+    assert_eq!(config.gate.listen.to_string(), "127.0.0.1:8403");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8404");
+    assert_eq!(config.gate.token.reveal(), GATE_TOKEN);
+    assert_eq!(config.admin.token.reveal(), ADMIN_TOKEN);
+    assert_eq!(config.store, PathBuf::from("tollwayd.db"));
+    assert_eq!(config.invoice_expiry_s, RawLightning::default().invoice_expiry_s);
+    assert_eq!(config.log, LogConfig::default());
+}
+
+#[test]
+fn the_environment_overrides_addresses_and_store() {
+    let env = |name: &str| match name {
+        ENV_GATE_LISTEN => Some("127.0.0.1:0".to_owned()),
+        ENV_ADMIN_LISTEN => Some("[::1]:9".to_owned()),
+        ENV_STORE => Some("other.db".to_owned()),
+        _ => env(name),
+    };
+    let config = RawConfig::parse(EXAMPLE).unwrap().resolve(&env).unwrap();
+    assert_eq!(config.gate.listen.to_string(), "127.0.0.1:0");
+    assert_eq!(config.admin.listen.to_string(), "[::1]:9");
+    assert_eq!(config.store, PathBuf::from("other.db"));
+}
+
+#[test]
+fn faults_name_the_field_the_problem_and_the_remedy() {
+    let rows: &[(&str, &str, &str)] = &[
+        (
+            "[gate]",
+            "[gate]\nspeed = 1",
+            "gate.speed: unknown field `speed`, expected `listen` or `token`",
+        ),
+        ("[log]", "[logs]", "unknown field `logs`"),
+        (
+            "\"127.0.0.1:8403\"",
+            "8403",
+            "gate.listen: invalid type: integer `8403`, expected a string",
+        ),
+        (
+            "\"127.0.0.1:8403\"",
+            "\"localhost:8403\"",
+            "gate.listen: expected an address and a port, but found \"localhost:8403\"; write it like",
+        ),
+        (
+            "127.0.0.1:8404",
+            "127.0.0.1:8403",
+            "admin.listen: 127.0.0.1:8403 is gate.listen as well; give",
+        ),
+        (
+            "env:TOLLWAY_GATE_TOKEN",
+            "env:ABSENT",
+            "gate.token: environment variable ABSENT is not set; set it",
+        ),
+        ("env:TOLLWAY_GATE_TOKEN", "file:/nowhere/token", "gate.token: cannot read /nowhere/token"),
+        (
+            "env:TOLLWAY_ADMIN_TOKEN",
+            "env:TOLLWAY_GATE_TOKEN",
+            "admin.token: the same token as gate.token; give",
+        ),
+        ("= 600", "= 0", "lightning.invoice_expiry_s: expected 1 to 86400, but found 0; "),
+        ("= 600", "= -1", "lightning.invoice_expiry_s: invalid value: integer `-1`"),
+        (
+            "\"simulated\"",
+            "\"lnd\"",
+            "lightning.backend: unknown variant `lnd`, expected `simulated`",
+        ),
+        ("\"info\"", "\"loud\"", "log.level: unknown variant `loud`, expected one of"),
+        (
+            "\"tollwayd.db\"",
+            "\"\"",
+            "store.sqlite: no path; name the database file here or in TOLLWAYD_STORE",
+        ),
+        ("token = \"env:TOLLWAY_GATE_TOKEN\"", "", "gate: missing field `token`"),
+        ("[store]", "[store", "line 28: "),
+    ];
+    for (from, to, expected) in rows {
+        let text = EXAMPLE.replacen(from, to, 1);
+        assert_ne!(text, EXAMPLE, "{from} is not in the example");
+        let found = fault(&text);
+        assert!(found.contains(expected), "expected {expected:?} in {found:?}");
+    }
+}
+
+#[test]
+fn a_literal_secret_is_refused_and_not_repeated() {
+    for literal in ["canary-0123456789abcdef", "env-canary-0123456789", "ENV:canary-0123456789", ""]
+    {
+        let found = fault(&EXAMPLE.replacen("env:TOLLWAY_GATE_TOKEN", literal, 1));
+        assert!(found.contains("write \"env:NAME\" or \"file:PATH\""), "{found}");
+        assert!(!found.contains("canary"), "{found}");
+    }
+    let raw = RawConfig::parse(&EXAMPLE.replace("env:TOLLWAY_GATE_TOKEN", "canary")).unwrap();
+    assert!(!format!("{raw:?}").contains("canary"));
+}
+
+#[test]
+fn secret_files_are_trimmed_and_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let text = EXAMPLE.replacen("env:TOLLWAY_GATE_TOKEN", &format!("file:{}", file.display()), 1);
+    std::fs::write(&file, "  file-token-0123456789 \n").unwrap();
+    let config = RawConfig::parse(&text).unwrap().resolve(&env).unwrap();
+    assert_eq!(config.gate.token.reveal(), "file-token-0123456789");
+    for (content, expected) in [
+        ("short", "expected 16 to 1024 bytes, but found 5; use the output of"),
+        ("two words of some length", "expected visible ASCII characters without spaces"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        assert!(fault(&text).contains(expected));
+        assert!(!fault(&text).contains(content));
+    }
+}
+
+#[test]
+fn a_missing_file_names_its_path() {
+    let error = RawConfig::load(Path::new("/nowhere/tollwayd.toml")).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read /nowhere/tollwayd.toml: "));
+}

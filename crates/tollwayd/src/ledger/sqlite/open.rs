@@ -1,0 +1,143 @@
+//! Opening the database file: lock, mode, settings, migrations, first keys.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::column;
+use crate::entropy::{self, EntropyError};
+use crate::ledger::KeyBytes;
+
+mod embedded {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+/// Pages in the write-ahead log before the writer folds it back. A separate checkpointer would
+/// let the file grow without end under load.
+const WAL_PAGES_PER_CHECKPOINT: u32 = 4_000;
+/// Statements that stay prepared; more than the ledger has.
+const STATEMENTS_MAX: usize = 64;
+/// A reader may meet the writer's checkpoint for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a ledger could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// The directory or the file cannot be used.
+    #[error("store.sqlite: cannot open {path}: {source}; its directory must exist and be writable")]
+    File { path: PathBuf, source: io::Error },
+    /// Another process owns the file.
+    #[error(
+        "store.sqlite: another tollwayd is using {0}; stop it, or give this one a file of its own"
+    )]
+    InUse(PathBuf),
+    /// The schema is not one that this version can use.
+    #[error("store.sqlite: cannot bring {path} to this version: {source}")]
+    Migration { path: PathBuf, source: Box<refinery::Error> },
+    /// The operating system gave no randomness for the first keys.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// SQLite refused.
+    #[error("store.sqlite: {path}: {source}")]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+    /// The writer's thread could not be started.
+    #[error("cannot start the ledger's writer: {0}")]
+    Thread(io::Error),
+}
+
+/// An open store.
+pub(super) struct Store {
+    pub(super) connection: Connection,
+    /// Unlocked when it is dropped, or when the process dies.
+    pub(super) lock: File,
+    pub(super) node_secret: KeyBytes,
+}
+
+/// Opens, or creates, the file for the one writer.
+pub(super) fn open(path: &Path, now_ms: u64) -> Result<Store, OpenError> {
+    let file = |source| OpenError::File { path: path.to_path_buf(), source };
+    let sqlite = |source| OpenError::Sqlite { path: path.to_path_buf(), source };
+    let lock = lock(path)?;
+    restrict(path).map_err(file)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    configure(&connection).map_err(sqlite)?;
+    embedded::migrations::runner().run(&mut connection).map_err(|source| OpenError::Migration {
+        path: path.to_path_buf(),
+        source: Box::new(source),
+    })?;
+    let first_key = KeyBytes(entropy::random_bytes()?);
+    let first_node_secret = KeyBytes(entropy::random_bytes()?);
+    let node_secret =
+        first_secrets(&mut connection, now_ms, &first_key, &first_node_secret).map_err(sqlite)?;
+    Ok(Store { connection, lock, node_secret })
+}
+
+/// Opens the file for looking only, while a writer may be at work.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let sqlite = |source| OpenError::Sqlite { path: path.to_path_buf(), source };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = |source| OpenError::File { path: path.to_path_buf(), source };
+    let lock = private_file(Path::new(&name)).map_err(file)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_path_buf())),
+        Err(TryLockError::Error(source)) => Err(file(source)),
+    }
+}
+
+/// The database holds keys: nobody but the owner may read it. SQLite gives its write-ahead log
+/// the mode of the file.
+fn restrict(path: &Path) -> io::Result<()> {
+    private_file(path)?.set_permissions(Permissions::from_mode(0o600))
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL: an answer that was sent survives a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_PER_CHECKPOINT)?;
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+/// Creates the first master key and the node's secret where they are missing; gives the latter.
+fn first_secrets(
+    connection: &mut Connection,
+    now_ms: u64,
+    first_key: &KeyBytes,
+    first_node_secret: &KeyBytes,
+) -> rusqlite::Result<KeyBytes> {
+    let transaction = connection.transaction()?;
+    transaction.execute(
+        "INSERT INTO master_keys (id, secret, created_at_ms)
+         SELECT 1, ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM master_keys)",
+        (&first_key.0[..], column::from_ms(now_ms)),
+    )?;
+    transaction.execute(
+        "INSERT INTO node_secret (id, secret) VALUES (1, ?1) ON CONFLICT DO NOTHING",
+        (&first_node_secret.0[..],),
+    )?;
+    let secret =
+        transaction.query_row("SELECT secret FROM node_secret", (), |row| column::bytes(row, 0))?;
+    transaction.commit()?;
+    Ok(KeyBytes(secret))
+}

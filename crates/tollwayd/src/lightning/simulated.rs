@@ -1,0 +1,158 @@
+//! The simulated node: real signed BOLT 11 invoices, payments without money.
+//!
+//! Invoices carry the regtest prefix (`lnbcrt`), so no wallet can pay one by mistake. The node
+//! keeps no state: its signing key and every preimage are derived from one secret in the
+//! ledger's store, so an invoice can still be paid after the process was killed.
+//!
+//! It exists for demos and tests: it hands out proofs of payment to whoever asks.
+
+use std::time::Duration;
+
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1, SecretKey};
+use hmac::{Hmac, KeyInit, Mac};
+use lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder, PaymentSecret};
+use sha2::Sha256;
+use tollway_core::payment::{PaymentHash, Preimage};
+
+use super::{CheckedInvoice, InvoiceFault, InvoiceOrder, check_invoice, payment_hash};
+use crate::entropy::{self, EntropyError};
+use crate::ledger::KeyBytes;
+
+/// The longest text [`SimulatedNode::pay`] reads; an invoice with the longest memo is half of it.
+const INVOICE_BYTES_MAX: usize = 4_096;
+/// What BOLT 11 asks for where nothing else is known.
+const MIN_FINAL_CLTV_EXPIRY_DELTA: u64 = 18;
+
+/// A node that pays its own invoices on request.
+pub(crate) struct SimulatedNode {
+    secret: KeyBytes,
+    signing_key: SecretKey,
+    node_id: PublicKey,
+    secp: Secp256k1<All>,
+}
+
+/// Why an invoice could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MintError {
+    /// There was no randomness for the payment secret.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The invoice could not be built from the order.
+    #[error("the order does not make a valid invoice")]
+    Order,
+    /// The invoice is not what was ordered.
+    #[error(transparent)]
+    Invoice(#[from] InvoiceFault),
+}
+
+/// Why an invoice was not paid. The texts never repeat the invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PayError {
+    /// It can no longer be paid.
+    #[error("the invoice has expired; ask for a new challenge")]
+    Expired,
+    /// The text is no invoice.
+    #[error("expected a BOLT 11 invoice, but found something else")]
+    Malformed,
+    /// Another node made it.
+    #[error("the invoice was not made by this simulated node; pay it with a real wallet")]
+    NotOurs,
+}
+
+impl SimulatedNode {
+    /// The node of this secret; one secret gives one node.
+    pub(crate) fn new(secret: KeyBytes) -> Self {
+        let secp = Secp256k1::new();
+        let signing_key = signing_key(&secret);
+        let node_id = signing_key.public_key(&secp);
+        Self { secret, signing_key, node_id, secp }
+    }
+
+    /// Makes an invoice.
+    ///
+    /// # Errors
+    /// [`MintError`] if it cannot be built or is not what was ordered.
+    pub(crate) fn create_invoice(
+        &self,
+        order: &InvoiceOrder,
+        now_s: u64,
+    ) -> Result<CheckedInvoice, MintError> {
+        let payment_secret = PaymentSecret(entropy::random_bytes()?);
+        let hash = self.preimage(&payment_secret).payment_hash();
+        let invoice = InvoiceBuilder::new(Currency::Regtest)
+            .description(order.memo.clone())
+            .payment_hash(sha256::Hash::from_byte_array(*hash.as_bytes()))
+            .payment_secret(payment_secret)
+            .amount_milli_satoshis(order.amount.get())
+            .duration_since_epoch(Duration::from_secs(now_s))
+            .expiry_time(Duration::from_secs(order.expiry_s))
+            .min_final_cltv_expiry_delta(MIN_FINAL_CLTV_EXPIRY_DELTA)
+            .build_signed(|message| self.sign(message))
+            .map_err(|_| MintError::Order)?;
+        Ok(check_invoice(order, invoice.to_string(), &hash, now_s)?)
+    }
+
+    /// Pays an invoice of this node and proves it. Paying twice proves the same.
+    ///
+    /// # Errors
+    /// [`PayError`] if the text is no invoice of this node or the invoice has expired.
+    pub(crate) fn pay(&self, text: &str, now_s: u64) -> Result<(PaymentHash, Preimage), PayError> {
+        if text.len() > INVOICE_BYTES_MAX {
+            return Err(PayError::Malformed);
+        }
+        // Parsing checks the signature.
+        let invoice: Bolt11Invoice = text.trim().parse().map_err(|_| PayError::Malformed)?;
+        let preimage = self.preimage(invoice.payment_secret());
+        let hash = payment_hash(&invoice);
+        let ours = invoice.get_payee_pub_key() == self.node_id && preimage.proves(&hash);
+        if !ours {
+            return Err(PayError::NotOurs);
+        }
+        if invoice.expires_at().is_none_or(|at| at.as_secs() <= now_s) {
+            return Err(PayError::Expired);
+        }
+        Ok((hash, preimage))
+    }
+
+    /// The public key that signs the invoices.
+    pub(crate) fn node_id(&self) -> String {
+        self.node_id.to_string()
+    }
+
+    fn preimage(&self, payment_secret: &PaymentSecret) -> Preimage {
+        Preimage::from_bytes(derive(&self.secret, &payment_secret.0))
+    }
+
+    fn sign(&self, message: &Message) -> bitcoin::secp256k1::ecdsa::RecoverableSignature {
+        self.secp.sign_ecdsa_recoverable(message, &self.signing_key)
+    }
+}
+
+impl std::fmt::Debug for SimulatedNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimulatedNode").field("node_id", &self.node_id).finish_non_exhaustive()
+    }
+}
+
+/// The first derived value that is a valid secp256k1 key; all but one in 2^128 are.
+fn signing_key(secret: &KeyBytes) -> SecretKey {
+    let mut candidate = derive(secret, b"tollway simulated node signing key");
+    loop {
+        match SecretKey::from_slice(&candidate) {
+            Ok(key) => return key,
+            Err(_) => candidate = derive(&KeyBytes(candidate), b"next"),
+        }
+    }
+}
+
+fn derive(secret: &KeyBytes, label: &[u8]) -> [u8; 32] {
+    // HMAC takes a key of any length, so the error arm is never reached.
+    match Hmac::<Sha256>::new_from_slice(&secret.0) {
+        Ok(mut mac) => {
+            mac.update(label);
+            mac.finalize().into_bytes().into()
+        }
+        Err(_) => [0; 32],
+    }
+}

@@ -1,0 +1,7 @@
+//! The `tollwayd` binary; `tollwayd --help` says what it does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tollwayd::cli::run()
+}

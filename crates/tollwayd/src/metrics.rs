@@ -1,0 +1,172 @@
+//! What `/metrics` tells.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tollway_core::wire::PostingOutcome;
+
+/// The media type of [`Metrics::encode`].
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics of one server.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    pub(crate) ledger: LedgerMetrics,
+}
+
+/// One answered request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    /// The route's pattern, never a path as sent: label values stay few.
+    door: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// The part that the ledger's writer moves, after COMMIT.
+#[derive(Clone, Debug)]
+pub(crate) struct LedgerMetrics {
+    challenges: Counter,
+    holds: Family<OutcomeLabel, Counter>,
+    postings: Family<OutcomeLabel, Counter>,
+    settlements: Counter,
+    credited_msat: Counter<u64, AtomicU64>,
+    charged_msat: Counter<u64, AtomicU64>,
+    pub(crate) open_holds: Gauge,
+    batch_commands: Histogram,
+}
+
+/// What one transaction did, counted while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) challenges: u64,
+    pub(crate) holds_granted: u64,
+    pub(crate) holds_refused: u64,
+    pub(crate) holds_expired: u64,
+    /// The change of the number of open holds.
+    pub(crate) open_holds: i64,
+    postings: [u64; POSTING_OUTCOMES.len()],
+    pub(crate) settlements: u64,
+    pub(crate) credited_msat: u64,
+    pub(crate) charged_msat: u64,
+}
+
+const POSTING_OUTCOMES: [(PostingOutcome, &str); 6] = [
+    (PostingOutcome::Posted, "posted"),
+    (PostingOutcome::Conflict, "conflict"),
+    (PostingOutcome::HoldUnknown, "hold_unknown"),
+    (PostingOutcome::HoldExpired, "hold_expired"),
+    (PostingOutcome::HoldReleased, "hold_released"),
+    (PostingOutcome::ExceedsHold, "exceeds_hold"),
+];
+
+impl Tally {
+    /// Counts one outcome.
+    pub(crate) fn count_posting(&mut self, outcome: PostingOutcome) {
+        for ((known, _), count) in POSTING_OUTCOMES.iter().zip(&mut self.postings) {
+            *count += u64::from(*known == outcome);
+        }
+    }
+}
+
+impl LedgerMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            challenges: Counter::default(),
+            holds: Family::default(),
+            postings: Family::default(),
+            settlements: Counter::default(),
+            credited_msat: Counter::default(),
+            charged_msat: Counter::default(),
+            open_holds: Gauge::default(),
+            batch_commands: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+        };
+        let Self {
+            challenges,
+            holds,
+            postings,
+            settlements,
+            credited_msat,
+            charged_msat,
+            open_holds,
+            batch_commands,
+        } = metrics.clone();
+        registry.register("tollwayd_challenges", "Invoices made for challenges", challenges);
+        registry.register("tollwayd_holds", "Hold calls and expiries by outcome", holds);
+        registry.register("tollwayd_postings", "Posting rows by outcome", postings);
+        registry.register("tollwayd_settlements", "Invoices settled", settlements);
+        registry.register("tollwayd_credited_msat", "Credit sold", credited_msat);
+        registry.register("tollwayd_charged_msat", "Credit turned into revenue", charged_msat);
+        registry.register("tollwayd_open_holds", "Holds that are open now", open_holds);
+        let help = "Ledger commands per transaction";
+        registry.register("tollwayd_commit_batch_commands", help, batch_commands);
+        // Outcomes that never happened are shown as zero, so that alerts can name them.
+        for outcome in ["granted", "refused", "expired"] {
+            metrics.hold(outcome, 0);
+        }
+        for (_, outcome) in POSTING_OUTCOMES {
+            metrics.posting(outcome, 0);
+        }
+        metrics
+    }
+
+    /// Adds what a committed transaction of `commands` commands did.
+    pub(crate) fn apply(&self, tally: &Tally, commands: usize) {
+        self.challenges.inc_by(tally.challenges);
+        self.hold("granted", tally.holds_granted);
+        self.hold("refused", tally.holds_refused);
+        self.hold("expired", tally.holds_expired);
+        for ((_, outcome), count) in POSTING_OUTCOMES.iter().zip(tally.postings) {
+            if count > 0 {
+                self.posting(outcome, count);
+            }
+        }
+        self.settlements.inc_by(tally.settlements);
+        self.credited_msat.inc_by(tally.credited_msat);
+        self.charged_msat.inc_by(tally.charged_msat);
+        self.open_holds.inc_by(tally.open_holds);
+        self.batch_commands.observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
+    }
+
+    fn hold(&self, outcome: &'static str, count: u64) {
+        self.holds.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
+    }
+
+    fn posting(&self, outcome: &'static str, count: u64) {
+        self.postings.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::default();
+        registry.register("tollwayd_requests", "Answered requests", Family::clone(&requests));
+        let ledger = LedgerMetrics::register(&mut registry);
+        Self { registry, requests, ledger }
+    }
+
+    /// Counts one answered request.
+    pub(crate) fn count_request(&self, door: &str, status: u16) {
+        self.requests.get_or_create(&RequestLabels { door: door.to_owned(), status }).inc();
+    }
+
+    /// Everything, in the text format of OpenMetrics.
+    pub(crate) fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,116 @@
+//! The use cases that need both the node and the ledger.
+
+use std::sync::Arc;
+
+use tollway_core::money::Msat;
+use tollway_core::payment::{PaymentHash, Preimage};
+use tollway_core::wire::{ChallengeReply, ChallengeRequest};
+
+use crate::clock::Clock;
+use crate::ledger::{InvoiceOutcome, Ledger, LedgerError, NewInvoice, SettleOutcome};
+use crate::lightning::{InvoiceOrder, MintError, PayError, SimulatedNode};
+
+/// Sells credit.
+#[derive(Clone)]
+pub(crate) struct Paywall {
+    pub(crate) ledger: Ledger,
+    pub(crate) node: Arc<SimulatedNode>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) invoice_expiry_s: u64,
+}
+
+/// Why there is no challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChallengeError {
+    /// The credit would lift the balance above [`Msat::MAX`].
+    #[error("the credit would lift the account's balance above {}", Msat::MAX)]
+    BalanceLimit,
+    /// The ledger did not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The node made no usable invoice.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    /// The node used a payment hash twice.
+    #[error("the node used a payment hash twice")]
+    HashTaken,
+    /// Nothing pays into the account that was to be topped up.
+    #[error("no invoice with this payment hash is known")]
+    TopUpUnknown,
+}
+
+/// Why a simulated payment did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PaymentError {
+    /// The credit would lift the balance above [`Msat::MAX`].
+    #[error("the credit would lift the account's balance above {}", Msat::MAX)]
+    BalanceLimit,
+    /// The ledger did not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The node refused.
+    #[error(transparent)]
+    Pay(#[from] PayError),
+    /// The node made the invoice, but the ledger does not know it.
+    #[error("the ledger does not know the invoice; ask for a new challenge")]
+    Unknown,
+}
+
+impl Paywall {
+    /// Has an invoice made, checks it and remembers it. Only then is it handed out.
+    ///
+    /// # Errors
+    /// [`ChallengeError`] if any of these fails.
+    pub(crate) async fn challenge(
+        &self,
+        request: ChallengeRequest,
+    ) -> Result<ChallengeReply, ChallengeError> {
+        let order = InvoiceOrder {
+            amount: request.amount_msat,
+            memo: request.memo,
+            expiry_s: self.invoice_expiry_s,
+        };
+        let invoice = self.node.create_invoice(&order, self.clock.now_s())?;
+        let stored = self
+            .ledger
+            .open_invoice(NewInvoice {
+                payment_hash: invoice.payment_hash,
+                bolt11: invoice.bolt11.clone(),
+                amount: order.amount,
+                route: request.route,
+                expires_at_ms: invoice.expires_at_s.saturating_mul(1_000),
+                top_up: request.top_up,
+            })
+            .await?;
+        match stored {
+            InvoiceOutcome::Stored => Ok(ChallengeReply {
+                payment_hash: invoice.payment_hash,
+                invoice: invoice.bolt11,
+                amount_msat: order.amount,
+                expires_at: invoice.expires_at_s,
+            }),
+            InvoiceOutcome::BalanceLimit => Err(ChallengeError::BalanceLimit),
+            InvoiceOutcome::HashTaken => Err(ChallengeError::HashTaken),
+            InvoiceOutcome::TopUpUnknown => Err(ChallengeError::TopUpUnknown),
+        }
+    }
+
+    /// Pays an invoice of the simulated node and credits it, as a real node's event would.
+    ///
+    /// # Errors
+    /// [`PaymentError`] if the node refuses or the ledger cannot credit it.
+    pub(crate) async fn pay(&self, invoice: &str) -> Result<Preimage, PaymentError> {
+        let (hash, preimage) = self.node.pay(invoice, self.clock.now_s())?;
+        match self.settle(hash).await? {
+            SettleOutcome::Credited | SettleOutcome::AlreadyCredited => Ok(preimage),
+            SettleOutcome::BalanceLimit => Err(PaymentError::BalanceLimit),
+            SettleOutcome::Unknown => Err(PaymentError::Unknown),
+        }
+    }
+
+    async fn settle(&self, hash: PaymentHash) -> Result<SettleOutcome, LedgerError> {
+        let outcome = self.ledger.settle(hash).await?;
+        tracing::info!(payment_hash = %hash, ?outcome, "the node reports a payment");
+        Ok(outcome)
+    }
+}
