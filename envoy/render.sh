@@ -4,8 +4,7 @@
 #   sh envoy/render.sh < envoy/envoy.yaml > /tmp/envoy.yaml
 #
 # On a line that ends in "# env: NAME", the value is replaced by the variable NAME where that is
-# set. Where the line has no value of its own, the indented block below it is the value, and the
-# variable holds JSON.
+# set; after ": |" the value is the indented block below.
 #
 # --mode static     everything in one file (the default)
 # --mode bootstrap  without the listeners, which Envoy then watches in the file that
@@ -29,9 +28,9 @@ esac
 exec awk -v mode="$mode" '
 function indent(line) { match(line, /^ */); return RLENGTH }
 
-# A number or JSON as it is, any other text as a quoted string.
+# A number as it is, any other text as a quoted string.
 function yaml(value) {
-  if (value ~ /^[0-9]+$/ || value ~ /^[[{]/) return value
+  if (value ~ /^[0-9]+$/) return value
   gsub(/\047/, "\047\047", value)
   return "\047" value "\047"
 }
@@ -57,9 +56,7 @@ mode == "lds" && /^    - name:/ {
   if (ENVIRON[name] != "") {
     key = $0
     sub(/:.*/, "", key)
-    rest = $0
-    sub(/^[^:]*: */, "", rest)
-    if (rest ~ /^# env:/) { skip_deeper = 1; skip_indent = indent($0) }
+    if ($0 ~ /: \| # env:/) { skip_deeper = 1; skip_indent = indent($0) }
     print key ": " yaml(ENVIRON[name])
     next
   }

@@ -17,39 +17,34 @@
 //! Dropping a [`Stack`] ends all of it. It is ready when [`Stack::start`] returns: `tollwayd` and
 //! Envoy say so, and a priced request gets an answer of the filter instead of 503.
 
+mod companion;
 mod envoy;
 mod error;
+mod gateway;
 mod parts;
 mod ports;
 mod process;
 mod wait;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::Router;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
+use companion::Stub;
+use envoy::EnvoySetup;
 pub use envoy::Listeners;
-use envoy::{EnvoySetup, parse_stats};
 pub use error::StackError;
 pub use parts::{Parts, root};
 pub use ports::Ports;
-use process::{Guardian, Process, Program};
+use process::{Guardian, Process};
 
 use crate::upstream::Upstream;
 
-/// How many priced requests in a row, per worker, must find the filter ready. Connections spread
-/// over the workers by chance, and each worker has its own virtual machine.
-const READY_IN_A_ROW: u32 = 6;
 /// The longest wait for one answer while the stack starts.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -88,6 +83,25 @@ impl Default for StackOptions {
             ready_path: Some("/api/joke".to_owned()),
         }
     }
+}
+
+/// Lets Envoy judge `envoy/envoy.yaml` with this filter configuration (`None`: its own) and the
+/// real filter, without serving.
+///
+/// # Errors
+/// A part is missing, or Envoy refuses; the error then shows what Envoy and the filter said.
+pub fn validate(filter: Option<Value>) -> Result<(), StackError> {
+    let (dir, _temp) = directory(None)?;
+    let setup = EnvoySetup {
+        parts: Parts::locate()?,
+        ports: Ports::free()?,
+        dir,
+        listeners: Listeners::Static,
+        concurrency: 1,
+        gate_token: token()?,
+        filter,
+    };
+    setup.validate()
 }
 
 /// A running stack.
@@ -219,179 +233,6 @@ impl Stack {
         self.tollwayd.as_ref().map(Process::pid)
     }
 
-    /// Starts `tollwayd` on the stack's ports and ledger, unless it runs, and waits until it is
-    /// ready. A stub in its place goes.
-    ///
-    /// # Errors
-    /// It does not become ready.
-    pub async fn start_tollwayd(&mut self) -> Result<(), StackError> {
-        if let Some(stub) = self.stub.take() {
-            stub.stop().await;
-        }
-        if self.tollwayd.is_some() {
-            return Ok(());
-        }
-        let ready_url = format!("{}/readyz", self.gate_url());
-        let mut process = Process::start(self.tollwayd_program(), &self.guardian)?;
-        wait::until("wait until ready:", &mut process, async || {
-            self.expect_ok(&ready_url).await.map(drop)
-        })
-        .await?;
-        self.tollwayd = Some(process);
-        Ok(())
-    }
-
-    /// Ends `tollwayd` as `kill -9` does.
-    pub fn kill_tollwayd(&mut self) {
-        if let Some(process) = self.tollwayd.take() {
-            process.kill();
-        }
-    }
-
-    /// Asks `tollwayd` to end, as an operator does, and waits for it.
-    ///
-    /// # Errors
-    /// It does not end, or not with success.
-    pub async fn stop_tollwayd(&mut self) -> Result<(), StackError> {
-        let Some(process) = self.tollwayd.take() else {
-            return Ok(());
-        };
-        stop(process).await
-    }
-
-    /// Puts `stub` in the place of `tollwayd`, which is killed: a companion that is slow, or
-    /// answers what it should not.
-    ///
-    /// # Errors
-    /// The port cannot be bound.
-    pub async fn replace_tollwayd(&mut self, stub: Router) -> Result<(), StackError> {
-        let listener = self.take_gate_port().await?;
-        let server = tokio::spawn(async move {
-            // axum::serve retries what accept reports and never returns an error.
-            let _ = axum::serve(listener, stub).await;
-        });
-        self.stub = Some(Stub(server));
-        Ok(())
-    }
-
-    /// Kills `tollwayd` and hands out its gate port, for a peer that does not even speak HTTP.
-    ///
-    /// # Errors
-    /// The port cannot be bound.
-    pub async fn take_gate_port(&mut self) -> Result<TcpListener, StackError> {
-        self.kill_tollwayd();
-        if let Some(stub) = self.stub.take() {
-            stub.stop().await;
-        }
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.setup.ports.gate));
-        TcpListener::bind(addr)
-            .await
-            .map_err(|error| StackError::new(format!("take the port of tollwayd, {addr}"), error))
-    }
-
-    /// Starts Envoy, unless it runs, and waits until the filter is ready on every worker.
-    ///
-    /// # Errors
-    /// It does not become ready.
-    pub async fn start_envoy(&mut self) -> Result<(), StackError> {
-        if self.envoy.is_some() {
-            return Ok(());
-        }
-        let ready_url = format!("{}/ready", self.envoy_admin_url());
-        let mut process = self.setup.start(&self.guardian)?;
-        wait::until("wait until ready:", &mut process, async || {
-            self.expect_ok(&ready_url).await.map(drop)
-        })
-        .await?;
-        if let Some(path) = &self.options.ready_path {
-            let url = format!("{}{path}", self.gateway_url());
-            let step = format!("wait until the filter answers {path}:");
-            let enough = READY_IN_A_ROW * self.options.concurrency.max(1);
-            let mut in_a_row = 0;
-            wait::until(&step, &mut process, async || {
-                while in_a_row < enough {
-                    if let Err(complaint) = probe(&url).await {
-                        in_a_row = 0;
-                        return Err(complaint);
-                    }
-                    in_a_row += 1;
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        self.envoy = Some(process);
-        Ok(())
-    }
-
-    /// Ends Envoy as `kill -9` does.
-    pub fn kill_envoy(&mut self) {
-        if let Some(process) = self.envoy.take() {
-            process.kill();
-        }
-    }
-
-    /// Gives the running Envoy another filter configuration, by the file it watches
-    /// ([`Listeners::Watched`]), and waits until it has taken it.
-    ///
-    /// # Errors
-    /// Envoy refused it (the error shows why), or does not watch.
-    pub async fn reload_filter(&mut self, filter: Value) -> Result<(), StackError> {
-        let step = "reload the filter's configuration:";
-        if self.setup.listeners != Listeners::Watched {
-            return Err(StackError::new(
-                step,
-                "this stack was not started with Listeners::Watched",
-            ));
-        }
-        let before = self.envoy_stats().await?;
-        let count = |stats: &BTreeMap<String, u64>, name: &str| {
-            stats.get(&format!("listener_manager.lds.{name}")).copied().unwrap_or(0)
-        };
-        let taken = count(&before, "update_success");
-        let refused = count(&before, "update_rejected");
-        self.setup.filter = Some(filter);
-        self.setup.write_listeners()?;
-        let Some(mut process) = self.envoy.take() else {
-            return Err(StackError::new(step, "Envoy does not run"));
-        };
-        let outcome = wait::until(step, &mut process, async || {
-            let stats = self.envoy_stats().await.map_err(|error| error.to_string())?;
-            if count(&stats, "update_rejected") > refused {
-                return Ok(false);
-            }
-            if count(&stats, "update_success") > taken {
-                return Ok(true);
-            }
-            Err("Envoy has not read the file yet".to_owned())
-        })
-        .await;
-        let log = process.log().to_owned();
-        self.envoy = Some(process);
-        if outcome? {
-            return Ok(());
-        }
-        Err(StackError::new(step, "Envoy refused it and keeps what it had").with_log(&log))
-    }
-
-    /// Envoy's counters and gauges by name; the filter's begin with `wasmcustom.`.
-    ///
-    /// # Errors
-    /// Envoy does not answer.
-    pub async fn envoy_stats(&self) -> Result<BTreeMap<String, u64>, StackError> {
-        let url = format!("{}/stats", self.envoy_admin_url());
-        let text = self.expect_ok(&url).await;
-        text.map(|text| parse_stats(&text)).map_err(|found| StackError::new("read stats", found))
-    }
-
-    /// One of Envoy's counters; zero while it has not been counted.
-    ///
-    /// # Errors
-    /// Envoy does not answer.
-    pub async fn envoy_stat(&self, name: &str) -> Result<u64, StackError> {
-        Ok(self.envoy_stats().await?.get(name).copied().unwrap_or(0))
-    }
-
     /// Ends the stack in the order an operator would: Envoy, then `tollwayd`, each asked first.
     ///
     /// # Errors
@@ -403,29 +244,6 @@ impl Stack {
         self.stop_tollwayd().await
     }
 
-    fn tollwayd_program(&self) -> Program<'_> {
-        let parts = &self.setup.parts;
-        let config = self.options.tollwayd_config.clone();
-        let config = config.unwrap_or_else(|| parts.root.join("envoy/tollwayd.toml"));
-        let ports = self.setup.ports;
-        let mut env: Vec<(String, OsString)> = vec![
-            ("TOLLWAYD_LISTEN".to_owned(), format!("127.0.0.1:{}", ports.gate).into()),
-            ("TOLLWAYD_ADMIN_LISTEN".to_owned(), format!("127.0.0.1:{}", ports.admin).into()),
-            ("TOLLWAYD_STORE".to_owned(), self.store().into()),
-            ("TOLLWAY_GATE_TOKEN".to_owned(), self.setup.gate_token.clone().into()),
-            ("TOLLWAY_ADMIN_TOKEN".to_owned(), self.admin_token.clone().into()),
-        ];
-        let more = self.options.tollwayd_env.iter();
-        env.extend(more.map(|(name, value)| (name.clone(), OsString::from(value))));
-        Program {
-            name: "tollwayd",
-            path: &parts.tollwayd,
-            args: vec!["serve".into(), "--config".into(), config.into()],
-            env,
-            log_dir: &self.setup.dir,
-        }
-    }
-
     async fn expect_ok(&self, url: &str) -> Result<String, String> {
         let response = self.http.get(url).send().await.map_err(|error| error.to_string())?;
         let status = response.status();
@@ -434,24 +252,7 @@ impl Stack {
     }
 }
 
-/// An HTTP server in the place of `tollwayd`.
-#[derive(Debug)]
-struct Stub(JoinHandle<()>);
-
-impl Stub {
-    async fn stop(mut self) {
-        self.0.abort();
-        // Only when the task is gone is its port free.
-        let _ = (&mut self.0).await;
-    }
-}
-
-impl Drop for Stub {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
+/// Asks a process to end and waits until it has, with success.
 async fn stop(mut process: Process) -> Result<(), StackError> {
     process.terminate();
     let begun = std::time::Instant::now();
@@ -464,18 +265,6 @@ async fn stop(mut process: Process) -> Result<(), StackError> {
             }
             None => tokio::time::sleep(Duration::from_millis(20)).await,
         }
-    }
-}
-
-/// A priced request on a connection of its own; 503 means that a worker has no keys yet.
-async fn probe(url: &str) -> Result<(), String> {
-    let client = client().map_err(|error| error.to_string())?;
-    match client.get(url).send().await {
-        Err(error) => Err(error.to_string()),
-        Ok(response) if response.status().is_server_error() => {
-            Err(format!("{url} answers {}", response.status()))
-        }
-        Ok(_) => Ok(()),
     }
 }
 

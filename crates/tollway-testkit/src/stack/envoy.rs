@@ -61,6 +61,25 @@ impl EnvoySetup {
         Process::start(program, guardian)
     }
 
+    /// Lets Envoy judge the configuration without serving.
+    pub(super) fn validate(&self) -> Result<(), StackError> {
+        let step = "validate envoy/envoy.yaml";
+        let config = self.dir.join("envoy.yaml");
+        self.write("static", &config)?;
+        let log = self.dir.join("validate.log");
+        let output = Command::new(&self.parts.envoy)
+            .args(["--mode", "validate", "-c"])
+            .arg(&config)
+            .env("TOLLWAY_GATE_TOKEN", &self.gate_token)
+            .output()
+            .map_err(|error| StackError::new(step, error))?;
+        fs::write(&log, &output.stderr).map_err(|error| StackError::new(step, error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(StackError::new(step, "Envoy refuses it").with_log(&log))
+    }
+
     /// Replaces the watched listeners in one step; Envoy never sees half a file.
     pub(super) fn write_listeners(&self) -> Result<(), StackError> {
         let next = self.dir.join("listeners.next.yaml");
@@ -131,7 +150,8 @@ mod tests {
             "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
         let filter = "/http_filters/0/typed_config/config/configuration/value";
         let in_yaml = yaml.pointer(&format!("{connection_manager}{filter}")).unwrap();
+        let in_yaml: Value = serde_json::from_str(in_yaml.as_str().unwrap()).unwrap();
         let json = fs::read_to_string(root.join("envoy/filter.json")).unwrap();
-        assert_eq!(in_yaml, &serde_json::from_str::<Value>(&json).unwrap());
+        assert_eq!(in_yaml, serde_json::from_str::<Value>(&json).unwrap());
     }
 }
