@@ -85,14 +85,14 @@ pub(crate) fn fetch_keyring(host: &impl Host, to: &Tollwayd) -> Result<CallId, C
     send(host, to, "GET", wire::KEYRING_PATH, None)
 }
 
-/// Reads a reply: a 200 whose body is a `T`; anything else is a fault.
+/// Reads a reply: 200, or 201 for a new invoice, whose body is a `T`; anything else is a fault.
 pub(crate) fn decode<T: serde::de::DeserializeOwned>(reply: &CallReply) -> Result<T, CallFault> {
     match reply.status {
         None => Err(CallFault::NoReply),
-        Some(200) if reply.body.len() < CALL_REPLY_BYTES_MAX => {
+        Some(200 | 201) if reply.body.len() < CALL_REPLY_BYTES_MAX => {
             serde_json::from_slice(&reply.body).map_err(|_| CallFault::Garbage)
         }
-        Some(200) => Err(CallFault::Garbage),
+        Some(200 | 201) => Err(CallFault::Garbage),
         Some(status) => Err(CallFault::Status(status)),
     }
 }
