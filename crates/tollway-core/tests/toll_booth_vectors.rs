@@ -6,8 +6,8 @@
 //! a token has one encoding, so bytes after the signature (tb-p-042) and over-long lengths
 //! (tb-p-044) are refused. So are unknown and third-party fields (tb-p-043), which the set wants
 //! refused, and base64 with padding that its length does not need (tb-p-063). The standard
-//! alphabet (tb-p-064) only spells the same bytes differently and is read. Identifiers of other lengths and versions (tb-p-034 to -036) are a matter for
-//! the identifier, not for the codec.
+//! alphabet (tb-p-064) only spells the same bytes differently and is read. Identifiers of other
+//! lengths and versions (tb-p-034 to -036) are a matter for the identifier, not for the codec.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 
