@@ -21,7 +21,7 @@ fn envoy_refuses_a_typo_with_the_field_s_path() {
 
 #[test]
 fn the_filter_is_under_600_kilobytes() {
-    let bytes = fs::metadata(Parts::locate().unwrap().filter).unwrap().len();
+    let bytes = fs::metadata(Parts::locate().unwrap().wasm).unwrap().len();
     println!("the filter has {bytes} bytes");
     assert!(bytes < 600_000, "{bytes} bytes");
 }

@@ -2,15 +2,20 @@
 
 use reqwest::Method;
 use tollway_testkit::stack::StackOptions;
+use tollway_testkit::story::{Stage, play};
 
 use crate::harness::Gateway;
 
 #[tokio::test]
 async fn the_demo_s_story_plays_on_the_demo_s_own_files() {
     let gateway = Gateway::with(StackOptions::default()).await;
-    tollway_testkit::story::play(&gateway.stack.gateway_url(), &gateway.stack.admin_url())
-        .await
-        .unwrap_or_else(|error| panic!("{error}"));
+    let stage = Stage {
+        gateway: gateway.stack.gateway_url(),
+        wallet: gateway.stack.admin_url(),
+    };
+    let mut told = Vec::new();
+    play(&stage, &mut told).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(String::from_utf8(told).unwrap().contains("steps passed"));
     gateway.ledger_at_rest().await;
     gateway.audit();
     gateway.stack.stop().await.unwrap();
