@@ -281,3 +281,125 @@ impl fmt::Display for ChallengeError {
 }
 
 impl core::error::Error for ChallengeError {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::entropy::Seed;
+    use crate::id::KeyId;
+    use crate::secret::MasterKey;
+    use crate::wire::{KeyringKey, KeyringReply};
+
+    const INVOICE: &str =
+        "lnbcrt210n1p4sqgwupp5d3s0gp8czear3lrsatu259avx5gz80hcd09e6yyx5xd0a9da2ve";
+
+    const TERMS: ChallengeTerms<'_> = ChallengeTerms {
+        location: "lsat",
+        payment_hash: PaymentHash::from_bytes([0x11; 32]),
+        service: "joke",
+        valid_until: 1_700_000_000,
+        random: [0x22; 32],
+    };
+
+    fn keyring() -> Keyring {
+        let current = KeyId::new(7);
+        let keys = [KeyringKey { id: current, secret: MasterKey::from_bytes([1; 32]) }];
+        let reply = KeyringReply { current, keys: keys.into(), seed: Seed::from_bytes([0; 32]) };
+        Keyring::from_reply(&reply).unwrap()
+    }
+
+    fn notes() -> ChallengeNotes<'static> {
+        ChallengeNotes {
+            detail: "Pay \"this\".",
+            code: "payment_required",
+            amount: Msat::new(20_001).unwrap(),
+            price: Msat::from_sats(5).unwrap(),
+            invoice_expires_at: 1_600_000_000,
+            description: "A joke",
+            balance: None,
+        }
+    }
+
+    #[test]
+    fn ok_the_token_says_what_the_terms_say() {
+        let challenge = Challenge::mint(&keyring(), TERMS, INVOICE).unwrap();
+        let macaroon = challenge.macaroon();
+        assert_eq!(macaroon.location(), "lsat");
+        let identifier = Identifier::decode(macaroon.identifier()).unwrap();
+        assert_eq!(identifier.payment_hash, TERMS.payment_hash);
+        assert_eq!(identifier.token_id, TokenId::new(KeyId::new(7), [0x22; 32]));
+        let caveats: Vec<_> = macaroon.caveats().collect();
+        assert_eq!(caveats, [&b"services=joke:0"[..], b"joke_valid_until=1700000000"]);
+        let root_key = MasterKey::from_bytes([1; 32]).root_key(macaroon.identifier());
+        assert!(macaroon.verify(&root_key));
+    }
+
+    #[test]
+    fn ok_the_header_is_the_canonical_line() {
+        let challenge = Challenge::mint(&keyring(), TERMS, INVOICE).unwrap();
+        let macaroon = challenge.macaroon().to_base64();
+        let expected = format!("L402 macaroon=\"{macaroon}\", invoice=\"{INVOICE}\"");
+        assert_eq!(challenge.www_authenticate(), expected);
+    }
+
+    #[test]
+    fn ok_the_body_has_its_members_in_order() {
+        let challenge = Challenge::mint(&keyring(), TERMS, INVOICE).unwrap();
+        let body = challenge.body(notes());
+        let expected = format!(
+            concat!(
+                r#"{{"type":"https://paymentauth.org/problems/payment-required","#,
+                r#""title":"Payment Required","status":402,"detail":"Pay \"this\".","#,
+                r#""code":"payment_required","invoice":"{}","macaroon":"{}","amountSats":21,"#,
+                r#""priceMsat":5000,"paymentHash":"{}","expiresAt":1700000000,"#,
+                r#""invoiceExpiresAt":1600000000,"description":"A joke"}}"#,
+            ),
+            INVOICE,
+            challenge.macaroon().to_base64(),
+            "11".repeat(32),
+        );
+        assert_eq!(body.to_json(), expected);
+        assert_eq!(serde_json::from_str::<ChallengeBody>(&expected).unwrap(), body);
+        let with_balance = challenge.body(ChallengeNotes { balance: Some(Msat::ZERO), ..notes() });
+        assert!(with_balance.to_json().ends_with(r#","balanceMsat":0}"#));
+    }
+
+    #[test]
+    fn ok_a_token_id_that_spells_the_old_scheme_is_drawn_again() {
+        let mut random = [0x22; 32];
+        // These three bytes fall on a group of four characters in the token's text.
+        random[5..8].copy_from_slice(&[0x2d, 0x20, 0x13]);
+        let terms = ChallengeTerms { random, ..TERMS };
+        assert!(mint_token(&keyring(), &terms).to_base64().contains("LSAT"));
+        let challenge = Challenge::mint(&keyring(), terms, INVOICE).unwrap();
+        assert!(!challenge.www_authenticate().contains("LSAT"));
+        let identifier = Identifier::decode(challenge.macaroon().identifier()).unwrap();
+        assert_eq!(identifier.payment_hash, TERMS.payment_hash);
+        assert_eq!(identifier.token_id.key_id(), KeyId::new(7));
+    }
+
+    #[test]
+    fn err_text_that_could_leave_its_place_in_the_header() {
+        let mint = |terms, invoice: &str| Challenge::mint(&keyring(), terms, invoice).unwrap_err();
+        for service in ["", "Joke", "joke:1", "a,b", "a=b", "a b", "a\r\nb"] {
+            let terms = ChallengeTerms { service, ..TERMS };
+            assert_eq!(mint(terms, INVOICE), ChallengeError::BadServiceName, "{service}");
+        }
+        let location = "x".repeat(LOCATION_BYTES_MAX + 1);
+        let terms = ChallengeTerms { location: &location, ..TERMS };
+        assert_eq!(mint(terms, INVOICE), ChallengeError::LocationTooLong);
+        let long = "a".repeat(INVOICE_BYTES_MAX + 1);
+        for invoice in ["", "LNBC1", "ln bc", "ln\"bc", "ln\r\nbc", "ln\u{e9}", "ln,bc", &long] {
+            assert_eq!(mint(TERMS, invoice), ChallengeError::BadInvoice, "{invoice}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let challenge = Challenge::mint(&keyring(), TERMS, INVOICE).unwrap();
+        let shown = format!("{challenge:?} {:?}", challenge.body(notes()));
+        assert!(!shown.contains(&challenge.macaroon().to_base64()), "{shown}");
+    }
+}

@@ -17,6 +17,8 @@
 //! Those are not ours to judge: they are what remains for the upstream.
 
 mod list;
+#[cfg(test)]
+mod tests;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -27,8 +29,8 @@ use crate::credential::{Credential, MACAROONS_MAX};
 use crate::macaroon::{Macaroon, MacaroonError};
 use crate::payment::Preimage;
 
-/// The most bytes of credentials in one request, counted before anything is decoded: twice the
-/// longest token, so that Aperture's pair of equal ones fits.
+/// The most bytes of credentials in one request, counted before anything is decoded. A real one
+/// has some 400, and Aperture's clients send it twice; the longest token in hex just fits.
 pub const CREDENTIAL_BYTES_MAX: usize = 16 * 1024;
 
 /// What a request presents.
@@ -87,7 +89,7 @@ impl fmt::Display for Malformed {
                 f.write_str("The credential is empty. Send Authorization: L402 <token>:<preimage>.")
             }
             Self::BadParameters => f.write_str(
-                "The credential's parameters cannot be read. Send macaroon and preimage, once each.",
+                "The credential's parameters cannot be read. Send macaroon and preimage once each.",
             ),
             Self::TooManyMacaroons => {
                 write!(f, "The credential has too many tokens. Send at most {MACAROONS_MAX}.")
