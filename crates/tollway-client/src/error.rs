@@ -23,7 +23,7 @@ pub struct ClientError {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The server's challenge cannot be paid.
-    #[error("the server asks for payment, but {0}")]
+    #[error("the server's challenge cannot be paid: {0}")]
     Challenge(#[from] ChallengeError),
     /// The request cannot be sent twice, so it cannot be sent before a payment and after it.
     #[error("expected a request with a body in memory, but found a stream")]

@@ -40,7 +40,10 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The file is not one of ours.
-    #[error("expected credentials at {}, but found something else; move the file away", path.display())]
+    #[error(
+        "expected credentials at {}, but found something else; move the file away",
+        path.display()
+    )]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,6 @@
 //! `tollway inspect`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -49,6 +49,9 @@ fn read(args: &InspectArgs) -> io::Result<String> {
         [first, ..] if first != "-" => Ok(args.token.join(" ")),
         _ => {
             let mut text = String::new();
+            if io::stdin().is_terminal() {
+                eprintln!("tollway: paste a token, then press Enter and Ctrl-D");
+            }
             io::stdin().lock().take(INPUT_BYTES_MAX).read_to_string(&mut text)?;
             Ok(text)
         }

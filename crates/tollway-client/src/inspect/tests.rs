@@ -2,10 +2,11 @@
 
 use super::*;
 
-const MACAROON: &str = "AgEEbHNhdAJCAABCXtTko2sw6iG5DiHHEsZJ6CFMKbfq9oCJ0QOcblU4TICBgoOEhYaHiImKi4yNjo\
-    +QkZKTlJWWl5iZmpucnZ6fAAITc2VydmljZXM9c2VydmljZTE6MAACInNlcnZpY2UxX2NhcGFiaWxpdGllcz1h\
-    ZGQsc3VidHJhY3QAAh9zZXJ2aWNlMV92YWxpZF91bnRpbD0xNzAwMDAwMDAwAAAGIBSztuc/TekCiUlv5jcFCx\
-    aEAFv2Yu+o+qff8UJBWnGY";
+const MACAROON: &str = "\
+    AgEEbHNhdAJCAABCXtTko2sw6iG5DiHHEsZJ6CFMKbfq9oCJ0QOcblU4TICBgoOEhYaHiImK\
+    i4yNjo+QkZKTlJWWl5iZmpucnZ6fAAITc2VydmljZXM9c2VydmljZTE6MAACInNlcnZpY2Ux\
+    X2NhcGFiaWxpdGllcz1hZGQsc3VidHJhY3QAAh9zZXJ2aWNlMV92YWxpZF91bnRpbD0xNzAw\
+    MDAwMDAwAAAGIBSztuc/TekCiUlv5jcFCxaEAFv2Yu+o+qff8UJBWnGY";
 const PAYMENT_HASH: &str = "425ed4e4a36b30ea21b90e21c712c649e8214c29b7eaf68089d1039c6e55384c";
 const INVOICE: &str = "lnbcrt210n1p4sqgwupp5d3s0gp8czear3lrsatu259avx5gz80hcd09e6yyx5xd0a9da2ves\
     dq8w3jhxaqsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygsxqrrsscqpj9qypqsq2q05lfxft\
