@@ -1,0 +1,259 @@
+//! The built `tollway` command: exit codes, output, and what it leaves behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::shop::{Shop, Trick};
+
+struct Desk {
+    shop: Shop,
+    folder: TempDir,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        Self { shop: Shop::open().await, folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn run(&self, args: &[&str]) -> Output {
+        run(self.folder.path(), &self.shop.url, args).await
+    }
+
+    async fn get(&self, path: &str, args: &[&str]) -> Output {
+        let url = format!("{}{path}", self.shop.url);
+        self.run(&[&["get", &url], args].concat()).await
+    }
+
+    fn credentials(&self) -> PathBuf {
+        self.folder.path().join("tollway/credentials.json")
+    }
+}
+
+async fn run(state: &Path, wallet: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollway"));
+    command
+        .args(args)
+        .env_clear()
+        .env("XDG_STATE_HOME", state)
+        .env("TOLLWAY_WALLET_URL", wallet)
+        .stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_goes_to_stdout_and_the_money_to_stderr() {
+    let desk = Desk::open().await;
+    let first = desk.get("/jokes", &[]).await;
+    assert_eq!(first.status.code(), Some(0));
+    assert_eq!(stdout(&first), "one of jokes");
+    assert_eq!(stderr(&first), "tollway: paid 10 sats; this cost 5 sats; balance 5 sats\n");
+    let second = desk.get("/jokes", &[]).await;
+    assert_eq!(stderr(&second), "tollway: paid nothing; this cost 5 sats; balance 0 sats\n");
+    let free = desk.get("/free", &[]).await;
+    assert_eq!((stdout(&free), stderr(&free)), ("free", "tollway: paid nothing\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_tells_the_whole_story() {
+    let desk = Desk::open().await;
+    let first = json(&desk.get("/jokes", &["--json"]).await);
+    assert_eq!(first["status"], 200);
+    assert_eq!(first["body"], "one of jokes");
+    assert_eq!(first["paid_sats"], 10);
+    assert_eq!(first["cost_msat"], 5_000);
+    assert_eq!(first["balance_msat"], 5_000);
+    assert_eq!(first["headers"]["x-toll-cost-msat"], "5000");
+    let hash = first["payment_hash"].as_str().unwrap();
+    assert_eq!(hash.len(), 64);
+    let second = json(&desk.get("/jokes", &["--json"]).await);
+    assert_eq!((&second["paid_sats"], &second["payment_hash"]), (&0.into(), &hash.into()));
+    let free = json(&desk.get("/free", &["--json", "--no-store"]).await);
+    assert_eq!((&free["payment_hash"], &free["cost_msat"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_has_its_exit_code_its_json_and_its_words() {
+    let desk = Desk::open().await;
+    for (trick, exit, code, message) in [
+        (
+            Trick::Dear,
+            3,
+            "too_dear",
+            "the server asks for 1000000 sats, but the budget is 100 sats; allow more with \
+             --max-sats",
+        ),
+        (
+            Trick::WalletRefuses,
+            4,
+            "payment_failed",
+            "the wallet refused the invoice (400): not ours",
+        ),
+        (
+            Trick::OtherHash,
+            6,
+            "challenge_untrusted",
+            "the server's challenge cannot be paid: the invoice's payment would not open the \
+             macaroon: their payment hashes differ",
+        ),
+        (
+            Trick::Without,
+            6,
+            "challenge_untrusted",
+            "the server's challenge cannot be paid: expected an L402 challenge in \
+             WWW-Authenticate, but found none",
+        ),
+    ] {
+        desk.shop.plays(trick);
+        let plain = desk.get("/jokes", &[]).await;
+        assert_eq!(plain.status.code(), Some(exit), "{trick:?}");
+        assert_eq!((stdout(&plain), stderr(&plain)), ("", &*format!("tollway: {message}\n")));
+        let output = desk.get("/jokes", &["--json"]).await;
+        assert_eq!(output.status.code(), Some(exit), "{trick:?}");
+        let error = json(&output);
+        assert_eq!(error["error"]["code"], code, "{trick:?}");
+        assert_eq!(error["error"]["message"], message, "{trick:?}");
+        assert_eq!(error["paid_sats"], 0, "{trick:?}");
+        assert_eq!(stderr(&output), "", "{trick:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_statuses_exit_5_and_still_print_the_body() {
+    let desk = Desk::open().await;
+    for (trick, status, line) in [
+        (
+            Trick::FailsAfterPayment,
+            500,
+            "tollway: the server answered 500 Internal Server Error; paid 10 sats\n",
+        ),
+        (
+            Trick::Redirects,
+            302,
+            "tollway: the server answered 302 Found; it redirects to \
+             http://elsewhere.invalid/, which is not followed; paid nothing\n",
+        ),
+        (
+            Trick::AsksForEver,
+            402,
+            "tollway: the server asks for payment again; call again to pay again; paid 10 \
+             sats\n",
+        ),
+    ] {
+        desk.shop.plays(trick);
+        let output = desk.get("/jokes", &[]).await;
+        assert_eq!((output.status.code(), stderr(&output)), (Some(5), line), "{trick:?}");
+        let output = desk.get("/jokes", &["--json"]).await;
+        assert_eq!(output.status.code(), Some(5), "{trick:?}");
+        assert_eq!(json(&output)["status"], status, "{trick:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_told_apart() {
+    let desk = Desk::open().await;
+    let output = desk.run(&["get", "http://127.0.0.1:1/"]).await;
+    assert_eq!(output.status.code(), Some(5));
+    let server = stderr(&output);
+    assert!(server.starts_with("tollway: the server does not answer: "), "{server}");
+    let output = desk.get("/jokes", &["--wallet-url", "http://127.0.0.1:1"]).await;
+    assert_eq!(output.status.code(), Some(4));
+    let wallet = stderr(&output);
+    assert!(wallet.starts_with("tollway: the wallet does not answer: "), "{wallet}");
+    assert!(wallet.ends_with("; name a running one with --wallet-url\n"), "{wallet}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_exits_2() {
+    let desk = Desk::open().await;
+    for args in [
+        &[][..],
+        &["get"],
+        &["get", "localhost:8402/joke"],
+        &["get", "ftp://localhost/"],
+        &["get", "http://localhost/", "--max-sats", "-1"],
+        &["get", "http://localhost/", "--max-sats", "9007199254741"],
+        &["get", "http://localhost/", "-H", "no colon"],
+        &["get", "http://localhost/", "-H", "a b: c"],
+        &["get", "http://localhost/", "--wallet-url", "x"],
+        &["got"],
+    ] {
+        let output = desk.run(args).await;
+        assert_eq!(output.status.code(), Some(2), "{args:?} {}", stderr(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_sent() {
+    let desk = Desk::open().await;
+    desk.get("/jokes", &["-H", "X-A: 1", "-H", "X-A:2", "--no-store"]).await;
+    for headers in desk.shop.seen() {
+        let values: Vec<_> = headers.get_all("x-a").iter().collect();
+        assert_eq!(values, ["1", "2"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_store_keeps_and_uses_nothing() {
+    let desk = Desk::open().await;
+    desk.get("/jokes", &["--no-store"]).await;
+    desk.get("/jokes", &["--no-store"]).await;
+    assert_eq!(desk.shop.payments(), 2);
+    assert!(!desk.credentials().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_cannot_be_read_stop_before_a_payment() {
+    let desk = Desk::open().await;
+    std::fs::create_dir_all(desk.credentials().parent().unwrap()).unwrap();
+    std::fs::write(desk.credentials(), "{").unwrap();
+    let output = desk.get("/jokes", &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).ends_with("move the file away; or do without them by --no-store\n"));
+    assert_eq!(desk.shop.payments(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_output_shows_a_preimage() {
+    let desk = Desk::open().await;
+    let preimage = "01".repeat(32);
+    let got = desk.get("/jokes", &["--json"]).await;
+    let kept = std::fs::read_to_string(desk.credentials()).unwrap();
+    assert!(kept.contains(&preimage), "the credential is kept with its proof");
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    let macaroon = kept["origins"][&desk.shop.url][0]["macaroon"].as_str().unwrap();
+    let credential = format!("L402 {macaroon}:{preimage}");
+    let plain = desk.run(&["inspect", &credential]).await;
+    let as_json = desk.run(&["inspect", "--json", "L402", &format!("{macaroon}:{preimage}")]).await;
+    assert!(stdout(&plain).contains("present, and it proves the payment"), "{plain:?}");
+    assert_eq!(json(&as_json)["preimage"], "proves");
+    assert_eq!(json(&as_json)["key_id"], 1);
+    for output in [&got, &plain, &as_json] {
+        assert_eq!(output.status.code(), Some(0));
+        assert!(!stdout(output).contains(&preimage) && !stderr(output).contains(&preimage));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_token_exits_6() {
+    let desk = Desk::open().await;
+    for text in ["hello", "-", "L402 canary:42"] {
+        let output = desk.run(&["inspect", text]).await;
+        assert_eq!(output.status.code(), Some(6), "{text}");
+        assert!(!stderr(&output).contains("canary"), "{text}");
+    }
+}

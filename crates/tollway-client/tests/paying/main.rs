@@ -1,0 +1,11 @@
+//! The client against a shop that sells requests, honestly or not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests may panic as tests may; clippy knows only test functions"
+)]
+
+mod command;
+mod library;
+mod shop;

@@ -1,0 +1,247 @@
+//! A paywall and a wallet in one process. They play by the rules, or one trick at a time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
+use serde_json::{Value, json};
+use tollway_core::challenge::{Challenge, ChallengeTerms};
+use tollway_core::entropy::Seed;
+use tollway_core::header::read_credential;
+use tollway_core::id::KeyId;
+use tollway_core::keyring::Keyring;
+use tollway_core::payment::{PaymentHash, Preimage};
+use tollway_core::secret::MasterKey;
+use tollway_core::wire::{KeyringKey, KeyringReply};
+
+/// What a request costs, and what an invoice sells.
+pub(crate) const COST_MSAT: u64 = 5_000;
+pub(crate) const SOLD_MSAT: u64 = 10_000;
+
+/// How the shop misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trick {
+    /// The invoice leaves the amount to the payer.
+    Amountless,
+    /// It never accepts a credential.
+    AsksForEver,
+    /// The invoice asks for a million, while the body says 1.
+    Dear,
+    /// The invoice has expired.
+    Expired,
+    /// It answers 500 to whoever paid.
+    FailsAfterPayment,
+    /// The header is no challenge.
+    Garbage,
+    /// The macaroon is for another payment than the invoice.
+    OtherHash,
+    /// It answers with a redirect.
+    Redirects,
+    /// The challenge is written in the oldest, sloppiest way.
+    Sloppy,
+    /// The wallet pays, but its answer is lost.
+    WalletAnswerLost,
+    /// The wallet hands out another preimage.
+    WalletLies,
+    /// The wallet refuses to pay.
+    WalletRefuses,
+    /// A 402 without a challenge.
+    Without,
+}
+
+#[derive(Default)]
+struct Books {
+    trick: Option<Trick>,
+    challenges: u8,
+    preimages: HashMap<String, Preimage>,
+    balances: HashMap<PaymentHash, u64>,
+    paid: Vec<String>,
+    seen: Vec<HeaderMap>,
+}
+
+/// The shop, at work until it is dropped.
+#[derive(Clone)]
+pub(crate) struct Shop {
+    books: Arc<Mutex<Books>>,
+    pub(crate) url: String,
+}
+
+impl Shop {
+    pub(crate) async fn open() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shop = Self { books: Arc::default(), url };
+        let router = Router::new()
+            .route("/free", get(async || "free"))
+            .route("/{service}", get(sell))
+            .route("/sim/v1/pay", post(pay))
+            .with_state(shop.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        shop
+    }
+
+    pub(crate) fn plays(&self, trick: impl Into<Option<Trick>>) {
+        self.books().trick = trick.into();
+    }
+
+    /// How many invoices the wallet paid.
+    pub(crate) fn payments(&self) -> usize {
+        let mut paid = self.books().paid.clone();
+        paid.sort();
+        paid.dedup();
+        paid.len()
+    }
+
+    /// How many challenges were handed out.
+    pub(crate) fn challenges(&self) -> u8 {
+        self.books().challenges
+    }
+
+    /// The headers of all requests for something that costs.
+    pub(crate) fn seen(&self) -> Vec<HeaderMap> {
+        self.books().seen.clone()
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+
+    fn has(&self, trick: Trick) -> bool {
+        self.books().trick == Some(trick)
+    }
+}
+
+fn keyring() -> Keyring {
+    let id = KeyId::new(1);
+    let key = KeyringKey { id, secret: MasterKey::from_bytes([7; 32]) };
+    let reply = KeyringReply { current: id, keys: vec![key], seed: Seed::from_bytes([0; 32]) };
+    Keyring::from_reply(&reply).unwrap()
+}
+
+async fn sell(
+    State(shop): State<Shop>,
+    Path(service): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    shop.books().seen.push(headers.clone());
+    if shop.has(Trick::Redirects) {
+        return (StatusCode::FOUND, [("location", "http://elsewhere.invalid/")]).into_response();
+    }
+    let pairs: Vec<_> =
+        headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let credential = read_credential(&pairs).credential.ok().flatten();
+    let verified = credential.and_then(|credential| credential.verify(&keyring()).ok());
+    let opens = verified.filter(|verified| {
+        let facts = tollway_core::credential::RequestFacts {
+            service: &service,
+            now_s: 1_700_000_000,
+            path: b"/",
+            method: b"GET",
+            client_ip: None,
+            cost: tollway_core::money::Msat::ZERO,
+        };
+        verified.authorize(&facts).is_ok() && !shop.has(Trick::AsksForEver)
+    });
+    if let Some(verified) = opens {
+        if shop.has(Trick::FailsAfterPayment) {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        let mut books = shop.books();
+        let balance = books.balances.entry(verified.payment_hash()).or_insert(SOLD_MSAT);
+        if let Some(rest) = balance.checked_sub(COST_MSAT) {
+            *balance = rest;
+            return (
+                [("x-toll-cost-msat", COST_MSAT), ("x-toll-balance-msat", rest)]
+                    .map(|(name, msat)| (HeaderName::from_static(name), HeaderValue::from(msat))),
+                format!("one of {service}"),
+            )
+                .into_response();
+        }
+    }
+    challenge(&shop, &service)
+}
+
+fn challenge(shop: &Shop, service: &str) -> Response {
+    let body = Json(json!({ "amountSats": 1 }));
+    if shop.has(Trick::Without) {
+        return (StatusCode::PAYMENT_REQUIRED, body).into_response();
+    }
+    if shop.has(Trick::Garbage) {
+        let line = [("www-authenticate", "L402 macaroon=\"%%%\", invoice=\"lnbc\"")];
+        return (StatusCode::PAYMENT_REQUIRED, line, body).into_response();
+    }
+    let mut books = shop.books();
+    books.challenges += 1;
+    let preimage = Preimage::from_bytes([books.challenges; 32]);
+    let mut payment_hash = preimage.payment_hash();
+    let invoice = invoice(books.trick, payment_hash);
+    books.preimages.insert(invoice.clone(), preimage);
+    if books.trick == Some(Trick::OtherHash) {
+        payment_hash = PaymentHash::from_bytes([9; 32]);
+    }
+    let terms = ChallengeTerms {
+        location: "shop",
+        payment_hash,
+        service,
+        valid_until: 4_000_000_000,
+        random: [books.challenges; 32],
+    };
+    let challenge = Challenge::mint(&keyring(), terms, &invoice).unwrap();
+    let line = match books.trick {
+        Some(Trick::Sloppy) => {
+            format!(
+                "Basic realm=\"x, y\", lsat invoice={invoice},token={}",
+                challenge.macaroon().to_base64()
+            )
+        }
+        _ => challenge.www_authenticate(),
+    };
+    (StatusCode::PAYMENT_REQUIRED, [("www-authenticate", line)], body).into_response()
+}
+
+fn invoice(trick: Option<Trick>, payment_hash: PaymentHash) -> String {
+    let key = SecretKey::from_slice(&[0x42; 32]).unwrap();
+    let secp = Secp256k1::new();
+    let invoice = InvoiceBuilder::new(Currency::Regtest)
+        .description("requests".into())
+        .payment_hash(sha256::Hash::from_byte_array(*payment_hash.as_bytes()))
+        .payment_secret(PaymentSecret([1; 32]))
+        .min_final_cltv_expiry_delta(18);
+    let invoice = match trick {
+        Some(Trick::Expired) => invoice.duration_since_epoch(Duration::from_secs(1_700_000_000)),
+        _ => invoice.current_timestamp(),
+    };
+    let invoice = match trick {
+        Some(Trick::Amountless) => invoice,
+        Some(Trick::Dear) => invoice.amount_milli_satoshis(1_000_000_000),
+        _ => invoice.amount_milli_satoshis(SOLD_MSAT),
+    };
+    let signed = invoice.build_signed(|hash| secp.sign_ecdsa_recoverable(hash, &key));
+    signed.unwrap().to_string()
+}
+
+async fn pay(State(shop): State<Shop>, Json(request): Json<Value>) -> Response {
+    let mut books = shop.books();
+    if books.trick == Some(Trick::WalletRefuses) {
+        let problem = json!({
+            "code": "not_ours", "status": 400, "title": "Bad Request", "detail": "not\u{1b} ours"
+        });
+        return (StatusCode::BAD_REQUEST, Json(problem)).into_response();
+    }
+    let invoice = request["invoice"].as_str().unwrap().to_owned();
+    let preimage = books.preimages[&invoice].reveal_hex();
+    books.paid.push(invoice);
+    match books.trick {
+        Some(Trick::WalletAnswerLost) => StatusCode::BAD_GATEWAY.into_response(),
+        Some(Trick::WalletLies) => Json(json!({ "preimage": "00".repeat(32) })).into_response(),
+        _ => Json(json!({ "preimage": preimage })).into_response(),
+    }
+}
