@@ -1,1 +1,16 @@
-fn main() {}
+//! The `tollway` command: fetches what must be paid for, and explains tokens.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    let exit = match cli::Cli::parse().command {
+        cli::Command::Get(args) => cli::get::run(args).await,
+        cli::Command::Inspect(args) => cli::inspect::run(&args),
+    };
+    exit.into()
+}

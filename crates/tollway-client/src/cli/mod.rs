@@ -1,0 +1,57 @@
+//! Arguments and exit codes.
+
+pub(crate) mod get;
+pub(crate) mod inspect;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; for get, the server answered with a 2xx status
+  1  a fault of this machine: credentials cannot be kept, output cannot be written
+  2  wrong usage
+  3  too dear: the invoice asks for more than --max-sats; nothing was paid
+  4  the payment failed: the wallet does not answer, or refused
+  5  the server does not answer, or answered with another status than 2xx
+  6  a challenge or token that cannot be read or trusted; nothing was paid";
+
+/// Fetches what must be paid for over Lightning (L402), and explains tokens.
+#[derive(Debug, Parser)]
+#[command(name = "tollway", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fetch a URL, and pay for it if the server asks for it.
+    ///
+    /// The answer's body goes to standard output; one line about the money goes to standard
+    /// error. A paid credential is kept and used again until the server asks for more. Redirects
+    /// are not followed.
+    #[command(after_help = EXIT_CODES)]
+    Get(get::GetArgs),
+    /// Explain a macaroon, a credential or a challenge. Shows no preimage.
+    #[command(after_help = EXIT_CODES)]
+    Inspect(inspect::InspectArgs),
+}
+
+/// What the process says to the one that started it; see [`EXIT_CODES`]. 2 is clap's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    Internal = 1,
+    TooDear = 3,
+    PaymentFailed = 4,
+    Server = 5,
+    Untrusted = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
