@@ -83,11 +83,11 @@ fn faults_name_the_field_the_problem_and_the_remedy() {
         ("= 600", "= 0", "lightning.invoice_expiry_s: expected 1 to 86400, but found 0; "),
         ("= 600", "= -1", "lightning.invoice_expiry_s: invalid value: integer `-1`"),
         (
-            "\"simulated\"",
-            "\"lnd\"",
+            "= \"simulated\"",
+            "= \"lnd\"",
             "lightning.backend: unknown variant `lnd`, expected `simulated`",
         ),
-        ("\"info\"", "\"loud\"", "log.level: unknown variant `loud`, expected one of"),
+        ("= \"info\"", "= \"loud\"", "log.level: unknown variant `loud`, expected one of"),
         (
             "\"tollwayd.db\"",
             "\"\"",

@@ -136,6 +136,9 @@ impl LedgerMetrics {
         self.credited_msat.inc_by(tally.credited_msat);
         self.charged_msat.inc_by(tally.charged_msat);
         self.open_holds.inc_by(tally.open_holds);
+        if commands == 0 {
+            return;
+        }
         self.batch_commands.observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
     }
 

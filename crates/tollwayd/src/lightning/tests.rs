@@ -1,1 +1,102 @@
+use lightning_invoice::{Bolt11InvoiceDescriptionRef, Currency};
 
+use super::*;
+use crate::ledger::KeyBytes;
+use proptest::prelude::*;
+
+const NOW_S: u64 = 1_700_000_000;
+
+fn node(secret: u8) -> SimulatedNode {
+    SimulatedNode::new(KeyBytes([secret; 32]))
+}
+
+fn order(amount: u64) -> InvoiceOrder {
+    InvoiceOrder { amount: Msat::new(amount).unwrap(), memo: "10 jokes".to_owned(), expiry_s: 600 }
+}
+
+#[test]
+fn invoices_are_real_bolt11_and_say_what_was_ordered() {
+    for amount in [1, 999, 1_000, 1_500, 21_000, Msat::MAX.get()] {
+        let made = node(1).create_invoice(&order(amount), NOW_S).unwrap();
+        assert!(made.bolt11.starts_with("lnbcrt"), "{}", made.bolt11);
+        let read: Bolt11Invoice = made.bolt11.parse().unwrap();
+        assert_eq!(read.currency(), Currency::Regtest);
+        assert_eq!(read.amount_milli_satoshis(), Some(amount));
+        assert_eq!(read.expiry_time().as_secs(), 600);
+        assert_eq!(made.expires_at_s, NOW_S + 600);
+        assert_eq!(read.get_payee_pub_key().to_string(), node(1).node_id());
+        let Bolt11InvoiceDescriptionRef::Direct(memo) = read.description() else {
+            panic!("expected a direct description");
+        };
+        assert_eq!(memo.as_inner().0, "10 jokes");
+    }
+}
+
+#[test]
+fn the_longest_memo_fits_and_a_longer_one_is_refused() {
+    let memo = |length: usize| InvoiceOrder { memo: "é".repeat(length / 2) + "x", ..order(1_000) };
+    let longest = node(1).create_invoice(&memo(638), NOW_S).unwrap();
+    assert!(node(1).pay(&longest.bolt11, NOW_S).is_ok());
+    assert_eq!(node(1).create_invoice(&memo(640), NOW_S), Err(MintError::Order));
+}
+
+#[test]
+fn paying_proves_the_hash_and_survives_a_restart() {
+    let made = node(1).create_invoice(&order(21_000), NOW_S).unwrap();
+    let (hash, preimage) = node(1).pay(&made.bolt11, NOW_S).unwrap();
+    assert_eq!(hash, made.payment_hash);
+    assert!(preimage.proves(&hash));
+    assert_eq!(node(1).pay(&made.bolt11.to_uppercase(), NOW_S).unwrap().1, preimage);
+}
+
+#[test]
+fn every_invoice_has_its_own_hash() {
+    let hash = || node(1).create_invoice(&order(1), NOW_S).unwrap().payment_hash;
+    assert_ne!(hash(), hash());
+}
+
+#[test]
+fn pays_neither_strangers_nor_the_expired_nor_garbage() {
+    let made = node(1).create_invoice(&order(21_000), NOW_S).unwrap();
+    assert_eq!(node(2).pay(&made.bolt11, NOW_S), Err(PayError::NotOurs));
+    assert!(node(1).pay(&made.bolt11, NOW_S + 599).is_ok());
+    assert_eq!(node(1).pay(&made.bolt11, NOW_S + 600), Err(PayError::Expired));
+    let mut forged = made.bolt11.clone();
+    let changed = if forged.pop() == Some('q') { 'p' } else { 'q' };
+    forged.push(changed);
+    let long = "lnbcrt1".repeat(10_000);
+    for garbage in ["", "lnbcrt", "not an invoice", forged.as_str(), long.as_str(), "\u{0}é"] {
+        assert_eq!(node(1).pay(garbage, NOW_S), Err(PayError::Malformed), "{garbage}");
+    }
+}
+
+#[test]
+fn an_invoice_that_was_not_ordered_is_refused() {
+    let made = node(1).create_invoice(&order(21_000), NOW_S).unwrap();
+    let check = |order: &InvoiceOrder, hash: &PaymentHash, now_s| {
+        check_invoice(order, made.bolt11.clone(), hash, now_s)
+    };
+    assert_eq!(check(&order(21_000), &made.payment_hash, NOW_S), Ok(made.clone()));
+    assert_eq!(check(&order(20_999), &made.payment_hash, NOW_S), Err(InvoiceFault::Amount));
+    let other = PaymentHash::from_bytes([9; 32]);
+    assert_eq!(check(&order(21_000), &other, NOW_S), Err(InvoiceFault::PaymentHash));
+    let longer = InvoiceOrder { expiry_s: 601, ..order(21_000) };
+    assert_eq!(check(&longer, &made.payment_hash, NOW_S), Err(InvoiceFault::Expiry));
+    assert_eq!(check(&order(21_000), &made.payment_hash, NOW_S + 600), Err(InvoiceFault::Expiry));
+    let garbage = check_invoice(&order(1), "lnbcrt".to_owned(), &made.payment_hash, NOW_S);
+    assert_eq!(garbage, Err(InvoiceFault::Unreadable));
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let shown = format!("{:?}", node(7));
+    assert!(shown.contains("node_id") && !shown.contains("0707"), "{shown}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_the_node(text in ".{0,200}") {
+        let _ = node(1).pay(&text, NOW_S);
+        let _ = node(1).pay(&format!("lnbcrt1{text}"), NOW_S);
+    }
+}

@@ -1,0 +1,221 @@
+//! A random life of the ledger against a model that shares no code with it.
+//!
+//! The model keeps plain numbers in maps and looks at the clock itself. After every step the
+//! answers agree, the sums agree, and the audit finds nothing.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tollway_core::wire::PostingOutcome;
+
+use super::*;
+
+/// Few names, so that repeats, conflicts and races for credit happen often.
+#[derive(Clone, Debug)]
+enum Step {
+    Invoice { tag: u8, amount: u64, top_up: Option<u8> },
+    Settle { tag: u8 },
+    Hold { id: u128, tag: u8, amount: u64, ttl_ms: u64, proven: bool },
+    Post { id: u128, seq: u32, amount: u64, release: bool },
+    Wait { ms: u64 },
+    Sweep,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let tag = 1..6_u8;
+    let id = 1..8_u128;
+    prop_oneof![
+        3 => (tag.clone(), 1..100_u64, proptest::option::of(tag.clone()))
+            .prop_map(|(tag, amount, top_up)| Step::Invoice { tag, amount, top_up }),
+        2 => tag.clone().prop_map(|tag| Step::Settle { tag }),
+        6 => (id.clone(), tag, 1..40_u64, prop_oneof![Just(50_u64), Just(80)], any::<u8>())
+            .prop_map(|(id, tag, amount, ttl_ms, luck)| Step::Hold {
+                id, tag, amount: amount / 10 * 10 + 1, ttl_ms, proven: luck > 20,
+            }),
+        6 => (id, 0..3_u32, 0..4_u64, any::<bool>())
+            .prop_map(|(id, seq, amount, release)| Step::Post {
+                id, seq, amount: amount * 7, release,
+            }),
+        2 => (1..60_u64).prop_map(|ms| Step::Wait { ms }),
+        1 => Just(Step::Sweep),
+        1 => Just(Step::Restart),
+    ]
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    now_ms: u64,
+    /// Tag of the invoice -> (account, amount, settled). An account is the tag that opened it.
+    invoices: BTreeMap<u8, (u8, u64, bool)>,
+    balances: BTreeMap<u8, u64>,
+    holds: BTreeMap<u128, ModelHold>,
+    postings: BTreeMap<(u128, u32), (u64, bool)>,
+}
+
+#[derive(Debug)]
+struct ModelHold {
+    tag: u8,
+    amount: u64,
+    ttl_ms: u64,
+    posted: u64,
+    ends_ms: u64,
+    released: bool,
+}
+
+impl Model {
+    fn live(&self, hold: &ModelHold) -> bool {
+        !hold.released && self.now_ms < hold.ends_ms
+    }
+
+    fn held(&self, account: u8) -> u64 {
+        let of_account = |hold: &&ModelHold| self.invoices[&hold.tag].0 == account;
+        self.holds
+            .values()
+            .filter(of_account)
+            .filter(|hold| self.live(hold))
+            .map(|hold| hold.amount - hold.posted)
+            .sum()
+    }
+
+    fn available(&self, account: u8) -> u64 {
+        self.balances[&account] - self.held(account)
+    }
+
+    fn invoice(&mut self, tag: u8, amount: u64, top_up: Option<u8>) -> InvoiceOutcome {
+        if self.invoices.contains_key(&tag) {
+            return InvoiceOutcome::HashTaken;
+        }
+        let account = match top_up {
+            None => tag,
+            Some(into) => match self.invoices.get(&into) {
+                Some((account, _, _)) => *account,
+                None => return InvoiceOutcome::TopUpUnknown,
+            },
+        };
+        self.invoices.insert(tag, (account, amount, false));
+        self.balances.entry(account).or_default();
+        InvoiceOutcome::Stored
+    }
+
+    fn settle(&mut self, tag: u8) -> SettleOutcome {
+        match self.invoices.get_mut(&tag) {
+            None => SettleOutcome::Unknown,
+            Some((_, _, true)) => SettleOutcome::AlreadyCredited,
+            Some((account, amount, settled)) => {
+                *settled = true;
+                *self.balances.get_mut(account).unwrap() += *amount;
+                SettleOutcome::Credited
+            }
+        }
+    }
+
+    fn hold(&mut self, id: u128, tag: u8, amount: u64, ttl_ms: u64, proven: bool) -> HoldOutcome {
+        let Some((account, _, _)) = self.invoices.get(&tag).copied() else {
+            return refused(HoldRefusal::UnknownPayment, 0);
+        };
+        if !proven {
+            return refused(HoldRefusal::PaymentNotProven, 0);
+        }
+        if let Some(hold) = self.holds.get(&id) {
+            return if (hold.tag, hold.amount, hold.ttl_ms) != (tag, amount, ttl_ms) {
+                HoldOutcome::Conflict
+            } else if self.live(hold) {
+                granted(hash(account), amount, self.available(account))
+            } else {
+                HoldOutcome::Ended
+            };
+        }
+        self.settle(tag);
+        if self.available(account) < amount {
+            return refused(HoldRefusal::InsufficientCredit, self.available(account));
+        }
+        let ends_ms = self.now_ms + ttl_ms;
+        self.holds
+            .insert(id, ModelHold { tag, amount, ttl_ms, posted: 0, ends_ms, released: false });
+        granted(hash(account), amount, self.available(account))
+    }
+
+    fn post(&mut self, id: u128, seq: u32, amount: u64, release: bool) -> PostingOutcome {
+        if let Some(before) = self.postings.get(&(id, seq)) {
+            return if *before == (amount, release) {
+                PostingOutcome::Posted
+            } else {
+                PostingOutcome::Conflict
+            };
+        }
+        let Some(hold) = self.holds.get(&id) else { return PostingOutcome::HoldUnknown };
+        if hold.released {
+            return PostingOutcome::HoldReleased;
+        }
+        if !self.live(hold) {
+            return PostingOutcome::HoldExpired;
+        }
+        if amount > hold.amount - hold.posted {
+            return PostingOutcome::ExceedsHold;
+        }
+        self.postings.insert((id, seq), (amount, release));
+        let account = self.invoices[&hold.tag].0;
+        let hold = self.holds.get_mut(&id).unwrap();
+        hold.posted += amount;
+        hold.released = release;
+        *self.balances.get_mut(&account).unwrap() -= amount;
+        PostingOutcome::Posted
+    }
+}
+
+async fn run(mut bench: Bench, model: &mut Model, step: Step) -> Bench {
+    match step {
+        Step::Invoice { tag, amount, top_up } => {
+            let found = bench.ledger.open_invoice(invoice(tag, amount, top_up.map(hash))).await;
+            assert_eq!(found, Ok(model.invoice(tag, amount, top_up)));
+        }
+        Step::Settle { tag } => {
+            assert_eq!(bench.ledger.settle(hash(tag)).await, Ok(model.settle(tag)));
+        }
+        Step::Hold { id, tag, amount, ttl_ms, proven } => {
+            let order = HoldOrder { ttl_ms, proven, ..order(id, hash(tag), amount) };
+            let expected = model.hold(id, tag, amount, ttl_ms, proven);
+            assert_eq!(bench.ledger.hold(order).await, Ok(expected));
+        }
+        Step::Post { id, seq, amount, release } => {
+            let expected = model.post(id, seq, amount, release);
+            let found = bench.ledger.post(vec![posting(id, seq, amount, release)]).await;
+            assert_eq!(found, Ok(vec![expected]));
+        }
+        Step::Wait { ms } => {
+            model.now_ms += ms;
+            bench.clock.advance_ms(ms);
+        }
+        Step::Sweep => {}
+        Step::Restart => bench = bench.reopen(),
+    }
+    bench
+}
+
+async fn compare(bench: &Bench, model: &Model) {
+    bench.ledger.expire_holds().await.unwrap();
+    for (account, balance) in &model.balances {
+        assert_eq!(bench.sums(hash(*account)).await, (*balance, model.held(*account)));
+    }
+    let open = model.holds.values().filter(|hold| model.live(hold)).count();
+    assert_eq!(bench.metrics.ledger.open_holds.get(), i64::try_from(open).unwrap());
+    bench.assert_audit_clean();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_ledger_agrees_with_the_model(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut bench = Bench::new();
+            let mut model = Model { now_ms: START_MS, ..Model::default() };
+            for step in steps {
+                bench = run(bench, &mut model, step).await;
+                compare(&bench, &model).await;
+            }
+        });
+    }
+}
