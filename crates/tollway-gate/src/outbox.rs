@@ -7,7 +7,10 @@
 
 use std::collections::VecDeque;
 
-use tollway_core::wire::{POSTINGS_PER_BATCH_MAX, Posting, PostingBatch, PostingReply};
+use tollway_core::money::Msat;
+use tollway_core::wire::{
+    POSTINGS_PER_BATCH_MAX, Posting, PostingBatch, PostingOutcome, PostingReply,
+};
 
 use crate::ledger::CallFault;
 
@@ -53,14 +56,20 @@ impl Outbox {
         self.in_flight = batch.postings.len();
     }
 
-    /// The batch was answered; returns the rows of it that were not counted, with their outcome
-    /// left to the ledger's own metrics.
+    /// The batch was answered; returns how many charges in it were not counted. A release that
+    /// found no hold is no loss: the hold was never granted.
     pub(crate) fn answered(&mut self, reply: &PostingReply) -> Result<u64, CallFault> {
         if reply.outcomes.len() != self.in_flight {
             return Err(CallFault::Garbage);
         }
-        let posted = tollway_core::wire::PostingOutcome::Posted;
-        let lost = reply.outcomes.iter().filter(|outcome| **outcome != posted).count();
+        let lost = self
+            .rows
+            .iter()
+            .zip(&reply.outcomes)
+            .filter(|(row, outcome)| {
+                row.amount_msat > Msat::ZERO && **outcome != PostingOutcome::Posted
+            })
+            .count();
         self.drop_batch();
         Ok(lost as u64)
     }
@@ -91,8 +100,6 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use tollway_core::id::HoldId;
-    use tollway_core::money::Msat;
-    use tollway_core::wire::PostingOutcome;
 
     use super::*;
 
@@ -144,11 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_were_not_counted_are_reported() {
+    fn charges_that_were_not_counted_are_reported() {
         let mut outbox = outbox(2);
+        outbox.push(Posting { amount_msat: Msat::new(5).unwrap(), ..row(2) });
         let batch = outbox.next_batch(0).unwrap();
         outbox.sent(&batch);
-        let outcomes = vec![PostingOutcome::HoldExpired, PostingOutcome::Posted];
+        let outcomes =
+            vec![PostingOutcome::HoldUnknown, PostingOutcome::Posted, PostingOutcome::HoldExpired];
         assert_eq!(outbox.answered(&PostingReply { outcomes }), Ok(1));
     }
 

@@ -29,8 +29,8 @@ use crate::credential::{Credential, MACAROONS_MAX};
 use crate::macaroon::{Macaroon, MacaroonError};
 use crate::payment::Preimage;
 
-/// The most bytes of credentials in one request, counted before anything is decoded: twice the
-/// longest token, so that Aperture's pair of equal ones fits.
+/// The most bytes of credentials in one request, counted before anything is decoded. A real one
+/// has some 400, and Aperture's clients send it twice; the longest token in hex just fits.
 pub const CREDENTIAL_BYTES_MAX: usize = 16 * 1024;
 
 /// What a request presents.
