@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Dropping a [`Stack`] ends all of it. It is ready when [`Stack::start`] returns: `tollwayd` and
-//! Envoy say so, and a priced request gets an answer of the filter instead of 503.
+//! Envoy say so, and every worker of Envoy names a price instead of answering 503.
 
 mod companion;
 mod envoy;

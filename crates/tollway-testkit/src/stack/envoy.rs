@@ -132,6 +132,8 @@ pub(super) fn parse_stats(text: &str) -> BTreeMap<String, u64> {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     #[test]
@@ -141,17 +143,60 @@ mod tests {
         assert_eq!(stats["wasmcustom.tollway_requests.decision=ok"], 2);
     }
 
+    fn file(name: &str) -> String {
+        fs::read_to_string(super::super::parts::root().unwrap().join("envoy").join(name)).unwrap()
+    }
+
+    /// The documents of a YAML file.
+    fn documents(name: &str) -> Vec<Value> {
+        serde_norway::Deserializer::from_str(&file(name))
+            .map(|document| Value::deserialize(document).unwrap())
+            .collect()
+    }
+
+    fn filter_json() -> Value {
+        serde_json::from_str(&file("filter.json")).unwrap()
+    }
+
+    /// What an example says at `pointer` in the document of this kind, with the plain cluster name
+    /// of `filter.json`.
+    fn example(name: &str, kind: &str, pointer: &str) -> Value {
+        let documents = documents(name);
+        let document = documents.iter().find(|document| document["kind"] == kind).unwrap();
+        let mut filter = document.pointer(pointer).unwrap().clone();
+        filter["tollwayd"]["cluster"] = "tollwayd".into();
+        filter["tollwayd"]["authority"] = "tollwayd".into();
+        filter
+    }
+
     #[test]
-    fn the_filter_configuration_in_envoy_yaml_is_filter_json() {
-        let root = super::super::parts::root().unwrap();
-        let yaml = fs::read_to_string(root.join("envoy/envoy.yaml")).unwrap();
-        let yaml: Value = serde_norway::from_str(&yaml).unwrap();
+    fn every_example_holds_the_filter_configuration_of_filter_json() {
         let connection_manager =
             "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
         let filter = "/http_filters/0/typed_config/config/configuration/value";
-        let in_yaml = yaml.pointer(&format!("{connection_manager}{filter}")).unwrap();
-        let in_yaml: Value = serde_json::from_str(in_yaml.as_str().unwrap()).unwrap();
-        let json = fs::read_to_string(root.join("envoy/filter.json")).unwrap();
-        assert_eq!(in_yaml, serde_json::from_str::<Value>(&json).unwrap());
+        let envoy = documents("envoy.yaml").remove(0);
+        let text = envoy.pointer(&format!("{connection_manager}{filter}")).unwrap();
+        let in_envoy: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        assert_eq!(in_envoy, filter_json());
+
+        let istio = example("istio.yaml", "WasmPlugin", "/spec/pluginConfig");
+        assert_eq!(istio, filter_json());
+        let gateway = example("envoy-gateway.yaml", "EnvoyExtensionPolicy", "/spec/wasm/0/config");
+        assert_eq!(gateway, filter_json());
+    }
+
+    #[test]
+    fn no_example_fails_open() {
+        for (name, closed) in [
+            ("envoy.yaml", "failure_policy: FAIL_RELOAD"),
+            ("istio.yaml", "failStrategy: FAIL_RELOAD"),
+            ("envoy-gateway.yaml", "failOpen: false"),
+        ] {
+            let text = file(name);
+            assert!(text.contains(closed), "{name}: expected {closed}");
+            for open in ["policy: FAIL_OPEN", "Strategy: FAIL_OPEN", "failOpen: true"] {
+                assert!(!text.contains(open), "{name}: {open}");
+            }
+        }
     }
 }

@@ -117,10 +117,11 @@ impl Stack {
     }
 }
 
-/// A priced request on a connection of its own; 503 means that a worker has no keys yet.
+/// Asks for a price on a connection of its own; 503 means that a worker has no keys yet. HEAD
+/// leaves no invoice behind.
 async fn probe(url: &str) -> Result<(), String> {
     let client = client().map_err(|error| error.to_string())?;
-    match client.get(url).send().await {
+    match client.head(url).send().await {
         Err(error) => Err(error.to_string()),
         Ok(response) if response.status().is_server_error() => {
             Err(format!("{url} answers {}", response.status()))
