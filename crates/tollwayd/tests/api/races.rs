@@ -1,0 +1,57 @@
+//! Many callers at once, over HTTP/1.1 and over one HTTP/2 connection.
+
+use reqwest::Client;
+use tokio::task::JoinSet;
+use tollway_core::wire::HoldReply;
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_first_uses_credit_once() {
+    let server = Server::start().await;
+    // Paid at another server with the same secret store: this one hears of it by proof only.
+    let invoice = server.invoice(6_400, None).await;
+    let mut first_uses = JoinSet::new();
+    let paid = server.paid_invoice(&invoice).await;
+    for number in 0..64 {
+        let (doors, paid, text) = (server.doors.clone(), paid.clone(), invoice.invoice.clone());
+        first_uses.spawn(async move {
+            if number % 4 == 0 {
+                assert!(doors.pay(&text).await.status().is_success());
+            }
+            doors.hold(new_id(), &paid, 100).await
+        });
+    }
+    let replies = first_uses.join_all().await;
+    assert!(replies.iter().all(|reply| matches!(reply, HoldReply::Granted { .. })));
+    let view = server.account(paid.hash).await;
+    assert_eq!(
+        (view["balance_msat"].as_u64(), view["held_msat"].as_u64()),
+        (Some(6_400), Some(6_400))
+    );
+    assert_eq!(view["entries_total"], 1);
+    assert!(server.metrics().await.contains("\ntollwayd_settlements_total 1\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_balance_for_k_admits_exactly_k_of_200() {
+    const K: usize = 41;
+    let server = Server::start().await;
+    let paid = server.paid(K as u64 * 100 + 99).await;
+    // HTTP/2 with prior knowledge, as Envoy calls: all 200 on one connection.
+    let client = Client::builder().http2_prior_knowledge().build().unwrap();
+    let doors = Doors { client, ..server.doors.clone() };
+    let mut holds = JoinSet::new();
+    for _ in 0..200 {
+        let (doors, paid) = (doors.clone(), paid.clone());
+        holds.spawn(async move { doors.hold(new_id(), &paid, 100).await });
+    }
+    let replies = holds.join_all().await;
+    let granted = replies.iter().filter(|reply| matches!(reply, HoldReply::Granted { .. }));
+    assert_eq!(granted.count(), K);
+    assert_eq!(server.account(paid.hash).await["available_msat"], 99);
+    let metrics = server.metrics().await;
+    assert!(metrics.contains(&format!("tollwayd_holds_total{{outcome=\"granted\"}} {K}\n")));
+    assert!(metrics.contains(&format!("tollwayd_open_holds {K}\n")));
+    server.shutdown().await;
+}
