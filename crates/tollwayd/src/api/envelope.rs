@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
@@ -53,7 +53,7 @@ fn log(response: &Response, took: Duration) {
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     if status.is_server_error() {
         tracing::error!(status = status.as_u16(), code, took_us, "request failed");
-    } else if status.is_client_error() && status != StatusCode::NOT_FOUND {
+    } else if status.is_client_error() {
         tracing::info!(status = status.as_u16(), code, took_us, "request refused");
     } else {
         tracing::debug!(status = status.as_u16(), code, took_us, "request answered");

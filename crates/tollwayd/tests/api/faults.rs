@@ -3,6 +3,7 @@
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::*;
 
@@ -139,7 +140,7 @@ async fn bodies_must_be_declared_and_well_formed_json() {
     assert_eq!(problem(send(Some("application/json"), deep).await).await.status, 422);
     let twice = br#"{"route":"a","route":"b","amount_msat":1,"memo":""}"#.to_vec();
     let problem = problem(send(Some("application/json"), twice).await).await;
-    assert_eq!(problem.detail, "route: duplicate field `route`");
+    assert_eq!(problem.detail, "the body: duplicate field `route`");
     assert_eq!(server.stats().await["invoices_open"], 2);
 }
 
@@ -147,9 +148,24 @@ async fn bodies_must_be_declared_and_well_formed_json() {
 async fn a_body_above_the_limit_is_refused_with_or_without_a_length() {
     let server = Server::start().await;
     let body = json!({"route": "joke", "amount_msat": 1, "memo": "x".repeat(256 * 1_024)});
-    let response = server.challenge(body.clone()).await;
-    let refused = problem(response).await;
+    let refused = problem(server.challenge(body).await).await;
     assert_eq!((refused.status, refused.code.as_str()), (413, "body_too_large"));
+
+    let address = server.gate.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/challenges HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {GATE_TOKEN}\r\n\
+         content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
+    for _ in 0..65 {
+        stream.write_all(chunk.as_bytes()).await.unwrap();
+    }
+    let mut status_line = [0; 12];
+    stream.read_exact(&mut status_line).await.unwrap();
+    assert_eq!(&status_line, b"HTTP/1.1 413");
+
     let long_memo = json!({"route": "joke", "amount_msat": 1, "memo": "x".repeat(640)});
     let refused = problem(server.challenge(long_memo).await).await;
     assert_eq!(refused.detail, "memo: expected at most 639 bytes, but found 640");

@@ -45,8 +45,9 @@ async fn the_whole_story_of_an_account() {
 #[tokio::test]
 async fn the_proof_alone_credits_a_payment_that_no_event_reported() {
     let server = Server::start().await;
-    // Whoever knows the preimage has paid; here a real node would have told the payer.
     let invoice = server.invoice(1_000, None).await;
+    let (server, twin) = server.twins().await;
+    let paid = twin.paid_invoice(&invoice).await;
     let wrong = Paid { hash: invoice.payment_hash, preimage: Preimage::from_bytes([1; 32]) };
     let reply = server.hold(new_id(), &wrong, 1_000).await;
     assert!(matches!(
@@ -57,6 +58,8 @@ async fn the_proof_alone_credits_a_payment_that_no_event_reported() {
     let unknown = Paid { hash: PaymentHash::from_bytes([9; 32]), preimage: wrong.preimage };
     let reply = server.hold(new_id(), &unknown, 1_000).await;
     assert!(matches!(reply, HoldReply::Refused { refusal: HoldRefusal::UnknownPayment, .. }));
+    assert!(matches!(server.hold(new_id(), &paid, 600).await, HoldReply::Granted { .. }));
+    assert_eq!(server.stats().await["credited_msat"], 1_000);
 }
 
 #[tokio::test]

@@ -75,6 +75,19 @@ impl Server {
         Self { directory, clock, doors, running }
     }
 
+    /// Two servers with the same past, one on a copy of the other's store. Their node is the
+    /// same, so what is paid at one is proven at both, and an event at one is unknown to the
+    /// other.
+    pub(crate) async fn twins(self) -> (Self, Self) {
+        let Self { directory, clock, running, .. } = self;
+        running.shutdown().await.unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        let name = "tollwayd.db";
+        std::fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+        let original = Self::start_in(directory, Arc::clone(&clock)).await;
+        (original, Self::start_in(copy, clock).await)
+    }
+
     pub(crate) async fn shutdown(self) {
         self.running.shutdown().await.unwrap();
     }
