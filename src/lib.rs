@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Tollway's Envoy filter: the thin proxy-wasm skin over [`tollway_gate`].
+//!
+//! It carries events from the proxy to the gate and the gate's answers back, and decides
+//! nothing. It is the only code that names `proxy_wasm`.
+
+mod envoy;
+mod http;
+mod root;
+
+// The macro expands to the module's exported entry point, which the lint counts as unsafe; it is
+// the only such item, and it exists only in the build that a proxy loads.
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, missing_docs, reason = "proxy-wasm's entry point is an exported symbol")]
+mod entry {
+    proxy_wasm::main! {{ crate::root::install(); }}
+}

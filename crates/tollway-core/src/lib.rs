@@ -12,13 +12,22 @@
 
 extern crate alloc;
 
+pub mod caveat;
+pub mod challenge;
+pub mod credential;
 pub mod entropy;
+pub mod header;
 pub mod id;
+pub mod identifier;
+pub mod keyring;
+pub mod macaroon;
 pub mod money;
 pub mod payment;
+pub mod pricing;
 pub mod secret;
 pub mod wire;
 
 mod hex_text;
+mod verdict;
 
 pub use hex_text::HexError;

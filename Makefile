@@ -1,0 +1,88 @@
+# The one door. `make help` lists what it opens.
+
+TARGET   := $(or $(CARGO_TARGET_DIR),target)
+VENV     := .tools/venv
+STAMPS   := .tools/stamps
+STACK    := $(TARGET)/debug/tollway-stack
+CARGO    := cargo
+SUDO_APT := apt-get install -y --no-install-recommends
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build wasm demo up down test test-compose lint clean
+
+help: ## Lists the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/system $(STAMPS)/rust $(STAMPS)/python $(STAMPS)/node ## Installs what is missing: Rust target, Envoy, test clients.
+
+build: $(STAMPS)/system $(STAMPS)/rust wasm ## Builds tollwayd, the tollway command, the demo's programs and the filter.
+	$(CARGO) build --locked --workspace --bins
+
+wasm: $(STAMPS)/system $(STAMPS)/rust ## Builds the filter for Envoy: wasm32-wasip1/filter/tollway.wasm in the target directory.
+	$(CARGO) build --locked --profile filter --target wasm32-wasip1 -p tollway-filter --lib
+
+demo: $(STAMPS)/python build ## Starts everything, pays for a joke, tells the story, stops everything.
+	@$(STACK) demo
+
+up: $(STAMPS)/python build ## Starts the demo's stack in the background and keeps it running.
+	@$(STACK) up
+
+down: ## Stops what `make up` started.
+	@if [ -x $(STACK) ]; then $(STACK) down; else echo "No stack runs."; fi
+
+test: setup build ## Runs every test: unit, property, vectors, API, and end to end on the real Envoy.
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+test-compose: ## Builds docker-compose.yml and plays the story on it, where Docker runs or can be started.
+	@sh tests/compose/run.sh
+
+lint: $(STAMPS)/system $(STAMPS)/rust ## Checks format, lints on the host and for wasm32-wasip1, and shell scripts.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --profile filter --target wasm32-wasip1 -p tollway-filter --lib -- -D warnings
+	@if command -v shellcheck >/dev/null; then \
+	  shellcheck .ci/run envoy/*.sh tests/compose/*.sh && echo "shellcheck: ok"; \
+	else echo "shellcheck: not installed, skipped"; fi
+
+clean: ## Removes what was built and what `make setup` put into .tools.
+	$(CARGO) clean
+	rm -rf .tools tests/clients/node_modules
+
+# A C compiler for SQLite and TLS, and Python's venv. Only root can install Debian packages.
+$(STAMPS)/system: Makefile
+	@mkdir -p $(STAMPS)
+	@missing=""; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v python3 >/dev/null || missing="$$missing python3"; \
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && $(SUDO_APT) $$missing; \
+	  else \
+	    echo "Missing packages:$$missing"; \
+	    echo "On Debian or Ubuntu: sudo $(SUDO_APT)$$missing"; exit 1; \
+	  fi; \
+	fi
+	@touch $@
+
+# rust-toolchain.toml names the toolchain; rustup fetches it when cargo first runs here.
+$(STAMPS)/rust: rust-toolchain.toml
+	@mkdir -p $(STAMPS)
+	@command -v rustup >/dev/null || { \
+	  echo "Rust is missing: install rustup as https://rustup.rs says, then run make again."; exit 1; }
+	@cargo --version >/dev/null || rustup toolchain install
+	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
+	@touch $@
+
+$(STAMPS)/python: tests/requirements.txt $(STAMPS)/system
+	@mkdir -p $(STAMPS)
+	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# Node is optional: without it the test of the JavaScript client is skipped, and says so.
+$(STAMPS)/node: tests/clients/package.json tests/clients/package-lock.json
+	@mkdir -p $(STAMPS)
+	@if command -v npm >/dev/null; then npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error; \
+	else echo "npm is missing: the JavaScript client's test will be skipped."; fi
+	@touch $@

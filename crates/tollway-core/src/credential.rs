@@ -1,0 +1,379 @@
+//! Credentials: what a client presents, and the type that only verification can build.
+//!
+//! Verification is stateless. It reads the identifier, finds the master key by the key id in it,
+//! checks the signature chain, then the proof of payment, then that every caveat can be read.
+//! Whether the caveats admit a given request is asked for each request, by
+//! [`VerifiedCredential::authorize`], also when the verification itself came from a cache.
+//!
+//! Whether the payment still has credit is not known here: that is the ledger's answer.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::caveat::{Caveat, Caveats};
+use crate::id::KeyId;
+use crate::identifier::Identifier;
+use crate::keyring::Keyring;
+use crate::macaroon::Macaroon;
+use crate::payment::{PaymentHash, Preimage};
+pub use crate::verdict::{Rejection, RequestFacts};
+
+/// The most macaroons in one credential; each is verified.
+pub const MACAROONS_MAX: usize = 8;
+
+/// A credential as presented: well formed, not verified.
+///
+/// Two are equal when their decoded bytes are, whatever carried them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    macaroons: Vec<Macaroon>,
+    preimage: Option<Preimage>,
+}
+
+impl Credential {
+    /// A credential of these macaroons. Without a preimage of its own it has the one of the
+    /// first `preimage` caveat, as Aperture's clients send it.
+    pub(crate) fn new(macaroons: Vec<Macaroon>, preimage: Option<Preimage>) -> Self {
+        let preimage = preimage.or_else(|| {
+            let mut caveats = macaroons.iter().flat_map(Macaroon::caveats);
+            caveats.find_map(|caveat| match Caveat::parse(caveat) {
+                Ok(Caveat::Preimage(preimage)) => Some(preimage),
+                _ => None,
+            })
+        });
+        Self { macaroons, preimage }
+    }
+
+    /// The macaroons, in the order presented.
+    #[must_use]
+    pub fn macaroons(&self) -> &[Macaroon] {
+        &self.macaroons
+    }
+
+    /// The preimage, if one was presented.
+    #[must_use]
+    pub const fn preimage(&self) -> Option<&Preimage> {
+        self.preimage.as_ref()
+    }
+
+    /// Checks that the credential is genuine and paid for.
+    ///
+    /// All macaroons must be: a second one never helps a forged first one.
+    ///
+    /// # Errors
+    /// The first [`Rejection`] in its order.
+    pub fn verify(&self, keyring: &Keyring) -> Result<VerifiedCredential, Rejection> {
+        let mut key_ids = Vec::with_capacity(self.macaroons.len());
+        let mut payment_hash = None;
+        for macaroon in &self.macaroons {
+            let identifier = verify_origin(macaroon, keyring)?;
+            if *payment_hash.get_or_insert(identifier.payment_hash) != identifier.payment_hash {
+                return Err(Rejection::PaymentsDiffer);
+            }
+            key_ids.push(identifier.token_id.key_id());
+        }
+        // The parser never builds a credential without a macaroon; if it did, it proves nothing.
+        let payment_hash = payment_hash.ok_or(Rejection::IdentifierUnknown)?;
+        let preimage = self.preimage.as_ref().ok_or(Rejection::PreimageMissing)?;
+        if !preimage.proves(&payment_hash) {
+            return Err(Rejection::PreimageMismatch);
+        }
+        let caveats = self
+            .macaroons
+            .iter()
+            .map(|macaroon| Caveats::parse(macaroon.caveats(), preimage))
+            .collect::<Result<_, _>>()?;
+        Ok(VerifiedCredential { payment_hash, preimage: preimage.clone(), key_ids, caveats })
+    }
+}
+
+/// Checks identifier, key and signature chain, in this order.
+fn verify_origin(macaroon: &Macaroon, keyring: &Keyring) -> Result<Identifier, Rejection> {
+    let bytes = macaroon.identifier();
+    let identifier = Identifier::decode(bytes).map_err(|_| Rejection::IdentifierUnknown)?;
+    let key = keyring.get(identifier.token_id.key_id()).ok_or(Rejection::KeyUnknown)?;
+    if macaroon.verify(&key.root_key(bytes)) {
+        Ok(identifier)
+    } else {
+        Err(Rejection::SignatureInvalid)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(redacted)")
+    }
+}
+
+/// A genuine credential of a proven payment. Only [`Credential::verify`] builds one.
+#[derive(Clone, Debug)]
+pub struct VerifiedCredential {
+    payment_hash: PaymentHash,
+    preimage: Preimage,
+    key_ids: Vec<KeyId>,
+    caveats: Vec<Caveats>,
+}
+
+impl VerifiedCredential {
+    /// The payment that was proven.
+    #[must_use]
+    pub const fn payment_hash(&self) -> PaymentHash {
+        self.payment_hash
+    }
+
+    /// The proof, for the ledger.
+    #[must_use]
+    pub const fn preimage(&self) -> &Preimage {
+        &self.preimage
+    }
+
+    /// The master keys that the macaroons were minted with; a cache forgets the credential when
+    /// one of them leaves the ring.
+    #[must_use]
+    pub fn key_ids(&self) -> &[KeyId] {
+        &self.key_ids
+    }
+
+    /// Whether the caveats of at least one macaroon admit this request.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the macaroon that came furthest in the order of the checks.
+    pub fn authorize(&self, facts: &RequestFacts<'_>) -> Result<(), Rejection> {
+        let mut furthest = Rejection::WrongService;
+        for caveats in &self.caveats {
+            match caveats.check(facts) {
+                Ok(()) => return Ok(()),
+                Err(rejection) => furthest = furthest.max(rejection),
+            }
+        }
+        Err(furthest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::entropy::Seed;
+    use crate::identifier::TokenId;
+    use crate::money::Msat;
+    use crate::secret::{MasterKey, RootKey};
+    use crate::wire::{KeyringKey, KeyringReply};
+
+    const PREIMAGE: Preimage = Preimage::from_bytes([0x42; 32]);
+
+    const FACTS: RequestFacts<'_> = RequestFacts {
+        service: "joke",
+        path: b"/v1/joke",
+        method: b"GET",
+        client_ip: None,
+        now_s: 1_000,
+        cost: Msat::ZERO,
+    };
+
+    fn key(number: u32) -> MasterKey {
+        MasterKey::from_bytes([number as u8; 32])
+    }
+
+    /// A ring of the keys 1 and 2, the second one current.
+    fn keyring() -> Keyring {
+        let keys = [1, 2].map(|n| KeyringKey { id: KeyId::new(n), secret: key(n) });
+        let current = KeyId::new(2);
+        let reply = KeyringReply { current, keys: keys.into(), seed: Seed::from_bytes([0; 32]) };
+        Keyring::from_reply(&reply).unwrap()
+    }
+
+    fn identifier(key_id: u32, preimage: &Preimage) -> Identifier {
+        let token_id = TokenId::new(KeyId::new(key_id), [9; 32]);
+        Identifier { payment_hash: preimage.payment_hash(), token_id }
+    }
+
+    fn bare_token(key_id: u32, preimage: &Preimage) -> Macaroon {
+        let identifier = identifier(key_id, preimage).encode();
+        Macaroon::mint(&key(key_id).root_key(&identifier), "lsat", &identifier)
+    }
+
+    fn token() -> Macaroon {
+        bare_token(2, &PREIMAGE).attenuate(b"services=joke:0").attenuate(b"joke_valid_until=2000")
+    }
+
+    fn verify(macaroons: &[Macaroon]) -> Result<VerifiedCredential, Rejection> {
+        Credential::new(macaroons.into(), Some(PREIMAGE)).verify(&keyring())
+    }
+
+    fn with_preimage_caveat(byte: &str) -> Macaroon {
+        token().attenuate(format!("preimage={}", byte.repeat(32)).as_bytes())
+    }
+
+    #[test]
+    fn ok_a_paid_token_of_any_key_in_the_ring() {
+        for id in [1, 2] {
+            let token = bare_token(id, &PREIMAGE).attenuate(b"services=joke:0");
+            let verified = verify(&[token]).unwrap();
+            assert_eq!(verified.payment_hash(), PREIMAGE.payment_hash());
+            assert_eq!(verified.preimage(), &PREIMAGE);
+            assert_eq!(verified.key_ids(), [KeyId::new(id)]);
+            assert_eq!(verified.authorize(&FACTS), Ok(()));
+        }
+    }
+
+    #[test]
+    fn ok_the_preimage_repeated_in_a_caveat_or_only_there() {
+        let token = with_preimage_caveat("42");
+        for preimage in [Some(PREIMAGE), None] {
+            let credential = Credential::new([token.clone()].into(), preimage);
+            let verified = credential.verify(&keyring()).unwrap();
+            assert_eq!(verified.authorize(&FACTS), Ok(()));
+        }
+    }
+
+    #[test]
+    fn err_in_the_order_of_the_checks() {
+        use Rejection::*;
+        let other = Preimage::from_bytes([0x43; 32]);
+        let of_other_payment = bare_token(2, &other).attenuate(b"services=joke:0");
+        let root = RootKey::from_bytes([2; 32]);
+        let version_1 = {
+            let mut bytes = identifier(2, &PREIMAGE).encode();
+            bytes[1] = 1;
+            Macaroon::mint(&key(2).root_key(&bytes), "lsat", &bytes)
+        };
+        let underived = Macaroon::mint(&root, "lsat", &identifier(2, &PREIMAGE).encode());
+        let foreign = bare_token(3, &PREIMAGE);
+        for (macaroons, expected) in [
+            (&[][..], IdentifierUnknown),
+            (&[Macaroon::mint(&root, "lsat", b"id")], IdentifierUnknown),
+            (&[version_1], IdentifierUnknown),
+            (&[foreign], KeyUnknown),
+            (core::slice::from_ref(&underived), SignatureInvalid),
+            (&[token(), underived.clone()], SignatureInvalid),
+            (&[token(), of_other_payment.clone()], PaymentsDiffer),
+            (&[of_other_payment], PreimageMismatch),
+            (&[with_preimage_caveat("43")], PreimageMismatch),
+            (&[token().attenuate(b"x=y"), with_preimage_caveat("43")], CaveatUnknown),
+            (&[with_preimage_caveat("42").attenuate(b"tier=gold")], CaveatUnknown),
+            (&[token().attenuate(b"joke_capabilities=tell")], CaveatUnknown),
+            (&[token().attenuate(b"expires_at=never")], CaveatMalformed),
+            (&[token().attenuate(b"\xff=1")], CaveatMalformed),
+            (&[token().attenuate(b"services=joke:0,time:0")], CaveatWidens),
+            (&[token().attenuate(b"joke_valid_until=2001")], CaveatWidens),
+            (&[bare_token(2, &PREIMAGE)], WrongService),
+            (&[token(), bare_token(1, &PREIMAGE)], WrongService),
+        ] {
+            assert_eq!(verify(macaroons).unwrap_err(), expected, "{macaroons:?}");
+        }
+    }
+
+    #[test]
+    fn err_a_missing_preimage_is_told_only_for_a_genuine_token() {
+        let missing = |token| Credential::new([token].into(), None).verify(&keyring()).unwrap_err();
+        assert_eq!(missing(token()), Rejection::PreimageMissing);
+        assert_eq!(missing(bare_token(3, &PREIMAGE)), Rejection::KeyUnknown);
+        assert_eq!(missing(token().attenuate(b"tier=gold")), Rejection::PreimageMissing);
+    }
+
+    #[test]
+    fn err_a_caveat_that_was_changed_or_taken_away() {
+        let genuine = token();
+        let rebuilt = |caveats: &[&[u8]], signature: &[u8; 32]| {
+            let token = bare_token(2, &PREIMAGE);
+            let token = caveats.iter().fold(token, |token, caveat| token.attenuate(caveat));
+            let mut bytes = token.encode();
+            let at = bytes.len() - 32;
+            bytes[at..].copy_from_slice(signature);
+            verify(&[Macaroon::decode(&bytes).unwrap()]).map(drop)
+        };
+        let [first, second] = [&b"services=joke:0"[..], b"joke_valid_until=2000"];
+        assert_eq!(rebuilt(&[first, second], genuine.signature()), Ok(()));
+        for caveats in [
+            &[][..],
+            &[first],
+            &[second, first],
+            &[b"services=time:0", second],
+            &[first, b"joke_valid_until=9000"],
+            &[first, second, b"expires_at=9"],
+        ] {
+            let found = rebuilt(caveats, genuine.signature());
+            assert_eq!(found, Err(Rejection::SignatureInvalid));
+        }
+    }
+
+    #[test]
+    fn caveats_are_asked_again_for_every_request() {
+        let verified = verify(&[token()]).unwrap();
+        assert_eq!(verified.authorize(&FACTS), Ok(()));
+        let later = RequestFacts { now_s: 2_000, ..FACTS };
+        assert_eq!(verified.authorize(&later), Err(Rejection::Expired));
+        let elsewhere = RequestFacts { service: "time", ..FACTS };
+        assert_eq!(verified.authorize(&elsewhere), Err(Rejection::WrongService));
+    }
+
+    #[test]
+    fn one_macaroon_that_admits_is_enough() {
+        let head = token().attenuate(b"method=HEAD");
+        let time = bare_token(1, &PREIMAGE).attenuate(b"services=time:0");
+        let verified = verify(&[head.clone(), token(), time.clone()]).unwrap();
+        assert_eq!(verified.authorize(&FACTS), Ok(()));
+        assert_eq!(verified.key_ids(), [2, 2, 1].map(KeyId::new));
+        // The rejection of the one that came furthest, in either order.
+        for macaroons in [[head.clone(), time.clone()], [time, head]] {
+            let verified = verify(&macaroons).unwrap();
+            assert_eq!(verified.authorize(&FACTS), Err(Rejection::WrongMethod));
+        }
+    }
+
+    #[test]
+    fn cache_keys_differ_with_every_byte_that_was_presented() {
+        let plain = Credential::new([token()].into(), Some(PREIMAGE));
+        assert_eq!(plain.cache_key(), plain.clone().cache_key());
+        for other in [
+            Credential::new([token()].into(), None),
+            Credential::new([token()].into(), Some(Preimage::from_bytes([0; 32]))),
+            Credential::new([token(), token()].into(), Some(PREIMAGE)),
+            Credential::new([with_preimage_caveat("42")].into(), Some(PREIMAGE)),
+        ] {
+            assert_ne!(plain.cache_key(), other.cache_key());
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credential = Credential::new([with_preimage_caveat("42")].into(), Some(PREIMAGE));
+        let verified = credential.verify(&keyring()).unwrap();
+        let shown = format!("{credential:?} {verified:?} {:?}", credential.cache_key());
+        let shown = shown.replace(&PREIMAGE.payment_hash().to_hex(), "");
+        assert!(!shown.contains("4242") && !shown.contains("66, 66"), "{shown}");
+    }
+
+    #[test]
+    fn reasons_have_codes_of_their_own_and_a_remedy() {
+        use Rejection::*;
+        let all = [
+            IdentifierUnknown,
+            KeyUnknown,
+            SignatureInvalid,
+            PaymentsDiffer,
+            PreimageMissing,
+            PreimageMismatch,
+            CaveatUnknown,
+            CaveatMalformed,
+            CaveatWidens,
+            WrongService,
+            Expired,
+            WrongEndpoint,
+            WrongMethod,
+            WrongIp,
+            CostTooHigh,
+        ];
+        assert!(all.is_sorted(), "the order of the checks");
+        let mut codes: Vec<_> = all.iter().map(|rejection| rejection.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), all.len());
+        for rejection in all {
+            assert!(rejection.to_string().ends_with('.'), "{rejection}");
+        }
+    }
+}

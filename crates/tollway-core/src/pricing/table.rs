@@ -1,0 +1,147 @@
+//! The compiled table: hosts by name, paths by segment.
+//!
+//! A look-up costs about as much as the path has segments, not as the table has routes. The
+//! walk never leaves the configured patterns, so a hostile path cannot make it deep.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::conditions::{HeaderRule, MethodRule};
+use super::host::{self, HostRule};
+use super::path::{Extent, PathRule, Segment, decode_segment, split_segment};
+use super::{RequestHead, RouteMatch};
+
+/// Routes with what they stand for, ready for look-ups. See the [module](super) for the order.
+#[derive(Clone, Debug)]
+pub struct PriceTable<R> {
+    exact_hosts: BTreeMap<String, Paths<R>>,
+    /// By the domain below which they match.
+    host_suffixes: BTreeMap<String, Paths<R>>,
+    any_host: Paths<R>,
+}
+
+impl<R> PriceTable<R> {
+    /// Compiles the routes; their order decides between equally specific ones.
+    #[must_use]
+    pub fn new(mut routes: Vec<(RouteMatch, R)>) -> Self {
+        // A stable sort: what is equally specific keeps the order of the configuration.
+        routes.sort_by_key(|(rule, _)| {
+            (rule.methods.is_any(), core::cmp::Reverse(rule.headers.len()))
+        });
+        let mut table = Self {
+            exact_hosts: BTreeMap::new(),
+            host_suffixes: BTreeMap::new(),
+            any_host: Paths::default(),
+        };
+        for (rule, value) in routes {
+            let RouteMatch { host, path, methods, headers } = rule;
+            let paths = match host {
+                HostRule::Any => &mut table.any_host,
+                HostRule::Exact(name) => table.exact_hosts.entry(name.0).or_default(),
+                HostRule::Suffix(name) => table.host_suffixes.entry(name.0).or_default(),
+            };
+            paths.insert(path, Entry { methods, headers, value });
+        }
+        table
+    }
+
+    /// What the best matching route stands for, or `None` when no route matches.
+    #[must_use]
+    pub fn find(&self, head: &RequestHead<'_>) -> Option<&R> {
+        let host = host::canonical(head.host);
+        self.exact_hosts
+            .get(host.as_ref())
+            .and_then(|paths| paths.find(head))
+            .or_else(|| self.find_below(&host, head))
+            .or_else(|| self.any_host.find(head))
+    }
+
+    /// Looks below ever shorter domains: for `a.b.c` below `b.c`, then below `c`.
+    fn find_below(&self, host: &str, head: &RequestHead<'_>) -> Option<&R> {
+        if self.host_suffixes.is_empty() {
+            return None;
+        }
+        let domains = host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..));
+        domains
+            .filter_map(|domain| self.host_suffixes.get(domain))
+            .find_map(|paths| paths.find(head))
+    }
+}
+
+/// The routes of one host rule: a tree with one level per path segment.
+#[derive(Clone, Debug)]
+struct Paths<R> {
+    literals: BTreeMap<Vec<u8>, Paths<R>>,
+    parameter: Option<Box<Paths<R>>>,
+    /// Routes for the path that ends here.
+    whole: Vec<Entry<R>>,
+    /// Routes for the path that ends here and everything below it.
+    prefix: Vec<Entry<R>>,
+}
+
+/// A route whose host and path already match; the better ones stand first in their list.
+#[derive(Clone, Debug)]
+struct Entry<R> {
+    methods: MethodRule,
+    headers: Vec<HeaderRule>,
+    value: R,
+}
+
+// Derived, this would ask for `R: Default`.
+impl<R> Default for Paths<R> {
+    fn default() -> Self {
+        Self { literals: BTreeMap::new(), parameter: None, whole: Vec::new(), prefix: Vec::new() }
+    }
+}
+
+impl<R> Paths<R> {
+    fn insert(&mut self, path: PathRule, entry: Entry<R>) {
+        let mut node = self;
+        for segment in path.segments {
+            node = match segment {
+                Segment::Literal(text) => node.literals.entry(text).or_default(),
+                Segment::Parameter => node.parameter.get_or_insert_default(),
+            };
+        }
+        match path.extent {
+            Extent::Whole => node.whole.push(entry),
+            Extent::Prefix => node.prefix.push(entry),
+        }
+    }
+
+    fn find(&self, head: &RequestHead<'_>) -> Option<&R> {
+        let rest = head.path.strip_prefix(b"/")?;
+        self.find_whole(Some(rest), head).or_else(|| self.find_prefix(Some(rest), head))
+    }
+
+    /// An exact path is the branch with no parameter, so trying literals first finds it first.
+    fn find_whole(&self, rest: Option<&[u8]>, head: &RequestHead<'_>) -> Option<&R> {
+        let Some(rest) = rest else { return first_match(&self.whole, head) };
+        let (segment, next) = split_segment(rest);
+        let literal = self.literals.get(decode_segment(segment).as_ref());
+        let parameter = self.parameter.as_deref().filter(|_| !segment.is_empty());
+        literal
+            .and_then(|node| node.find_whole(next, head))
+            .or_else(|| parameter.and_then(|node| node.find_whole(next, head)))
+    }
+
+    fn find_prefix(&self, rest: Option<&[u8]>, head: &RequestHead<'_>) -> Option<&R> {
+        let longer = rest.and_then(|rest| {
+            let (segment, next) = split_segment(rest);
+            self.literals.get(decode_segment(segment).as_ref())?.find_prefix(next, head)
+        });
+        longer.or_else(|| first_match(&self.prefix, head))
+    }
+}
+
+fn first_match<'a, R>(entries: &'a [Entry<R>], head: &RequestHead<'_>) -> Option<&'a R> {
+    entries
+        .iter()
+        .find(|entry| {
+            entry.methods.matches(head.method)
+                && entry.headers.iter().all(|header| header.matches(head))
+        })
+        .map(|entry| &entry.value)
+}

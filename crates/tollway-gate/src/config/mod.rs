@@ -1,0 +1,338 @@
+//! The filter's configuration: read once, when Envoy configures the plugin.
+//!
+//! [`Config::parse`] takes the JSON as the operator wrote it and gives back what runs, with all
+//! defaults filled in and all references followed. Nothing is guessed: an unknown field, a wrong
+//! type or a value out of range is refused with the path of the fault, what was expected and
+//! the remedy. What decides about money has no default: every route says its price, and
+//! `unmatched` says what becomes of the requests that no route matches.
+
+mod reader;
+mod refund;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+
+use serde_json::Value;
+use tollway_core::caveat::{SERVICE_NAME_BYTES_MAX, is_service_name};
+use tollway_core::challenge::LOCATION_BYTES_MAX;
+use tollway_core::money::Msat;
+use tollway_core::pricing::{Price, PriceTable};
+use tollway_core::secret::SecretText;
+
+pub use reader::ConfigError;
+pub use refund::RefundOn;
+
+use reader::{Node, Object};
+use routes::RouteReader;
+
+/// The most services: one per backend API, with room to spare.
+const SERVICES_MAX: usize = 256;
+/// A shorter token could be guessed.
+const GATE_TOKEN_BYTES_MIN: usize = 16;
+/// The longest name of a cluster or authority, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// What the filter runs by.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How to reach tollwayd.
+    pub tollwayd: Tollwayd,
+    /// Which request belongs to which route.
+    pub routes: PriceTable<Rc<Route>>,
+    /// What becomes of requests that no route matches.
+    pub unmatched: Unmatched,
+    /// The location written into macaroons.
+    pub location: String,
+    /// Whether requests pass unpaid while tollwayd cannot be reached.
+    pub failure_mode_allow: bool,
+    /// What becomes of CORS preflights.
+    pub preflight: Preflight,
+    /// How often postings travel to tollwayd.
+    pub tick_ms: u64,
+    /// How often the keys are fetched.
+    pub keyring_refresh_ms: u64,
+    /// The bounds of the cache of verified credentials, per worker.
+    pub cache: CacheLimits,
+}
+
+/// How to reach tollwayd.
+#[derive(Clone, Debug)]
+pub struct Tollwayd {
+    /// Envoy's cluster.
+    pub cluster: String,
+    /// The `:authority` of the calls.
+    pub authority: String,
+    /// How long a call may take.
+    pub timeout_ms: u64,
+    /// Proves to tollwayd that the caller is a gate.
+    pub gate_token: SecretText,
+}
+
+/// What becomes of requests that no route matches.
+#[derive(Clone, Debug)]
+pub enum Unmatched {
+    /// They are refused.
+    Deny,
+    /// They are treated as requests on this route, named `unmatched`.
+    Route(Rc<Route>),
+}
+
+/// What becomes of CORS preflights, which never carry a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preflight {
+    /// The filter answers them itself.
+    Answer,
+    /// They go to the upstream, unpaid.
+    Pass,
+}
+
+/// The bounds of the cache of verified credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// The most credentials.
+    pub entries_max: usize,
+    /// The most bytes of credentials.
+    pub bytes_max: usize,
+}
+
+/// A priced or free part of the API.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name in logs, metrics and the ledger.
+    pub name: String,
+    /// The service it belongs to.
+    pub service: Rc<Service>,
+    /// What a request costs.
+    pub price: Price,
+    /// The memo of its invoices.
+    pub description: String,
+    /// When a request is not charged.
+    pub refund_on: RefundOn,
+    /// How long credit stays set aside for a request.
+    pub hold_ttl_ms: u64,
+}
+
+/// What a credential is good for: one credential opens every route of its service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name in the macaroon's `services` caveat.
+    pub name: String,
+    /// How much credit an invoice sells, where that is more than the route's price.
+    pub purchase_default: Option<Msat>,
+    /// How long a credential is valid.
+    pub credential_ttl_s: u64,
+}
+
+impl Config {
+    /// Reads the plugin's configuration. `env` looks an environment variable up.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first fault; its message never shows a secret.
+    ///
+    /// ```
+    /// use tollway_gate::config::Config;
+    ///
+    /// let json = br#"{
+    ///     "tollwayd": { "cluster": "tollwayd", "gate_token": "env:GATE_TOKEN" },
+    ///     "services": [{ "name": "jokes" }],
+    ///     "routes": [{ "name": "joke", "match": { "path": "/joke" }, "price_sats": "5" }],
+    ///     "unmatched": "deny"
+    /// }"#;
+    /// let error = Config::parse(json, &|_| Some("0123456789abcdef".into())).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "routes[0].price_sats: expected an integer from 1 to 9007199254740, but found \"5\"; \
+    ///      write the number without quotes"
+    /// );
+    /// ```
+    pub fn parse(json: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let value: Value = serde_json::from_slice(json).map_err(|error| {
+            ConfigError::new("", format!("expected JSON, but found a fault in it: {error}"))
+        })?;
+        let root = Node::root(&value).object(&[
+            "tollwayd",
+            "services",
+            "routes",
+            "unmatched",
+            "location",
+            "failure_mode_allow",
+            "preflight",
+            "tick_ms",
+            "keyring_refresh_s",
+            "cache",
+        ])?;
+        let tollwayd = tollwayd(&root, env)?;
+        let services = services(&root)?;
+        let (routes, unmatched) = RouteReader::new(&services).read(&root)?;
+        let location = match root.optional("location") {
+            Some(node) => visible_name(&node, LOCATION_BYTES_MAX)?,
+            None => "tollway".to_owned(),
+        };
+        Ok(Self {
+            tollwayd,
+            routes: PriceTable::new(routes),
+            unmatched,
+            location,
+            failure_mode_allow: match root.optional("failure_mode_allow") {
+                Some(node) => node.flag()?,
+                None => false,
+            },
+            preflight: preflight(&root)?,
+            tick_ms: root.integer("tick_ms", 100, 10..=10_000)?,
+            keyring_refresh_ms: root.integer("keyring_refresh_s", 30, 1..=3_600)? * 1_000,
+            cache: cache(&root)?,
+        })
+    }
+}
+
+fn tollwayd(
+    root: &Object<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Tollwayd, ConfigError> {
+    let fields = root
+        .required("tollwayd", "write how to reach it: {\"cluster\": .., \"gate_token\": ..}")?
+        .object(&["cluster", "authority", "timeout_ms", "gate_token"])?;
+    let cluster = visible_name(
+        &fields.required("cluster", "name Envoy's cluster for tollwayd")?,
+        NAME_BYTES_MAX,
+    )?;
+    let authority = match fields.optional("authority") {
+        Some(node) => visible_name(&node, NAME_BYTES_MAX)?,
+        None => cluster.clone(),
+    };
+    let token = fields
+        .required("gate_token", "name the environment variable that holds it: \"env:NAME\"")?;
+    Ok(Tollwayd {
+        cluster,
+        authority,
+        timeout_ms: fields.integer("timeout_ms", 2_000, 1..=60_000)?,
+        gate_token: gate_token(&token, env)?,
+    })
+}
+
+/// Follows `env:NAME`. What stands here is visible in Envoy's config dump, so a token itself is
+/// refused, and no message shows what was found.
+fn gate_token(
+    node: &Node<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<SecretText, ConfigError> {
+    let name = node.text_unshown().and_then(|text| text.strip_prefix("env:")).ok_or_else(|| {
+        node.problem(
+            "expected a reference of the form \"env:NAME\", but found something else; put the \
+             token into an environment variable, since Envoy's config dump shows this value"
+                .to_owned(),
+        )
+    })?;
+    let proper = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty()
+        || name.starts_with(|first: char| first.is_ascii_digit())
+        || !name.bytes().all(proper)
+    {
+        return Err(node.problem(
+            "expected the name of an environment variable after \"env:\", but found something \
+             else; use letters, digits and \"_\""
+                .to_owned(),
+        ));
+    }
+    let fault = |found: &str| {
+        node.problem(format!(
+            "expected a token of at least {GATE_TOKEN_BYTES_MIN} visible ASCII characters in the \
+             environment variable {name}, but found {found}; set it for Envoy and list it in the \
+             plugin's vm_config.environment_variables.host_env_keys"
+        ))
+    };
+    let token = env(name).ok_or_else(|| fault("none"))?;
+    if token.is_empty() {
+        Err(fault("an empty one"))
+    } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Err(fault("one with other characters"))
+    } else if token.len() < GATE_TOKEN_BYTES_MIN {
+        Err(fault(&format!("one of {}", token.len())))
+    } else {
+        Ok(SecretText::new(token))
+    }
+}
+
+fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigError> {
+    let list = root.required("services", "write at least one, such as [{\"name\": \"api\"}]")?;
+    let mut services: Vec<Rc<Service>> = Vec::new();
+    for node in list.items(SERVICES_MAX)? {
+        let fields = node.object(&["name", "purchase", "credential_ttl_s"])?;
+        let name = fields.required("name", "give the service a name")?;
+        let service = Service {
+            name: service_name(&name)?,
+            purchase_default: match fields.optional("purchase") {
+                Some(purchase) => purchase_default(&purchase)?,
+                None => None,
+            },
+            credential_ttl_s: fields.integer("credential_ttl_s", 31_536_000, 1..=3_153_600_000)?,
+        };
+        if services.iter().any(|known| known.name == service.name) {
+            return Err(name.fault("a name that no service before has", "rename one of the two"));
+        }
+        services.push(Rc::new(service));
+    }
+    if services.is_empty() {
+        let problem = "expected at least one service, but found none; write [{\"name\": \"api\"}]";
+        return Err(list.problem(problem.to_owned()));
+    }
+    Ok(services)
+}
+
+fn service_name(node: &Node<'_>) -> Result<String, ConfigError> {
+    let expected = format!("a name of 1 to {SERVICE_NAME_BYTES_MAX} characters");
+    let name = node.text(&expected)?;
+    if is_service_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(node.fault(&expected, "use a-z, 0-9, \"_\" and \"-\""))
+    }
+}
+
+fn purchase_default(node: &Node<'_>) -> Result<Option<Msat>, ConfigError> {
+    let fields = node.object(&["default_sats"])?;
+    let Some(sats) = fields.optional("default_sats") else { return Ok(None) };
+    Ok(Msat::from_sats(sats.integer(1, routes::PRICE_SATS_MAX)?))
+}
+
+fn preflight(root: &Object<'_>) -> Result<Preflight, ConfigError> {
+    const EXPECTED: &str = "\"pass\" or \"answer\"";
+    let Some(node) = root.optional("preflight") else { return Ok(Preflight::Pass) };
+    match node.text(EXPECTED)? {
+        "pass" => Ok(Preflight::Pass),
+        "answer" => Ok(Preflight::Answer),
+        _ => Err(node.fault(EXPECTED, "write one of the two")),
+    }
+}
+
+fn cache(root: &Object<'_>) -> Result<CacheLimits, ConfigError> {
+    let mut limits = CacheLimits { entries_max: 10_000, bytes_max: 8 << 20 };
+    if let Some(node) = root.optional("cache") {
+        let fields = node.object(&["entries_max", "bytes_max"])?;
+        limits.entries_max = size(&fields, "entries_max", limits.entries_max, 1_000_000)?;
+        limits.bytes_max = size(&fields, "bytes_max", limits.bytes_max, 1 << 28)?;
+    }
+    Ok(limits)
+}
+
+fn size(fields: &Object<'_>, name: &str, default: usize, max: u64) -> Result<usize, ConfigError> {
+    match fields.optional(name) {
+        // The largest fits 32 bits, the filter's word.
+        Some(node) => node.integer(1, max).map(|number| usize::try_from(number).unwrap_or(default)),
+        None => Ok(default),
+    }
+}
+
+/// A name that can stand in a header and a log line as it is.
+fn visible_name(node: &Node<'_>, bytes_max: usize) -> Result<String, ConfigError> {
+    let expected = format!("a name of 1 to {bytes_max} visible ASCII characters");
+    let name = node.text(&expected)?;
+    let proper = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    if (1..=bytes_max).contains(&name.len()) && name.bytes().all(proper) {
+        Ok(name.to_owned())
+    } else {
+        Err(node.fault(&expected, "leave spaces, quotes and backslashes out"))
+    }
+}

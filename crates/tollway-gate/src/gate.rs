@@ -1,0 +1,191 @@
+//! What all requests of one VM share, and the work between requests: fetching the keyring and
+//! reporting postings.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use tollway_core::entropy::Entropy;
+use tollway_core::id::HoldId;
+use tollway_core::keyring::Keyring;
+use tollway_core::wire::{KeyringReply, Posting, PostingReply};
+
+use crate::cache::{CredentialCache, Known};
+use crate::config::Config;
+use crate::host::{CallId, CallReply, Host};
+use crate::ledger::{self, CallFault};
+use crate::outbox::Outbox;
+
+/// The pause before the keyring is asked for again after a failure.
+const KEYRING_RETRY_MS: u64 = 500;
+
+/// The state that all requests of one VM share.
+pub struct Gate {
+    config: Config,
+    keyring: RefCell<Option<Keyring>>,
+    entropy: RefCell<Entropy>,
+    cache: RefCell<CredentialCache>,
+    outbox: RefCell<Outbox>,
+    keyring_call: Cell<Option<CallId>>,
+    keyring_due_ms: Cell<u64>,
+    postings_call: Cell<Option<CallId>>,
+    /// What the last call said of `tollwayd`, so that the log has one line for each change.
+    last_fault: Cell<Option<CallFault>>,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A gate for this configuration. `seed` is what randomness the host can give; `tollwayd`
+    /// adds its own before the first token or hold is minted.
+    #[must_use]
+    pub fn new(config: Config, seed: &[u8]) -> Self {
+        Self {
+            cache: RefCell::new(CredentialCache::new(config.cache)),
+            config,
+            keyring: RefCell::new(None),
+            entropy: RefCell::new(Entropy::from_seed(seed)),
+            outbox: RefCell::new(Outbox::default()),
+            keyring_call: Cell::new(None),
+            keyring_due_ms: Cell::new(0),
+            postings_call: Cell::new(None),
+            last_fault: Cell::new(None),
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Does what is due: refreshes the keyring, reports postings. To be called once at the start
+    /// and then at every tick.
+    pub fn tick(&self, host: &impl Host) {
+        let now_ms = host.now_ms();
+        if self.keyring_call.get().is_none() && now_ms >= self.keyring_due_ms.get() {
+            match ledger::fetch_keyring(host, &self.config.tollwayd) {
+                Ok(call) => self.keyring_call.set(Some(call)),
+                Err(fault) => self.keyring_failed(host, fault),
+            }
+        }
+        let batch = self.outbox.borrow().next_batch(now_ms);
+        let Some(batch) = batch else { return };
+        self.outbox.borrow_mut().sent(&batch);
+        match ledger::send_postings(host, &self.config.tollwayd, &batch) {
+            Ok(call) => self.postings_call.set(Some(call)),
+            Err(fault) => self.postings_failed(host, fault),
+        }
+    }
+
+    /// A call that [`Gate::tick`] sent was answered.
+    pub fn call_answered(&self, host: &impl Host, call: CallId, reply: &CallReply) {
+        if self.keyring_call.get() == Some(call) {
+            self.keyring_call.set(None);
+            match ledger::decode::<KeyringReply>(reply).and_then(|reply| self.adopt(&reply)) {
+                Ok(()) => {
+                    self.reached(host);
+                    let due_ms = host.now_ms().saturating_add(self.config.keyring_refresh_ms);
+                    self.keyring_due_ms.set(due_ms);
+                }
+                Err(fault) => self.keyring_failed(host, fault),
+            }
+        } else if self.postings_call.get() == Some(call) {
+            self.postings_call.set(None);
+            let outcome = ledger::decode::<PostingReply>(reply)
+                .and_then(|reply| self.outbox.borrow_mut().answered(&reply));
+            match outcome {
+                Ok(lost) => {
+                    self.reached(host);
+                    self.report_lost(host, lost);
+                }
+                Err(fault) => self.postings_failed(host, fault),
+            }
+        }
+    }
+
+    /// Runs `with` on the keyring, or gives `None` while there is none yet.
+    pub(crate) fn with_keyring<T>(&self, with: impl FnOnce(&Keyring) -> T) -> Option<T> {
+        self.keyring.borrow().as_ref().map(with)
+    }
+
+    /// Whether priced requests can be decided at all: there are keys, and charges can be
+    /// reported.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.keyring.borrow().is_some() && !self.outbox.borrow().is_full()
+    }
+
+    /// 32 unpredictable bytes.
+    pub(crate) fn random(&self) -> [u8; 32] {
+        self.entropy.borrow_mut().draw()
+    }
+
+    /// A new hold id.
+    pub(crate) fn mint_hold_id(&self, now_ms: u64) -> HoldId {
+        HoldId::mint(now_ms, self.random())
+    }
+
+    pub(crate) fn recall(&self, key: &[u8]) -> Option<Known> {
+        self.cache.borrow_mut().find(key)
+    }
+
+    pub(crate) fn remember(&self, key: Vec<u8>, known: Known) {
+        self.cache.borrow_mut().insert(key, known);
+    }
+
+    /// Queues a charge or a release.
+    pub(crate) fn post(&self, row: Posting) {
+        self.outbox.borrow_mut().push(row);
+    }
+
+    /// `tollwayd` answered as it should.
+    pub(crate) fn reached(&self, host: &impl Host) {
+        if self.last_fault.take().is_some() {
+            host.warn("tollwayd answers again");
+        }
+    }
+
+    /// A call to `tollwayd` failed; says so in the log, once until that changes.
+    pub(crate) fn call_failed(&self, host: &impl Host, fault: CallFault) {
+        if self.last_fault.replace(Some(fault)) != Some(fault) {
+            let cluster = &self.config.tollwayd.cluster;
+            host.warn(&format!("a call to tollwayd (cluster {cluster:?}) failed: {fault}"));
+        }
+    }
+
+    fn adopt(&self, reply: &KeyringReply) -> Result<(), CallFault> {
+        let keyring = Keyring::from_reply(reply).map_err(|_| CallFault::Garbage)?;
+        self.entropy.borrow_mut().mix(reply.seed.as_bytes());
+        let before = self.keyring.replace(Some(keyring));
+        let changed = self.with_keyring(|now| before.as_ref() != Some(now)).unwrap_or(true);
+        if changed {
+            // A key that left the ring must not live on in the cache.
+            self.cache.borrow_mut().clear();
+        }
+        Ok(())
+    }
+
+    fn keyring_failed(&self, host: &impl Host, fault: CallFault) {
+        self.call_failed(host, fault);
+        self.keyring_due_ms.set(host.now_ms().saturating_add(KEYRING_RETRY_MS));
+    }
+
+    fn postings_failed(&self, host: &impl Host, fault: CallFault) {
+        self.call_failed(host, fault);
+        let dropped = self.outbox.borrow_mut().failed(fault, host.now_ms());
+        self.report_lost(host, dropped);
+    }
+
+    fn report_lost(&self, host: &impl Host, rows: u64) {
+        if rows > 0 {
+            host.count_lost_postings(rows);
+            host.warn(&format!(
+                "{rows} postings were not counted: their holds had expired, or tollwayd refused \
+                 them; the customers' credit is untouched"
+            ));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What happens to headers on their way through the gate.
+
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+
+use crate::host::{HeaderList, Stream};
+
+/// Every header that the gate sets itself; what a client sends under this prefix is removed.
+const OURS: &str = "x-toll-";
+/// Carriers of our credential that are removed whole.
+const MACAROON_CARRIERS: [&str; 2] = ["macaroon", "grpc-metadata-macaroon"];
+/// The response headers that a browser's script may read.
+pub(crate) const EXPOSED: &str =
+    "WWW-Authenticate, Retry-After, X-Toll-Cost-Msat, X-Toll-Balance-Msat, X-Toll-Price-Msat";
+
+/// The value of a header, the first of its name.
+pub(crate) fn find<'a>(headers: &'a HeaderList, name: &str) -> Option<&'a [u8]> {
+    headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
+}
+
+/// Removes what must not reach the upstream: our credentials and whatever a client sent in our
+/// own headers' names. `authorization_rest` is what remains of `Authorization`.
+pub(crate) fn strip_request(
+    stream: &impl Stream,
+    headers: &HeaderList,
+    authorization_rest: Option<&[u8]>,
+) {
+    for (name, value) in headers {
+        if name == "authorization" {
+            if authorization_rest != Some(value.as_slice()) {
+                stream.set_request_header(name, authorization_rest);
+            }
+        } else if name.starts_with(OURS) || MACAROON_CARRIERS.contains(&name.as_str()) {
+            stream.set_request_header(name, None);
+        }
+    }
+}
+
+/// Tells the upstream who paid and what.
+pub(crate) fn mark_paid_request(
+    stream: &impl Stream,
+    account: &PaymentHash,
+    cost: Msat,
+    balance: Msat,
+) {
+    stream.set_request_header("x-toll-account", Some(account.to_hex().as_bytes()));
+    stream.set_request_header("x-toll-cost-msat", Some(cost.get().to_string().as_bytes()));
+    stream.set_request_header("x-toll-balance-msat", Some(balance.get().to_string().as_bytes()));
+}
+
+/// Tells the upstream that nobody paid.
+pub(crate) fn mark_free_request(stream: &impl Stream) {
+    stream.set_request_header("x-toll-free", Some(b"true"));
+}
+
+/// Tells the client what it paid and has left, and keeps shared caches from handing the paid
+/// response to others.
+pub(crate) fn mark_paid_response(
+    stream: &impl Stream,
+    cost: Msat,
+    balance: Msat,
+    from_browser: bool,
+) {
+    stream.set_response_header("x-toll-cost-msat", Some(cost.get().to_string().as_bytes()));
+    stream.set_response_header("x-toll-balance-msat", Some(balance.get().to_string().as_bytes()));
+    let upstream = stream.response_header("cache-control");
+    if let Some(value) = private_cache_control(upstream.as_deref()) {
+        stream.set_response_header("cache-control", Some(&value));
+    }
+    if from_browser {
+        stream.add_response_header("access-control-expose-headers", EXPOSED.as_bytes());
+    }
+}
+
+/// The `Cache-Control` of a paid response, or `None` when the upstream's own already keeps
+/// shared caches out (RFC 9111, section 5.2.2).
+fn private_cache_control(upstream: Option<&[u8]>) -> Option<Vec<u8>> {
+    let mut value = b"private".to_vec();
+    for directive in upstream.unwrap_or_default().split(|byte| *byte == b',') {
+        let directive = directive.trim_ascii();
+        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        if name.eq_ignore_ascii_case(b"no-store")
+            // The form private="field" restricts only that field.
+            || directive.eq_ignore_ascii_case(b"private")
+        {
+            return None;
+        }
+        let shared = [&b"public"[..], b"s-maxage", b"private", b"proxy-revalidate"];
+        if !directive.is_empty() && !shared.iter().any(|word| name.eq_ignore_ascii_case(word)) {
+            value.extend_from_slice(b", ");
+            value.extend_from_slice(directive);
+        }
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paid_responses_stay_out_of_shared_caches() {
+        for (upstream, expected) in [
+            (None, Some("private")),
+            (Some(""), Some("private")),
+            (Some("public, max-age=60"), Some("private, max-age=60")),
+            (Some("PUBLIC,s-maxage=9,max-age=1"), Some("private, max-age=1")),
+            (Some("no-cache"), Some("private, no-cache")),
+            (Some("private=\"set-cookie\", max-age=5"), Some("private, max-age=5")),
+            (Some("max-age=60, Private"), None),
+            (Some("no-store"), None),
+        ] {
+            let value = private_cache_control(upstream.map(str::as_bytes));
+            assert_eq!(value.as_deref(), expected.map(str::as_bytes), "{upstream:?}");
+        }
+    }
+}

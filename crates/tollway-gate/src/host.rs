@@ -1,0 +1,164 @@
+//! What the gate asks of the proxy it runs in.
+//!
+//! Two real implementations stand behind these traits: the Envoy skin in the root package and
+//! the fake host of the test kit.
+
+use crate::metrics::{CallKind, Decision};
+
+/// A request's or a response's headers: names in lower case, values as bytes.
+pub type HeaderList = Vec<(String, Vec<u8>)>;
+
+/// Names a call to `tollwayd` until its reply comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId(pub u32);
+
+/// An HTTP call to `tollwayd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// The proxy's name for the place to call.
+    pub cluster: &'a str,
+    /// All headers, pseudo headers first.
+    pub headers: Vec<(&'a str, &'a str)>,
+    /// The body, if there is one.
+    pub body: Option<&'a [u8]>,
+    /// After how long the proxy gives up.
+    pub timeout_ms: u64,
+}
+
+/// The call could not even be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotSent;
+
+/// What came back from a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallReply {
+    /// The HTTP status; `None` when no reply came at all.
+    pub status: Option<u16>,
+    /// The body, at most [`CALL_REPLY_BYTES_MAX`] of it.
+    pub body: Vec<u8>,
+}
+
+/// A longer reply is not from `tollwayd`: its largest, a batch of posting outcomes, is far
+/// smaller.
+pub const CALL_REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// An answer that the gate gives in the upstream's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: String,
+    /// The gRPC status and message to send instead of the HTTP status and body.
+    pub grpc: Option<(GrpcStatus, &'static str)>,
+}
+
+/// The gRPC statuses that the gate answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcStatus {
+    /// 3: the request is malformed.
+    InvalidArgument,
+    /// 7: no price is configured.
+    PermissionDenied,
+    /// 13: payment required, as the L402 protocol has it.
+    Internal,
+    /// 14: the gate cannot decide now.
+    Unavailable,
+}
+
+/// How a response came about, as the proxy saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResponseTrouble {
+    /// The upstream was never reached.
+    pub unreached: bool,
+    /// The upstream's stream or connection broke.
+    pub reset: bool,
+    /// A time limit ran out.
+    pub timeout: bool,
+}
+
+/// A field of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogField {
+    /// The account that paid.
+    Account,
+    /// What the request cost.
+    CostMsat,
+    /// The [`Decision`].
+    Decision,
+    /// Why a request was not admitted: a reason code.
+    Reason,
+    /// The route's name.
+    Route,
+}
+
+impl LogField {
+    /// The key under which the proxy files the value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Account => "tollway_account",
+            Self::CostMsat => "tollway_cost_msat",
+            Self::Decision => "tollway_decision",
+            Self::Reason => "tollway_reason",
+            Self::Route => "tollway_route",
+        }
+    }
+}
+
+/// What every part of the gate may ask.
+pub trait Host {
+    /// Unix time in milliseconds.
+    fn now_ms(&self) -> u64;
+
+    /// Sends a call; its reply comes later, or never if the stream ends first.
+    ///
+    /// # Errors
+    /// [`NotSent`] when the proxy has no such cluster or no host in it.
+    fn call(&self, call: &Call<'_>) -> Result<CallId, NotSent>;
+
+    /// Counts a decision.
+    fn count(&self, decision: Decision);
+
+    /// Records how long a call took.
+    fn record_call_ms(&self, kind: CallKind, elapsed_ms: u64);
+
+    /// Counts postings that `tollwayd` did not accept, or that were dropped.
+    fn count_lost_postings(&self, rows: u64);
+
+    /// Writes a line for the operator.
+    fn warn(&self, message: &str);
+}
+
+/// What a request may ask besides.
+pub trait Stream: Host {
+    /// The request's headers, pseudo headers included.
+    fn request_headers(&self) -> HeaderList;
+
+    /// Sets a request header, or removes it.
+    fn set_request_header(&self, name: &str, value: Option<&[u8]>);
+
+    /// The client's address without its port, as the proxy trusts it.
+    fn client_address(&self) -> Option<String>;
+
+    /// A response header, its values joined by commas.
+    fn response_header(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Sets a response header, or removes it.
+    fn set_response_header(&self, name: &str, value: Option<&[u8]>);
+
+    /// Adds a response header beside those of its name.
+    fn add_response_header(&self, name: &str, value: &[u8]);
+
+    /// What went wrong on the way to the upstream or back, so far.
+    fn response_trouble(&self) -> ResponseTrouble;
+
+    /// Whether the proxy itself wrote the response: neither the upstream nor a route that
+    /// answers directly did.
+    fn response_is_local(&self) -> bool;
+
+    /// Files a field for the access log.
+    fn note(&self, field: LogField, value: &str);
+}

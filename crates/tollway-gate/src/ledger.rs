@@ -1,0 +1,124 @@
+//! The calls to `tollwayd`: encode, decode, and what counts as a failure.
+
+use core::fmt;
+
+use serde_json::Value;
+use tollway_core::id::HoldId;
+use tollway_core::wire::{self, ChallengeRequest, HoldRequest, PostingBatch};
+
+use crate::config::Tollwayd;
+use crate::host::{CALL_REPLY_BYTES_MAX, Call, CallId, CallReply, Host, NotSent};
+
+/// Why a call gave no usable answer. Each of them is our own fault, never the customer's: the
+/// answer is 503, never a new invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallFault {
+    /// The proxy could not send it.
+    NotSent,
+    /// No reply came.
+    NoReply,
+    /// A reply with this status, which is not a success.
+    Status(u16),
+    /// A reply that is not what was asked for.
+    Garbage,
+}
+
+impl CallFault {
+    /// Whether `tollwayd` looked at the call and will never accept it as it stands.
+    pub(crate) const fn is_final(self) -> bool {
+        matches!(self, Self::Status(400 | 409 | 413 | 415 | 422))
+    }
+}
+
+impl fmt::Display for CallFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent => f.write_str("the cluster is unknown or has no healthy host"),
+            Self::NoReply => f.write_str("no reply came"),
+            Self::Status(401) => {
+                f.write_str("status 401: the gate token here and in tollwayd differ")
+            }
+            Self::Status(504) => f.write_str("no reply came in time"),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Garbage => f.write_str("the reply is not what tollwayd sends"),
+        }
+    }
+}
+
+impl From<NotSent> for CallFault {
+    fn from(_: NotSent) -> Self {
+        Self::NotSent
+    }
+}
+
+/// Asks for an invoice.
+pub(crate) fn open_challenge(
+    host: &impl Host,
+    to: &Tollwayd,
+    request: &ChallengeRequest,
+) -> Result<CallId, CallFault> {
+    send(host, to, "POST", wire::CHALLENGES_PATH, Some(&encode(request)))
+}
+
+/// Asks to set credit aside.
+pub(crate) fn place_hold(
+    host: &impl Host,
+    to: &Tollwayd,
+    hold: HoldId,
+    request: &HoldRequest,
+) -> Result<CallId, CallFault> {
+    let path = format!("{}/{hold}", wire::HOLDS_PATH);
+    send(host, to, "PUT", &path, Some(&encode(request)))
+}
+
+/// Reports charges and releases.
+pub(crate) fn send_postings(
+    host: &impl Host,
+    to: &Tollwayd,
+    batch: &PostingBatch,
+) -> Result<CallId, CallFault> {
+    send(host, to, "POST", wire::POSTINGS_PATH, Some(&encode(batch)))
+}
+
+/// Asks for the keys.
+pub(crate) fn fetch_keyring(host: &impl Host, to: &Tollwayd) -> Result<CallId, CallFault> {
+    send(host, to, "GET", wire::KEYRING_PATH, None)
+}
+
+/// Reads a reply: 200, or 201 for a new invoice, whose body is a `T`; anything else is a fault.
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(reply: &CallReply) -> Result<T, CallFault> {
+    match reply.status {
+        None => Err(CallFault::NoReply),
+        Some(200 | 201) if reply.body.len() < CALL_REPLY_BYTES_MAX => {
+            serde_json::from_slice(&reply.body).map_err(|_| CallFault::Garbage)
+        }
+        Some(200 | 201) => Err(CallFault::Garbage),
+        Some(status) => Err(CallFault::Status(status)),
+    }
+}
+
+fn encode(body: &impl serde::Serialize) -> Vec<u8> {
+    // The wire types are plain structs with string keys; serialising them cannot fail.
+    serde_json::to_vec(body).unwrap_or_else(|_| Value::Null.to_string().into_bytes())
+}
+
+fn send(
+    host: &impl Host,
+    to: &Tollwayd,
+    method: &str,
+    path: &str,
+    body: Option<&[u8]>,
+) -> Result<CallId, CallFault> {
+    let token = format!("Bearer {}", to.gate_token.reveal());
+    let mut headers = vec![
+        (":method", method),
+        (":path", path),
+        (":authority", to.authority.as_str()),
+        ("authorization", token.as_str()),
+    ];
+    if body.is_some() {
+        headers.push(("content-type", "application/json"));
+    }
+    let call = Call { cluster: &to.cluster, headers, body, timeout_ms: to.timeout_ms };
+    Ok(host.call(&call)?)
+}

@@ -1,0 +1,75 @@
+//! What is counted, and what each count means.
+
+/// What became of a request. Every request that the gate sees counts exactly once here, save
+/// that [`Decision::Invalid`] is counted beside the challenge that answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Paid and admitted.
+    Ok,
+    /// Answered 402, with an invoice or with the price alone.
+    Challenged,
+    /// Refused: no price is configured, or the path is not in normal form.
+    Denied,
+    /// Passed without payment: a free route or a preflight.
+    Free,
+    /// Answered 503: the gate could not decide.
+    Error,
+    /// Passed without payment because `failure_mode_allow` says so.
+    FailureModeAllowed,
+    /// Presented a credential that is malformed or not accepted.
+    Invalid,
+    /// The client went away before the gate had decided.
+    Abandoned,
+}
+
+impl Decision {
+    /// Every decision, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Challenged,
+        Self::Denied,
+        Self::Free,
+        Self::Error,
+        Self::FailureModeAllowed,
+        Self::Invalid,
+        Self::Abandoned,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Challenged => "challenged",
+            Self::Denied => "denied",
+            Self::Free => "free",
+            Self::Error => "error",
+            Self::FailureModeAllowed => "failure_mode_allowed",
+            Self::Invalid => "invalid",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// The calls whose duration is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// Asking for an invoice.
+    Challenge,
+    /// Setting credit aside.
+    Hold,
+}
+
+impl CallKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Challenge, Self::Hold];
+
+    /// The label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Challenge => "challenge",
+            Self::Hold => "hold",
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Postings on their way to `tollwayd`.
+//!
+//! A finished stream never sees the reply to a call, so charges and releases are queued here and
+//! travel in batches from the tick, one batch at a time, until `tollwayd` says what became of
+//! every row. A row may be sent twice; the ledger counts it once. If the VM dies, the rows die
+//! with it and the holds expire: the customer's credit is safe, the operator loses the charge.
+
+use std::collections::VecDeque;
+
+use tollway_core::money::Msat;
+use tollway_core::wire::{
+    POSTINGS_PER_BATCH_MAX, Posting, PostingBatch, PostingOutcome, PostingReply,
+};
+
+use crate::ledger::CallFault;
+
+/// So many rows may wait before priced routes answer 503. With `tollwayd` gone no new hold is
+/// granted, so the queue grows only by the requests that were in flight.
+const ROWS_MAX: usize = 16_384;
+/// The longest pause between two tries.
+const RETRY_MS_MAX: u64 = 2_000;
+
+/// The queue of postings.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    rows: VecDeque<Posting>,
+    /// How many rows at the front are in the batch under way; zero when none is.
+    in_flight: usize,
+    /// Not before this time, in milliseconds.
+    retry_at_ms: u64,
+    failures: u32,
+}
+
+impl Outbox {
+    /// Appends a row.
+    pub(crate) fn push(&mut self, row: Posting) {
+        self.rows.push_back(row);
+    }
+
+    /// Whether new requests must wait until the queue has drained.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.len() >= ROWS_MAX
+    }
+
+    /// The next batch, if one is due.
+    pub(crate) fn next_batch(&self, now_ms: u64) -> Option<PostingBatch> {
+        if self.in_flight > 0 || self.rows.is_empty() || now_ms < self.retry_at_ms {
+            return None;
+        }
+        let postings = self.rows.iter().take(POSTINGS_PER_BATCH_MAX).cloned().collect();
+        Some(PostingBatch { postings })
+    }
+
+    /// The batch was handed to the proxy.
+    pub(crate) fn sent(&mut self, batch: &PostingBatch) {
+        self.in_flight = batch.postings.len();
+    }
+
+    /// The batch was answered; returns how many charges in it were not counted. A release that
+    /// found no hold is no loss: the hold was never granted.
+    pub(crate) fn answered(&mut self, reply: &PostingReply) -> Result<u64, CallFault> {
+        if reply.outcomes.len() != self.in_flight {
+            return Err(CallFault::Garbage);
+        }
+        let lost = self
+            .rows
+            .iter()
+            .zip(&reply.outcomes)
+            .filter(|(row, outcome)| {
+                row.amount_msat > Msat::ZERO && **outcome != PostingOutcome::Posted
+            })
+            .count();
+        self.drop_batch();
+        Ok(lost as u64)
+    }
+
+    /// The batch failed; it is tried again after a pause, or dropped when `tollwayd` will never
+    /// accept it. Returns how many rows were dropped.
+    pub(crate) fn failed(&mut self, fault: CallFault, now_ms: u64) -> u64 {
+        if fault.is_final() {
+            let dropped = self.in_flight as u64;
+            self.drop_batch();
+            return dropped;
+        }
+        self.in_flight = 0;
+        self.failures = self.failures.saturating_add(1);
+        let pause_ms = (50_u64 << self.failures.min(10)).min(RETRY_MS_MAX);
+        self.retry_at_ms = now_ms.saturating_add(pause_ms);
+        0
+    }
+
+    fn drop_batch(&mut self) {
+        self.rows.drain(..self.in_flight.min(self.rows.len()));
+        self.in_flight = 0;
+        self.failures = 0;
+        self.retry_at_ms = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollway_core::id::HoldId;
+
+    use super::*;
+
+    fn row(n: u64) -> Posting {
+        Posting {
+            hold: HoldId::mint(n, [0; 32]),
+            seq: 0,
+            amount_msat: Msat::ZERO,
+            route: "r".into(),
+            release: true,
+        }
+    }
+
+    fn outbox(rows: u64) -> Outbox {
+        let mut outbox = Outbox::default();
+        (0..rows).for_each(|n| outbox.push(row(n)));
+        outbox
+    }
+
+    #[test]
+    fn a_batch_travels_alone_and_in_order() {
+        let mut outbox = outbox(POSTINGS_PER_BATCH_MAX as u64 + 1);
+        let batch = outbox.next_batch(0).unwrap();
+        assert_eq!(batch.postings.len(), POSTINGS_PER_BATCH_MAX);
+        assert_eq!(batch.postings[0], row(0));
+        outbox.sent(&batch);
+        assert_eq!(outbox.next_batch(0), None, "one batch at a time");
+        let outcomes = vec![PostingOutcome::Posted; POSTINGS_PER_BATCH_MAX];
+        assert_eq!(outbox.answered(&PostingReply { outcomes }), Ok(0));
+        assert_eq!(outbox.next_batch(0).unwrap().postings, [row(POSTINGS_PER_BATCH_MAX as u64)]);
+    }
+
+    #[test]
+    fn a_failed_batch_is_sent_again_after_a_growing_pause() {
+        let mut outbox = outbox(1);
+        let batch = outbox.next_batch(0).unwrap();
+        let mut now = 0;
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            outbox.sent(&batch);
+            assert_eq!(outbox.failed(CallFault::NoReply, now), 0);
+            assert_eq!(outbox.next_batch(now), None);
+            let due = (now..).find(|at| outbox.next_batch(*at).is_some()).unwrap();
+            pauses.push(due - now);
+            now = due;
+            assert_eq!(outbox.next_batch(now), Some(batch.clone()));
+        }
+        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 2_000, 2_000, 2_000]);
+    }
+
+    #[test]
+    fn charges_that_were_not_counted_are_reported() {
+        let mut outbox = outbox(2);
+        outbox.push(Posting { amount_msat: Msat::new(5).unwrap(), ..row(2) });
+        let batch = outbox.next_batch(0).unwrap();
+        outbox.sent(&batch);
+        let outcomes =
+            vec![PostingOutcome::HoldUnknown, PostingOutcome::Posted, PostingOutcome::HoldExpired];
+        assert_eq!(outbox.answered(&PostingReply { outcomes }), Ok(1));
+    }
+
+    #[test]
+    fn a_reply_of_another_length_is_garbage_and_loses_nothing() {
+        let mut outbox = outbox(2);
+        let batch = outbox.next_batch(0).unwrap();
+        outbox.sent(&batch);
+        let outcomes = vec![PostingOutcome::Posted];
+        assert_eq!(outbox.answered(&PostingReply { outcomes }), Err(CallFault::Garbage));
+        assert_eq!(outbox.failed(CallFault::Garbage, 0), 0);
+        assert_eq!(outbox.next_batch(5_000), Some(batch));
+    }
+
+    #[test]
+    fn a_batch_that_can_never_be_accepted_does_not_block_the_next() {
+        let mut outbox = outbox(1);
+        let batch = outbox.next_batch(0).unwrap();
+        outbox.sent(&batch);
+        assert_eq!(outbox.failed(CallFault::Status(400), 0), 1);
+        assert_eq!(outbox.next_batch(0), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! The answers the gate gives itself: the one place where a decision becomes HTTP or gRPC.
+
+use tollway_core::challenge::{Challenge, ChallengeBody};
+use tollway_core::money::Msat;
+use tollway_core::pricing::PathFault;
+use tollway_core::wire::Problem;
+
+use crate::headers::EXPOSED;
+use crate::host::{GrpcStatus, Reply};
+
+const PROBLEM_JSON: &str = "application/problem+json";
+/// When a client may try again after a 503.
+const RETRY_AFTER_S: &str = "1";
+
+/// 402 with an invoice.
+pub(crate) fn challenge(challenge: &Challenge, body: &ChallengeBody, grpc: bool) -> Reply {
+    let mut reply = problem(402, body.to_json());
+    reply.headers.push(("www-authenticate", challenge.www_authenticate()));
+    if let Some(balance) = body.balance_msat {
+        reply.headers.push(("x-toll-balance-msat", balance.get().to_string()));
+    }
+    or_grpc(reply, grpc, GrpcStatus::Internal, "payment required")
+}
+
+/// 402 that names the price and sells nothing: the answer to HEAD.
+pub(crate) fn price_only(price: Msat) -> Reply {
+    let mut reply = problem(402, String::new());
+    reply.headers.push(("x-toll-price-msat", price.get().to_string()));
+    reply.headers.push(("x-l402-price-sats", price.to_sats_rounded_up().to_string()));
+    reply
+}
+
+/// 403: the configuration has no price for this request.
+pub(crate) fn not_priced(grpc: bool) -> Reply {
+    let detail = "no route of this gateway matches the request's host, path and method";
+    let reply = plain(403, "route_not_found", "Forbidden", detail);
+    or_grpc(reply, grpc, GrpcStatus::PermissionDenied, "no route matches")
+}
+
+/// 400: the path is not in normal form, so the upstream might read it as another one.
+pub(crate) fn path_not_normal(fault: PathFault, grpc: bool) -> Reply {
+    let detail = format!("the request path is not in normal form: {fault}");
+    let reply = plain(400, "path_not_normal", "Bad Request", &detail);
+    or_grpc(reply, grpc, GrpcStatus::InvalidArgument, "the request path is not in normal form")
+}
+
+/// 503: the gate cannot decide now. Never a new invoice: the fault is ours.
+pub(crate) fn unavailable(grpc: bool) -> Reply {
+    let detail = "the gateway cannot check payments now; nothing was charged; try again, with \
+                  the same credential if you have one";
+    let mut reply = plain(503, "payments_unavailable", "Service Unavailable", detail);
+    reply.headers.push(("retry-after", RETRY_AFTER_S.into()));
+    or_grpc(reply, grpc, GrpcStatus::Unavailable, "payments cannot be checked now")
+}
+
+/// 204 to a browser's preflight.
+pub(crate) fn preflight(requested_method: &str, requested_headers: Option<&str>) -> Reply {
+    let mut headers = vec![
+        ("access-control-allow-origin", "*".to_owned()),
+        ("access-control-allow-methods", requested_method.to_owned()),
+        ("access-control-max-age", "600".to_owned()),
+    ];
+    if let Some(names) = requested_headers {
+        headers.push(("access-control-allow-headers", names.to_owned()));
+    }
+    Reply { status: 204, headers, body: String::new(), grpc: None }
+}
+
+fn plain(status: u16, code: &str, title: &str, detail: &str) -> Reply {
+    let body = Problem { code: code.into(), status, title: title.into(), detail: detail.into() };
+    problem(status, serde_json::to_string(&body).unwrap_or_default())
+}
+
+fn problem(status: u16, body: String) -> Reply {
+    let headers = vec![
+        ("content-type", PROBLEM_JSON.to_owned()),
+        ("cache-control", "no-store".to_owned()),
+        ("access-control-allow-origin", "*".to_owned()),
+        ("access-control-expose-headers", EXPOSED.to_owned()),
+    ];
+    Reply { status, headers, body, grpc: None }
+}
+
+fn or_grpc(mut reply: Reply, grpc: bool, status: GrpcStatus, message: &'static str) -> Reply {
+    if grpc {
+        reply.headers.retain(|(name, _)| *name != "content-type");
+        reply.body.clear();
+        reply.status = 200;
+        reply.grpc = Some((status, message));
+    }
+    reply
+}

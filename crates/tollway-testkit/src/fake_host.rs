@@ -1,0 +1,235 @@
+//! A proxy made of memory: the second implementation of the gate's host traits.
+//!
+//! A test sets what the proxy would know (headers, address, what went wrong), drives the gate,
+//! and reads what the gate asked for. Nothing is answered by itself: the test plays `tollwayd`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use tollway_gate::host::{
+    Call, CallId, HeaderList, Host, LogField, NotSent, ResponseTrouble, Stream,
+};
+use tollway_gate::metrics::{CallKind, Decision};
+
+/// A call that the gate sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentCall {
+    /// Its id.
+    pub id: CallId,
+    /// The cluster it went to.
+    pub cluster: String,
+    /// Its headers, pseudo headers included.
+    pub headers: Vec<(String, String)>,
+    /// Its body; empty when it has none.
+    pub body: Vec<u8>,
+}
+
+impl SentCall {
+    /// The value of a header; empty when it is absent.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// The body as JSON; `Null` when it is none.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// The proxy.
+#[derive(Debug, Default)]
+pub struct FakeHost {
+    now_ms: Cell<u64>,
+    calls: RefCell<Vec<SentCall>>,
+    calls_sent: Cell<u32>,
+    cluster_is_gone: Cell<bool>,
+    counts: RefCell<HashMap<Decision, u64>>,
+    lost_postings: Cell<u64>,
+    warnings: RefCell<Vec<String>>,
+    request: RefCell<HeaderList>,
+    response: RefCell<HeaderList>,
+    client_address: RefCell<Option<String>>,
+    trouble: Cell<ResponseTrouble>,
+    response_is_local: Cell<bool>,
+    notes: RefCell<HashMap<LogField, String>>,
+}
+
+impl FakeHost {
+    /// A proxy whose clock stands at this Unix time in milliseconds.
+    #[must_use]
+    pub fn at(now_ms: u64) -> Self {
+        let host = Self::default();
+        host.now_ms.set(now_ms);
+        *host.client_address.borrow_mut() = Some("203.0.113.7".into());
+        host
+    }
+
+    /// Moves the clock on.
+    pub fn advance_ms(&self, by_ms: u64) {
+        self.now_ms.set(self.now_ms.get() + by_ms);
+    }
+
+    /// From now on no call can be sent, or calls can be sent again.
+    pub fn set_cluster_gone(&self, gone: bool) {
+        self.cluster_is_gone.set(gone);
+    }
+
+    /// A new request on this proxy: its headers replace those of the last one.
+    pub fn begin_request(&self, headers: &[(&str, &[u8])]) {
+        *self.request.borrow_mut() = owned(headers);
+        self.response.borrow_mut().clear();
+        self.notes.borrow_mut().clear();
+        self.trouble.set(ResponseTrouble::default());
+        self.response_is_local.set(false);
+    }
+
+    /// The upstream's response, or the proxy's own when `local`.
+    pub fn begin_response(&self, headers: &[(&str, &[u8])], local: bool) {
+        *self.response.borrow_mut() = owned(headers);
+        self.response_is_local.set(local);
+    }
+
+    /// What went wrong with the response.
+    pub fn set_trouble(&self, trouble: ResponseTrouble) {
+        self.trouble.set(trouble);
+    }
+
+    /// The client's address, as the proxy trusts it.
+    pub fn set_client_address(&self, address: Option<&str>) {
+        *self.client_address.borrow_mut() = address.map(Into::into);
+    }
+
+    /// Takes the calls sent since the last time.
+    pub fn take_calls(&self) -> Vec<SentCall> {
+        self.calls.take()
+    }
+
+    /// The request header as the upstream would see it.
+    #[must_use]
+    pub fn upstream_header(&self, name: &str) -> Option<Vec<u8>> {
+        joined(&self.request.borrow(), name)
+    }
+
+    /// The response header as the client would see it, its values joined by commas.
+    #[must_use]
+    pub fn client_header(&self, name: &str) -> Option<String> {
+        joined(&self.response.borrow(), name)
+            .map(|value| String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// How often a decision was counted.
+    #[must_use]
+    pub fn count_of(&self, decision: Decision) -> u64 {
+        self.counts.borrow().get(&decision).copied().unwrap_or(0)
+    }
+
+    /// How many postings were counted as lost.
+    #[must_use]
+    pub fn lost_postings(&self) -> u64 {
+        self.lost_postings.get()
+    }
+
+    /// The lines written for the operator.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.borrow().clone()
+    }
+
+    /// The request's access-log field; empty when it was not filed.
+    #[must_use]
+    pub fn note_of(&self, field: LogField) -> String {
+        self.notes.borrow().get(&field).cloned().unwrap_or_default()
+    }
+}
+
+impl Host for FakeHost {
+    fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+
+    fn call(&self, call: &Call<'_>) -> Result<CallId, NotSent> {
+        if self.cluster_is_gone.get() {
+            return Err(NotSent);
+        }
+        let id = CallId(self.calls_sent.get() + 1);
+        self.calls_sent.set(id.0);
+        self.calls.borrow_mut().push(SentCall {
+            id,
+            cluster: call.cluster.into(),
+            headers: call.headers.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            body: call.body.unwrap_or_default().into(),
+        });
+        Ok(id)
+    }
+
+    fn count(&self, decision: Decision) {
+        *self.counts.borrow_mut().entry(decision).or_default() += 1;
+    }
+
+    fn record_call_ms(&self, _: CallKind, _: u64) {}
+
+    fn count_lost_postings(&self, rows: u64) {
+        self.lost_postings.set(self.lost_postings.get() + rows);
+    }
+
+    fn warn(&self, message: &str) {
+        self.warnings.borrow_mut().push(message.into());
+    }
+}
+
+impl Stream for FakeHost {
+    fn request_headers(&self) -> HeaderList {
+        self.request.borrow().clone()
+    }
+
+    fn set_request_header(&self, name: &str, value: Option<&[u8]>) {
+        set(&mut self.request.borrow_mut(), name, value);
+    }
+
+    fn client_address(&self) -> Option<String> {
+        self.client_address.borrow().clone()
+    }
+
+    fn response_header(&self, name: &str) -> Option<Vec<u8>> {
+        joined(&self.response.borrow(), name)
+    }
+
+    fn set_response_header(&self, name: &str, value: Option<&[u8]>) {
+        set(&mut self.response.borrow_mut(), name, value);
+    }
+
+    fn add_response_header(&self, name: &str, value: &[u8]) {
+        self.response.borrow_mut().push((name.into(), value.into()));
+    }
+
+    fn response_trouble(&self) -> ResponseTrouble {
+        self.trouble.get()
+    }
+
+    fn response_is_local(&self) -> bool {
+        self.response_is_local.get()
+    }
+
+    fn note(&self, field: LogField, value: &str) {
+        self.notes.borrow_mut().insert(field, value.into());
+    }
+}
+
+fn owned(headers: &[(&str, &[u8])]) -> HeaderList {
+    headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+fn joined(headers: &HeaderList, name: &str) -> Option<Vec<u8>> {
+    let values: Vec<&[u8]> =
+        headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_slice()).collect();
+    (!values.is_empty()).then(|| values.join(&b","[..]))
+}
+
+fn set(headers: &mut HeaderList, name: &str, value: Option<&[u8]>) {
+    headers.retain(|(key, _)| key != name);
+    if let Some(value) = value {
+        headers.push((name.into(), value.into()));
+    }
+}

@@ -1,0 +1,190 @@
+//! The gate's host, over the SDK's byte-safe calls.
+//!
+//! Never the SDK's `String` getters: they unwrap UTF-8, and one header byte 0xFF would kill the
+//! VM. Traps of SDK 0.2.5: an unexpected host status panics inside it, so each call is made only
+//! in the phase that allows it, and the headers of a failed call are never read.
+
+use std::rc::Rc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use log::warn;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, MapType, MetricType};
+use tollway_gate::host::{
+    CALL_REPLY_BYTES_MAX, Call, CallId, CallReply, HeaderList, Host, LogField, NotSent,
+    ResponseTrouble, Stream,
+};
+use tollway_gate::metrics::{CallKind, Decision};
+
+/// The ids of the filter's metrics, in the order of the enums they count.
+pub(crate) struct Metrics {
+    decisions: Vec<(Decision, u32)>,
+    calls: Vec<(CallKind, u32)>,
+    lost_postings: Option<u32>,
+}
+
+impl Metrics {
+    /// Makes the metrics known to the proxy. The `key=value` parts of their names become labels
+    /// where the proxy's `stats_tags` say so.
+    pub(crate) fn define() -> Self {
+        let define = |kind, name: &str| hostcalls::define_metric(kind, name).ok();
+        Self {
+            decisions: Decision::ALL
+                .into_iter()
+                .filter_map(|decision| {
+                    let name = format!("tollway_requests.decision={}", decision.name());
+                    Some((decision, define(MetricType::Counter, &name)?))
+                })
+                .collect(),
+            calls: CallKind::ALL
+                .into_iter()
+                .filter_map(|kind| {
+                    let name = format!("tollway_call_ms.kind={}", kind.name());
+                    Some((kind, define(MetricType::Histogram, &name)?))
+                })
+                .collect(),
+            lost_postings: define(MetricType::Counter, "tollway_postings_lost"),
+        }
+    }
+}
+
+/// Envoy, or another proxy-wasm host, as the gate sees it.
+#[derive(Clone)]
+pub(crate) struct EnvoyHost {
+    metrics: Rc<Metrics>,
+}
+
+impl EnvoyHost {
+    pub(crate) fn new(metrics: Rc<Metrics>) -> Self {
+        Self { metrics }
+    }
+}
+
+impl Host for EnvoyHost {
+    fn now_ms(&self) -> u64 {
+        hostcalls::get_current_time()
+            .ok()
+            .and_then(|now| now.duration_since(UNIX_EPOCH).ok())
+            .and_then(|since| u64::try_from(since.as_millis()).ok())
+            .unwrap_or(0)
+    }
+
+    fn call(&self, call: &Call<'_>) -> Result<CallId, NotSent> {
+        let timeout = Duration::from_millis(call.timeout_ms);
+        hostcalls::dispatch_http_call(
+            call.cluster,
+            call.headers.clone(),
+            call.body,
+            vec![],
+            timeout,
+        )
+        .map(CallId)
+        .map_err(|_| NotSent)
+    }
+
+    fn count(&self, decision: Decision) {
+        if let Some((_, id)) = self.metrics.decisions.iter().find(|(of, _)| *of == decision) {
+            // A counter that cannot be raised is no reason to stop a request.
+            let _ = hostcalls::increment_metric(*id, 1);
+        }
+    }
+
+    fn record_call_ms(&self, kind: CallKind, elapsed_ms: u64) {
+        if let Some((_, id)) = self.metrics.calls.iter().find(|(of, _)| *of == kind) {
+            let _ = hostcalls::record_metric(*id, elapsed_ms);
+        }
+    }
+
+    fn count_lost_postings(&self, rows: u64) {
+        if let Some(id) = self.metrics.lost_postings {
+            let _ = hostcalls::increment_metric(id, i64::try_from(rows).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        warn!("tollway: {message}");
+    }
+}
+
+impl Stream for EnvoyHost {
+    fn request_headers(&self) -> HeaderList {
+        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    }
+
+    fn set_request_header(&self, name: &str, value: Option<&[u8]>) {
+        let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, value);
+    }
+
+    fn client_address(&self) -> Option<String> {
+        let address = text(hostcalls::get_property(vec!["source", "address"]))?;
+        let (ip, _port) = address.rsplit_once(':')?;
+        Some(ip.trim_start_matches('[').trim_end_matches(']').to_owned())
+    }
+
+    fn response_header(&self, name: &str) -> Option<Vec<u8>> {
+        hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, name).ok().flatten()
+    }
+
+    fn set_response_header(&self, name: &str, value: Option<&[u8]>) {
+        let _ = hostcalls::set_map_value_bytes(MapType::HttpResponseHeaders, name, value);
+    }
+
+    fn add_response_header(&self, name: &str, value: &[u8]) {
+        let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value);
+    }
+
+    fn response_trouble(&self) -> ResponseTrouble {
+        let flags = hostcalls::get_property(vec!["response", "flags"])
+            .ok()
+            .flatten()
+            .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
+            .unwrap_or(0);
+        let any = |bits: &[u32]| bits.iter().any(|bit| flags >> bit & 1 == 1);
+        ResponseTrouble {
+            unreached: any(&flag::UNREACHED),
+            reset: any(&flag::RESET),
+            timeout: any(&flag::TIMEOUT),
+        }
+    }
+
+    fn response_is_local(&self) -> bool {
+        // A host that does not tell is given the benefit of the doubt: the status decides.
+        text(hostcalls::get_property(vec!["response", "code_details"]))
+            .is_some_and(|details| !matches!(details.as_str(), "via_upstream" | "direct_response"))
+    }
+
+    fn note(&self, field: LogField, value: &str) {
+        let _ = hostcalls::set_property(vec![field.name()], Some(value.as_bytes()));
+    }
+}
+
+/// Bits of Envoy's response flags (`CoreResponseFlag` in its stream info).
+mod flag {
+    /// No healthy upstream, connection failure, overflow, no route, no cluster, DNS failure.
+    pub(super) const UNREACHED: [u32; 6] = [1, 5, 7, 8, 24, 26];
+    /// Local reset, remote reset, connection termination, retry limit, protocol error.
+    pub(super) const RESET: [u32; 5] = [3, 4, 6, 15, 23];
+    /// Upstream request timeout, idle timeout, stream duration, request duration.
+    pub(super) const TIMEOUT: [u32; 4] = [2, 16, 19, 22];
+}
+
+/// Reads the reply to a call, inside the callback that announces it.
+pub(crate) fn read_call_reply(headers: usize, body_bytes: usize) -> CallReply {
+    // Without headers there was no reply, and asking for one would kill the VM.
+    if headers == 0 {
+        return CallReply { status: None, body: Vec::new() };
+    }
+    let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status")
+        .ok()
+        .flatten()
+        .and_then(|value| core::str::from_utf8(&value).ok()?.parse().ok());
+    let body = match body_bytes.min(CALL_REPLY_BYTES_MAX) {
+        0 => None,
+        bytes => hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, bytes).ok().flatten(),
+    };
+    CallReply { status, body: body.unwrap_or_default() }
+}
+
+fn text<E>(property: Result<Option<Vec<u8>>, E>) -> Option<String> {
+    property.ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok())
+}

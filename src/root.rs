@@ -1,0 +1,94 @@
+//! The root context: one per VM and configuration. Reads the configuration, keeps the gate, and
+//! drives the work between requests.
+
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{error, info};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{ContextType, LogLevel};
+use tollway_gate::config::Config;
+use tollway_gate::gate::Gate;
+use tollway_gate::host::CallId;
+
+use crate::envoy::{EnvoyHost, Metrics, read_call_reply};
+use crate::http::Request;
+
+/// Registers the filter with the SDK.
+pub(crate) fn install() {
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|context_id| Box::new(Root { context_id, running: None }));
+}
+
+/// The root context.
+struct Root {
+    context_id: u32,
+    /// What a good configuration set going.
+    running: Option<Running>,
+}
+
+struct Running {
+    gate: Rc<Gate>,
+    metrics: Rc<Metrics>,
+}
+
+impl Running {
+    fn host(&self) -> EnvoyHost {
+        EnvoyHost::new(Rc::clone(&self.metrics))
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        if let Some(running) = &self.running {
+            let reply = read_call_reply(headers, body);
+            running.gate.call_answered(&running.host(), CallId(token), &reply);
+        }
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _: usize) -> bool {
+        let text = self.get_plugin_configuration().unwrap_or_default();
+        let config = match Config::parse(&text, &|name| std::env::var(name).ok()) {
+            Ok(config) => config,
+            Err(fault) => {
+                error!("tollway: the filter's configuration is refused: {fault}");
+                return false;
+            }
+        };
+        info!(
+            "tollway {} starts; tollwayd is called at cluster {:?}",
+            env!("CARGO_PKG_VERSION"),
+            config.tollwayd.cluster,
+        );
+        self.set_tick_period(Duration::from_millis(config.tick_ms));
+        let gate = Rc::new(Gate::new(config, &host_seed(self.context_id)));
+        let running = Running { gate, metrics: Rc::new(Metrics::define()) };
+        running.gate.tick(&running.host());
+        self.running = Some(running);
+        true
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(running) = &self.running {
+            running.gate.tick(&running.host());
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        let running = self.running.as_ref()?;
+        Some(Box::new(Request::new(Rc::clone(&running.gate), running.host())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// What randomness the standard library can give without a package: its hash maps are keyed by
+/// the host's generator. `tollwayd` adds 32 bytes of its own before any id is minted.
+fn host_seed(context_id: u32) -> Vec<u8> {
+    (0..4_u32).flat_map(|n| RandomState::new().hash_one((context_id, n)).to_be_bytes()).collect()
+}

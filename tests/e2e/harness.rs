@@ -1,0 +1,227 @@
+//! What every scenario needs: a stack of its own, a wallet, and patience for conditions.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tollway_testkit::stack::{Parts, Stack, StackOptions};
+
+/// How long a condition may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The filter's configuration of most scenarios: every route of the upstream has a price.
+pub(crate) fn config() -> Value {
+    json!({
+        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 2000,
+                     "gate_token": "env:TOLLWAY_GATE_TOKEN"},
+        "services": [
+            {"name": "demo", "purchase": {"default_sats": 20}},
+            {"name": "other"}
+        ],
+        "routes": [
+            {"name": "joke", "service": "demo", "match": {"path": "/api/joke"}, "price_sats": 5},
+            {"name": "echo", "service": "demo", "match": {"path": "/echo"}, "price_sats": 1},
+            {"name": "slow", "service": "demo", "match": {"path": "/slow"}, "price_sats": 1},
+            {"name": "reset", "service": "demo", "match": {"path": "/reset"}, "price_sats": 1},
+            {"name": "stream", "service": "demo", "match": {"path": "/stream"}, "price_sats": 1},
+            {"name": "status", "service": "demo",
+             "match": {"path_template": "/status/{code}"}, "price_sats": 1},
+            {"name": "fortune", "service": "other", "match": {"path": "/api/fortune"},
+             "price_sats": 10},
+            {"name": "home", "service": "demo", "match": {"path": "/"}, "free": true}
+        ],
+        "unmatched": "deny",
+        "tick_ms": 20,
+        "keyring_refresh_s": 1
+    })
+}
+
+/// A stack with a client and a wallet beside it.
+pub(crate) struct Gateway {
+    pub(crate) stack: Stack,
+    pub(crate) http: Http,
+}
+
+/// The client's side: cheap to clone, so that many tasks can use it.
+#[derive(Clone)]
+pub(crate) struct Http {
+    client: Client,
+    gateway: String,
+    admin: String,
+    admin_token: String,
+}
+
+/// An answer of the gateway.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        let text = self.header(name);
+        text.parse().unwrap_or_else(|_| panic!("header {name}: {text:?} in {self:?}"))
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Gateway {
+    /// A stack of two workers with the scenarios' configuration.
+    pub(crate) async fn start() -> Self {
+        Self::with(StackOptions { filter: Some(config()), ..StackOptions::default() }).await
+    }
+
+    pub(crate) async fn with(options: StackOptions) -> Self {
+        let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let http = Http {
+            client: client(),
+            gateway: stack.gateway_url(),
+            admin: stack.admin_url(),
+            admin_token: stack.admin_token().to_owned(),
+        };
+        Self { stack, http }
+    }
+
+    /// How often the filter counted this decision since Envoy started.
+    pub(crate) async fn decided(&self, decision: &str) -> u64 {
+        let name = format!("wasmcustom.tollway_requests.decision={decision}");
+        self.stack.envoy_stat(&name).await.unwrap()
+    }
+
+    /// Waits until nothing is held any more, and returns the ledger's sums.
+    pub(crate) async fn ledger_at_rest(&self) -> Value {
+        eventually("no hold is open and no posting is on its way", async || {
+            let stats = self.http.stats().await;
+            (stats["open_holds"] == 0).then_some(stats)
+        })
+        .await
+    }
+
+    /// Has `tollwayd audit` recompute the books; panics on any difference.
+    pub(crate) fn audit(&self) -> Value {
+        let parts = Parts::locate().unwrap();
+        let config = parts.root.join("envoy/tollwayd.toml");
+        let output = Command::new(&parts.tollwayd)
+            .args(["audit", "--json", "--config"])
+            .arg(config)
+            .env("TOLLWAYD_STORE", self.stack.store())
+            .env("TOLLWAY_GATE_TOKEN", self.stack.gate_token())
+            .env("TOLLWAY_ADMIN_TOKEN", self.stack.admin_token())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "audit: {text} {stderr}");
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("audit: {text}"))
+    }
+}
+
+impl Http {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.gateway))
+    }
+
+    /// The same client speaking HTTP/2 from the first byte.
+    pub(crate) fn http2(&self) -> Self {
+        let client = Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+        Self { client, ..self.clone() }
+    }
+
+    /// The same client on connections of its own.
+    pub(crate) fn fresh(&self) -> Self {
+        Self { client: client(), ..self.clone() }
+    }
+
+    pub(crate) async fn get(&self, path: &str, credential: Option<&str>) -> Answer {
+        let mut request = self.request(Method::GET, path);
+        if let Some(credential) = credential {
+            request = request.header("authorization", credential);
+        }
+        self.send(request).await
+    }
+
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap_or_else(|error| panic!("{error:?}"));
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map(|body| body.to_vec()).unwrap_or_default();
+        Answer { status, headers, body }
+    }
+
+    /// Pays the challenge of an unpaid request and returns the credential.
+    pub(crate) async fn buy(&self, path: &str) -> String {
+        let challenge = self.get(path, None).await;
+        assert_eq!(challenge.status, 402, "{challenge:?}");
+        self.pay(&challenge).await
+    }
+
+    /// Pays a challenge and returns the credential.
+    pub(crate) async fn pay(&self, challenge: &Answer) -> String {
+        let body = challenge.json();
+        let preimage = self.preimage(body["invoice"].as_str().unwrap()).await;
+        format!("L402 {}:{preimage}", body["macaroon"].as_str().unwrap())
+    }
+
+    /// Pays an invoice at the simulated node.
+    pub(crate) async fn preimage(&self, invoice: &str) -> String {
+        let url = format!("{}/sim/v1/pay", self.admin);
+        let answer =
+            self.send(self.client.post(url).json(&json!({"invoice": invoice}))).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["preimage"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn stats(&self) -> Value {
+        let request = self.client.get(format!("{}/admin/v1/stats", self.admin));
+        let answer = self.send(request.bearer_auth(&self.admin_token)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+
+    pub(crate) async fn rotate_key(&self) -> Value {
+        let request = self.client.post(format!("{}/admin/v1/keys/rotate", self.admin));
+        let answer = self.send(request.bearer_auth(&self.admin_token)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+}
+
+/// Looks until there is something to see; panics when patience ends.
+pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A file of the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}

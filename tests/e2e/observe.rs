@@ -1,0 +1,79 @@
+//! What an operator sees: metrics, access log, banner; and what nobody may see: secrets.
+
+use reqwest::Method;
+
+use crate::harness::{Gateway, eventually};
+
+#[tokio::test]
+async fn metrics_and_access_log_tell_what_was_decided() {
+    let gateway = Gateway::start().await;
+    let before = gateway.decided("challenged").await;
+    let credential = gateway.http.buy("/api/joke").await;
+    gateway.http.get("/api/joke", Some(&credential)).await;
+    gateway.http.get("/", None).await;
+    gateway.http.get("/nowhere", None).await;
+    gateway.http.get("/api/joke", Some("L402 x:y")).await;
+    assert_eq!(gateway.decided("challenged").await, before + 2);
+    for (decision, count) in [("ok", 1), ("free", 1), ("denied", 1), ("invalid", 1), ("error", 0)] {
+        assert_eq!(gateway.decided(decision).await, count, "{decision}");
+    }
+
+    let url = format!("{}/stats/prometheus", gateway.stack.envoy_admin_url());
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    for line in [
+        "tollway_requests{decision=\"ok\"} 1",
+        "tollway_requests{decision=\"free\"} 1",
+        "tollway_call_ms_count{kind=\"hold\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+
+    let line = eventually("the paid request is in the access log", async || {
+        let log = gateway.stack.log("envoy.out");
+        log.lines().find(|line| line.contains(r#""tollway_decision":"ok""#)).map(str::to_owned)
+    })
+    .await;
+    let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(fields["tollway_route"], "joke");
+    assert_eq!(fields["tollway_cost_msat"], "5000");
+    assert_eq!(fields["tollway_account"].as_str().unwrap().len(), 64);
+    assert!(gateway.stack.log("envoy.out").contains(r#""tollway_reason":"credential_malformed""#));
+
+    let banner = concat!("tollway ", env!("CARGO_PKG_VERSION"), " starts");
+    assert!(gateway.stack.log("envoy").contains(banner));
+}
+
+#[tokio::test]
+async fn no_secret_reaches_a_log_or_the_configuration_dump() {
+    let mut gateway = Gateway::start().await;
+    let credential = gateway.http.buy("/echo").await;
+    let answer = gateway.http.get("/echo", Some(&credential)).await;
+    let seen = String::from_utf8(answer.body).unwrap();
+    gateway.http.get("/echo", Some(&credential.replace("L402 ", "L402 x"))).await;
+    gateway.http.send(gateway.http.request(Method::POST, "/status/500")).await;
+    gateway.ledger_at_rest().await;
+    gateway.stack.kill_tollwayd();
+    gateway.http.get("/echo", Some(&credential)).await;
+    gateway.stack.start_tollwayd().await.unwrap();
+
+    let url = format!("{}/config_dump", gateway.stack.envoy_admin_url());
+    let dump = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let (macaroon, preimage) =
+        credential.strip_prefix("L402 ").unwrap().split_once(':').unwrap();
+    let secrets = [
+        ("preimage", preimage),
+        ("macaroon", macaroon),
+        ("gate token", gateway.stack.gate_token()),
+        ("admin token", gateway.stack.admin_token()),
+    ];
+    let mut sinks = vec![("config dump", dump), ("the upstream", seen)];
+    for name in ["envoy", "envoy.out", "tollwayd", "tollwayd.out"] {
+        sinks.push((name, gateway.stack.log(name)));
+    }
+    for (sink, text) in &sinks {
+        for (secret, value) in secrets {
+            assert!(!text.contains(value), "{secret} in {sink}");
+        }
+    }
+    assert!(sinks.iter().any(|(_, text)| text.len() > 500), "there was something to look at");
+}

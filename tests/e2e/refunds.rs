@@ -1,0 +1,54 @@
+//! What is not delivered is not charged.
+
+use reqwest::Method;
+
+use crate::harness::Gateway;
+
+#[tokio::test]
+async fn failures_of_the_upstream_are_refunded() {
+    let gateway = Gateway::start().await;
+    let credential = gateway.http.buy("/echo").await;
+    let ask = async |path: &str, more: Option<(&str, &str)>| {
+        let mut request =
+            gateway.http.request(Method::GET, path).header("authorization", &credential);
+        if let Some((name, value)) = more {
+            request = request.header(name, value);
+        }
+        let answer = gateway.http.send(request).await;
+        let cost = answer.number("x-toll-cost-msat");
+        (answer.status.as_u16(), cost, answer.number("x-toll-balance-msat"))
+    };
+    assert_eq!(ask("/status/500", None).await, (500, 0, 20_000));
+    assert_eq!(ask("/status/503", None).await, (503, 0, 20_000));
+    // The upstream's own word on the request is worth its price.
+    assert_eq!(ask("/status/404", None).await, (404, 1_000, 19_000));
+    assert_eq!(ask("/status/204", None).await, (204, 1_000, 18_000));
+    assert_eq!(ask("/reset", None).await, (503, 0, 18_000));
+    let hasty = Some(("x-envoy-upstream-rq-timeout-ms", "50"));
+    assert_eq!(ask("/slow?ms=5000", hasty).await, (504, 0, 18_000));
+    assert_eq!(ask("/slow?ms=1", None).await, (200, 1_000, 17_000));
+
+    let stats = gateway.ledger_at_rest().await;
+    assert_eq!(stats["charged_msat"], 3_000);
+    assert_eq!(ask("/echo", None).await, (200, 1_000, 16_000));
+    gateway.ledger_at_rest().await;
+    gateway.audit();
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_before_the_answer_is_not_charged() {
+    let gateway = Gateway::start().await;
+    let credential = gateway.http.buy("/slow").await;
+    let http = gateway.http.clone();
+    let waiting = {
+        let credential = credential.clone();
+        tokio::spawn(async move { http.get("/slow?ms=600000", Some(&credential)).await })
+    };
+    crate::harness::eventually("the request has reached the upstream", async || {
+        (gateway.stack.upstream().hits().of("/slow") == 1).then_some(())
+    })
+    .await;
+    waiting.abort();
+    let stats = gateway.ledger_at_rest().await;
+    assert_eq!(stats["charged_msat"], 0);
+}

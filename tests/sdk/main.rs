@@ -1,0 +1,285 @@
+//! The skin, driven through the SDK's own entry points, with the proxy's host functions made
+//! here. What a real proxy does with it is for tests/e2e; this shows in milliseconds that every
+//! event reaches the gate and every step comes back.
+
+// The host's side of the ABI is pointers; this binary is the proxy, and ships nowhere.
+#![allow(unsafe_code, reason = "the test stands in for the proxy's side of a C ABI")]
+#![allow(missing_docs, reason = "a test binary has no public interface")]
+
+// The skin is a cdylib, which a test cannot link, so its modules are compiled in here.
+#[path = "../../src/envoy.rs"]
+mod envoy;
+#[path = "../../src/http.rs"]
+mod http;
+mod proxy;
+#[path = "../../src/root.rs"]
+mod root;
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use tollway_core::challenge::{Challenge, ChallengeTerms};
+use tollway_core::keyring::Keyring;
+use tollway_core::payment::Preimage;
+
+use crate::proxy::{
+    CALL_RESPONSE_HEADERS, Headers, REQUEST_HEADERS, RESPONSE_HEADERS, SentCall, proxy,
+};
+
+const PAUSE: u32 = 1;
+const CONTINUE: u32 = 0;
+const ROOT: u32 = 1;
+const STREAM: u32 = 2;
+
+unsafe extern "C" {
+    fn proxy_on_context_create(context: u32, root: u32);
+    fn proxy_on_configure(context: u32, size: usize) -> bool;
+    fn proxy_on_tick(context: u32);
+    fn proxy_on_request_headers(context: u32, headers: usize, end: bool) -> u32;
+    fn proxy_on_request_body(context: u32, size: usize, end: bool) -> u32;
+    fn proxy_on_request_trailers(context: u32, trailers: usize) -> u32;
+    fn proxy_on_response_headers(context: u32, headers: usize, end: bool) -> u32;
+    fn proxy_on_http_call_response(
+        context: u32,
+        token: u32,
+        headers: usize,
+        body: usize,
+        trailers: usize,
+    );
+    fn proxy_on_log(context: u32);
+    fn proxy_on_done(context: u32) -> bool;
+    fn proxy_on_delete(context: u32);
+}
+
+/// A VM is alone in its process; here the SDK's logger and the environment are shared by tests.
+static VM_START: Mutex<()> = Mutex::new(());
+
+fn configure(config: &str) -> bool {
+    let alone = VM_START.lock().unwrap_or_else(PoisonError::into_inner);
+    // The filter reads its token from the environment of the VM.
+    unsafe { std::env::set_var("TOLLWAY_GATE_TOKEN", "a-gate-token-for-tests") };
+    root::install();
+    drop(alone);
+    proxy(|proxy| {
+        proxy.configuration = config.into();
+        proxy.now_ns = 1_800_000_000_000_000_000;
+    });
+    unsafe {
+        proxy_on_context_create(ROOT, 0);
+        proxy_on_configure(ROOT, config.len())
+    }
+}
+
+fn config() -> String {
+    json!({
+        "tollwayd": {"cluster": "tollwayd", "gate_token": "env:TOLLWAY_GATE_TOKEN"},
+        "services": [{"name": "demo"}],
+        "routes": [{"name": "joke", "match": {"path": "/api/joke"}, "price_sats": 5}],
+        "unmatched": "deny",
+        "tick_ms": 50
+    })
+    .to_string()
+}
+
+fn preimage() -> Preimage {
+    Preimage::from_bytes([0x42; 32])
+}
+
+fn keyring() -> Value {
+    json!({"current": 1, "keys": [{"id": 1, "secret": hex::encode([1; 32])}],
+           "seed": hex::encode([2; 32])})
+}
+
+fn credential() -> String {
+    let reply = serde_json::from_value(keyring()).unwrap();
+    let terms = ChallengeTerms {
+        location: "tollway",
+        payment_hash: preimage().payment_hash(),
+        service: "demo",
+        valid_until: 1_900_000_000,
+        random: [3; 32],
+    };
+    let challenge = Challenge::mint(&Keyring::from_reply(&reply).unwrap(), terms, "lnbc1").unwrap();
+    format!("L402 {}:{}", challenge.macaroon().to_base64(), preimage().reveal_hex())
+}
+
+fn headers(pairs: &[(&str, &[u8])]) -> Headers {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+fn one_call() -> SentCall {
+    proxy(|proxy| {
+        assert_eq!(proxy.calls.len(), 1, "{:?}", proxy.calls);
+        proxy.calls.remove(0)
+    })
+}
+
+fn answer(call: &SentCall, status: &str, body: &Value) {
+    let body = body.to_string().into_bytes();
+    let size = body.len();
+    proxy(|proxy| {
+        let map = headers(&[(":status", status.as_bytes())]);
+        proxy.maps.insert(CALL_RESPONSE_HEADERS, map);
+        proxy.call_body = body;
+    });
+    unsafe { proxy_on_http_call_response(0, call.token, 1, size, 0) };
+    proxy(|proxy| proxy.maps.remove(&CALL_RESPONSE_HEADERS));
+}
+
+/// The proxy with the filter configured and its keys fetched.
+fn started() {
+    assert!(configure(&config()));
+    let call = one_call();
+    assert_eq!(call.cluster, "tollwayd");
+    assert!(call.headers.contains(&(":path".into(), b"/v1/keyring".into())));
+    answer(&call, "200", &keyring());
+}
+
+fn request(pairs: &[(&str, &[u8])]) -> u32 {
+    let mut all = headers(&[(":method", b"GET"), (":path", b"/api/joke"), (":authority", b"x")]);
+    all.extend(headers(pairs));
+    let count = all.len();
+    proxy(|proxy| proxy.maps.insert(REQUEST_HEADERS, all));
+    unsafe {
+        proxy_on_context_create(STREAM, ROOT);
+        proxy_on_request_headers(STREAM, count, true)
+    }
+}
+
+fn end() {
+    unsafe {
+        proxy_on_log(STREAM);
+        proxy_on_done(STREAM);
+        proxy_on_delete(STREAM);
+    }
+}
+
+fn metric(name: &str) -> i64 {
+    proxy(|proxy| proxy.metrics.iter().find(|(key, _)| key == name).unwrap().1)
+}
+
+#[test]
+fn a_good_configuration_starts_the_tick_and_says_so() {
+    started();
+    proxy(|proxy| {
+        assert_eq!(proxy.tick_ms, 50);
+        let banner = proxy.log.iter().find(|line| line.contains("starts")).unwrap();
+        assert!(banner.contains(env!("CARGO_PKG_VERSION")), "{banner}");
+        assert!(!proxy.log.iter().any(|line| line.contains("a-gate-token-for-tests")));
+    });
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_its_path() {
+    let config = config().replace("price_sats", "prise_sats");
+    assert!(!configure(&config));
+    proxy(|proxy| {
+        let line = proxy.log.last().unwrap();
+        assert!(line.contains("routes[0].prise_sats"), "{line}");
+    });
+}
+
+#[test]
+fn a_request_without_payment_is_paused_and_then_answered() {
+    started();
+    assert_eq!(request(&[]), PAUSE);
+    assert_eq!(unsafe { proxy_on_request_body(STREAM, 3, false) }, PAUSE);
+    assert_eq!(unsafe { proxy_on_request_trailers(STREAM, 1) }, PAUSE);
+    let call = one_call();
+    answer(
+        &call,
+        "200",
+        &json!({"payment_hash": hex::encode([5; 32]), "invoice": "lnbcrt1qq",
+                "amount_msat": 5000, "expires_at": 1_800_000_600}),
+    );
+    let reply = proxy(|proxy| proxy.replies.remove(0));
+    assert_eq!(reply.status, 402);
+    assert_eq!(reply.grpc_status, -1);
+    let line = reply.headers.iter().find(|(name, _)| name == "www-authenticate").unwrap();
+    assert!(line.1.starts_with(b"L402 macaroon=\""));
+    let body: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(body["amountSats"], 5);
+
+    // The answer passes the filter's own response callbacks, and is not touched.
+    proxy(|proxy| proxy.maps.insert(RESPONSE_HEADERS, headers(&[(":status", b"402")])));
+    assert_eq!(unsafe { proxy_on_response_headers(STREAM, 1, false) }, CONTINUE);
+    end();
+    proxy(|proxy| assert_eq!(proxy.maps[&RESPONSE_HEADERS].len(), 1));
+    assert_eq!(metric("tollway_requests.decision=challenged"), 1);
+}
+
+#[test]
+fn a_paid_request_is_resumed_marked_and_posted() {
+    started();
+    assert_eq!(request(&[("authorization", credential().as_bytes())]), PAUSE);
+    let hold = one_call();
+    answer(
+        &hold,
+        "200",
+        &json!({"outcome": "granted", "account": preimage().payment_hash().to_hex(),
+                "granted_msat": 5000, "balance_msat": 10_000}),
+    );
+    proxy(|proxy| {
+        assert_eq!(proxy.resumed, 1);
+        let upstream = &proxy.maps[&REQUEST_HEADERS];
+        assert!(!upstream.iter().any(|(name, _)| name == "authorization"));
+        assert!(upstream.contains(&("x-toll-cost-msat".into(), b"5000".into())));
+        proxy.maps.insert(RESPONSE_HEADERS, headers(&[(":status", b"200")]));
+    });
+    assert_eq!(unsafe { proxy_on_request_body(STREAM, 3, true) }, CONTINUE);
+    assert_eq!(unsafe { proxy_on_response_headers(STREAM, 1, false) }, CONTINUE);
+    proxy(|proxy| {
+        let client = &proxy.maps[&RESPONSE_HEADERS];
+        assert!(client.contains(&("x-toll-balance-msat".into(), b"10000".into())));
+    });
+    end();
+    unsafe { proxy_on_tick(ROOT) };
+    let batch: Value = serde_json::from_slice(&one_call().body).unwrap();
+    assert_eq!(batch["postings"][0]["amount_msat"], 5000);
+    assert_eq!(metric("tollway_requests.decision=ok"), 1);
+    proxy(|proxy| assert_eq!(proxy.properties["tollway_decision"], b"ok"));
+}
+
+#[test]
+fn a_call_that_failed_without_headers_is_a_503() {
+    started();
+    request(&[("authorization", credential().as_bytes())]);
+    let call = one_call();
+    // No headers, no map: a read would kill the VM.
+    unsafe { proxy_on_http_call_response(0, call.token, 0, 0, 0) };
+    assert_eq!(proxy(|proxy| proxy.replies.remove(0).status), 503);
+}
+
+#[test]
+fn header_bytes_that_are_not_text_do_no_harm() {
+    started();
+    assert_eq!(request(&[("authorization", b"L402 \xff\xfe"), ("x-a", b"\xff")]), PAUSE);
+    one_call();
+    end();
+}
+
+#[test]
+fn a_response_flag_of_the_proxy_refunds() {
+    started();
+    request(&[("authorization", credential().as_bytes())]);
+    let hold = one_call();
+    answer(
+        &hold,
+        "200",
+        &json!({"outcome": "granted", "account": preimage().payment_hash().to_hex(),
+                "granted_msat": 5000, "balance_msat": 0}),
+    );
+    proxy(|proxy| {
+        let map = headers(&[(":status", b"504")]);
+        proxy.maps.insert(RESPONSE_HEADERS, map);
+        // Bit 2: the upstream's time ran out.
+        proxy.properties.insert("response.flags".into(), 4_u64.to_le_bytes().to_vec());
+        let details = b"response_timeout".to_vec();
+        proxy.properties.insert("response.code_details".into(), details);
+    });
+    unsafe { proxy_on_response_headers(STREAM, 1, true) };
+    end();
+    unsafe { proxy_on_tick(ROOT) };
+    let batch: Value = serde_json::from_slice(&one_call().body).unwrap();
+    assert_eq!(batch["postings"][0]["amount_msat"], 0);
+}
