@@ -106,15 +106,21 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
     print(&format!(
         "ok: {}\n  gate.listen                {}\n  gate.token                 (set)\n  \
          admin.listen               {}\n  admin.token                (set)\n  \
-         store.sqlite               {}\n  lightning.backend          {backend:?}\n  \
-         lightning.invoice_expiry_s {invoice_expiry_s}\n  log                        {:?}, {:?}\n",
+         store.sqlite               {}\n  lightning.backend          {}\n  \
+         lightning.invoice_expiry_s {invoice_expiry_s}\n  log                        {}, {}\n",
         path.display(),
         gate.listen,
         admin.listen,
         store.display(),
-        log.format,
-        log.level,
+        word(backend),
+        word(log.format),
+        word(log.level),
     ))
+}
+
+/// A choice as the configuration spells it.
+fn word(choice: impl std::fmt::Debug) -> String {
+    format!("{choice:?}").to_lowercase()
 }
 
 fn run_audit(args: &AuditArgs) -> Result<ExitCode, CliError> {

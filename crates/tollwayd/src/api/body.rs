@@ -87,3 +87,47 @@ pub(super) fn segment<T, E>(
     let Ok(Path(text)) = path else { return Err(fault) };
     parse(&text).map_err(|_| fault)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tollway_core::wire::{HoldRequest, PostingBatch};
+
+    use super::*;
+
+    #[test]
+    fn a_problem_says_what_was_expected_and_not_what_was_found() {
+        for (message, said) in [
+            ("invalid type: string \"canary\", expected u64 at line 1 column 9", "expected u64"),
+            ("invalid value: integer `77`, expected u8 at line 3 column 1", "expected u8"),
+            ("missing field `route` at line 1 column 2", "missing field `route`"),
+            ("expected 64 hexadecimal digits", "expected 64 hexadecimal digits"),
+            (
+                "invalid type: string \"a, expected b at line 7\", expected u64 at line 1 column 9",
+                "expected u64",
+            ),
+        ] {
+            assert_eq!(problem(message), said);
+        }
+        assert_eq!(problem(&"x".repeat(500)).len(), PROBLEM_CHARS_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if serde_json::from_slice::<HoldRequest>(&bytes).is_err() {
+                let _ = fault::<HoldRequest>(&bytes);
+            }
+        }
+
+        #[test]
+        fn no_damaged_json_panics_the_reader(at in 0..120_usize, byte: u8) {
+            let mut json = br#"{"postings":[{"hold":"01890a5d-ac96-774b-bcce-b302099a8057","seq":0,
+                "amount_msat":5,"route":"joke","release":true}]}"#.to_vec();
+            json[at] = byte;
+            if serde_json::from_slice::<PostingBatch>(&json).is_err() {
+                let _ = fault::<PostingBatch>(&json);
+            }
+        }
+    }
+}

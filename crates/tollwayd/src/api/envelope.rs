@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
@@ -49,14 +49,15 @@ pub(super) async fn wrap(
 /// Ordinary answers are logged at debug: a busy gate would fill the disk otherwise.
 fn log(response: &Response, took: Duration) {
     let status = response.status();
-    let code = response.extensions().get::<ProblemCode>().map_or("", |code| code.0);
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let Some(ProblemCode(code)) = response.extensions().get() else {
+        tracing::debug!(status = status.as_u16(), took_us, "request answered");
+        return;
+    };
     if status.is_server_error() {
         tracing::error!(status = status.as_u16(), code, took_us, "request failed");
-    } else if status.is_client_error() && status != StatusCode::NOT_FOUND {
-        tracing::info!(status = status.as_u16(), code, took_us, "request refused");
     } else {
-        tracing::debug!(status = status.as_u16(), code, took_us, "request answered");
+        tracing::info!(status = status.as_u16(), code, took_us, "request refused");
     }
 }
 

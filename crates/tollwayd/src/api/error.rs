@@ -2,11 +2,12 @@
 //!
 //! What callers read is written here. What the database or the node said goes to the log.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tollway_core::money::Msat;
 use tollway_core::wire::Problem;
 
 use super::BODY_BYTES_MAX;
@@ -20,7 +21,7 @@ use crate::paywall::{ChallengeError, PaymentError};
 pub(super) enum ApiError {
     /// No invoice with this payment hash.
     AccountUnknown,
-    /// A credit would lift a balance above [`Msat::MAX`].
+    /// A credit would lift a balance above `Msat::MAX`.
     BalanceLimit,
     /// Longer than [`BODY_BYTES_MAX`].
     BodyTooLarge,
@@ -64,93 +65,114 @@ pub(super) enum ApiError {
 #[derive(Clone, Copy)]
 pub(super) struct ProblemCode(pub(super) &'static str);
 
+/// Status, stable code, and what is wrong with the remedy.
+type Description = (StatusCode, &'static str, Cow<'static, str>);
+
 impl ApiError {
-    /// Status, stable code, and what is wrong with the remedy.
-    fn describe(&self) -> (StatusCode, &'static str, String) {
-        use StatusCode as S;
+    fn describe(&self) -> Description {
         match self {
-            Self::AccountUnknown => (
-                S::NOT_FOUND,
-                "account_unknown",
-                "no invoice with this payment hash is known".to_owned(),
-            ),
-            Self::BalanceLimit => (
-                S::CONFLICT,
-                "balance_limit",
-                format!(
-                    "the credit would lift the balance above {}; spend some of it first",
-                    Msat::MAX
-                ),
-            ),
-            Self::BodyTooLarge => (
-                S::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("expected at most {BODY_BYTES_MAX} bytes; send smaller batches"),
-            ),
-            Self::BodyUnreadable => (
-                S::BAD_REQUEST,
-                "body_unreadable",
-                "the body ended early; send it again".to_owned(),
-            ),
-            Self::HoldConflict => (
-                S::CONFLICT,
-                "hold_conflict",
-                "a hold with this id and other fields exists; use a new id".to_owned(),
-            ),
-            Self::HoldEnded => (
-                S::CONFLICT,
-                "hold_ended",
-                "this hold was released or has expired; use a new id".to_owned(),
-            ),
-            Self::InvalidField { field, problem } => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_field", format!("{field}: {problem}"))
-            }
-            Self::InvalidPath { expected } => {
-                (S::BAD_REQUEST, "invalid_path", format!("expected {expected} in the path"))
-            }
-            Self::MalformedJson { line, column } => (
-                S::BAD_REQUEST,
-                "malformed_json",
-                format!("expected JSON, but found something else at line {line} column {column}"),
-            ),
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "this path has other methods; see the allow header".to_owned(),
-            ),
-            Self::NotFound => {
-                (S::NOT_FOUND, "not_found", "no such path on this listener".to_owned())
-            }
-            Self::Pay(error) => (pay_status(*error), pay_code(*error), error.to_string()),
-            Self::PaymentUnknown => {
-                (S::NOT_FOUND, "invoice_unknown", PaymentError::Unknown.to_string())
-            }
-            Self::RequestTimeout => (
-                S::REQUEST_TIMEOUT,
-                "request_timeout",
-                "the request took too long; send it again".to_owned(),
-            ),
-            Self::TopUpUnknown => (
-                S::NOT_FOUND,
-                "top_up_unknown",
-                "top_up: no invoice with this payment hash is known; leave it out".to_owned(),
-            ),
-            Self::Unauthorized => (
-                S::UNAUTHORIZED,
-                "unauthorized",
-                "expected `authorization: Bearer <token>` with this listener's token".to_owned(),
-            ),
-            Self::UnsupportedMediaType => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "expected `content-type: application/json`".to_owned(),
-            ),
+            Self::BodyTooLarge
+            | Self::BodyUnreadable
+            | Self::InvalidField { .. }
+            | Self::InvalidPath { .. }
+            | Self::MalformedJson { .. }
+            | Self::MethodNotAllowed
+            | Self::NotFound
+            | Self::RequestTimeout
+            | Self::Unauthorized
+            | Self::UnsupportedMediaType => self.describe_wrong_call(),
+            Self::AccountUnknown
+            | Self::BalanceLimit
+            | Self::HoldConflict
+            | Self::HoldEnded
+            | Self::Pay(_)
+            | Self::PaymentUnknown
+            | Self::TopUpUnknown => self.describe_refusal(),
             Self::Entropy(_) | Self::Ledger(_) | Self::Node => self.describe_our_fault(),
         }
     }
 
+    /// The call was not one that the door understands.
+    fn describe_wrong_call(&self) -> Description {
+        use StatusCode as S;
+        let (status, code, detail) = match self {
+            Self::BodyTooLarge => {
+                let detail = format!("expected at most {BODY_BYTES_MAX} bytes; send less at once");
+                return (S::PAYLOAD_TOO_LARGE, "body_too_large", detail.into());
+            }
+            Self::InvalidField { field, problem } => {
+                let detail = format!("{field}: {problem}");
+                return (S::UNPROCESSABLE_ENTITY, "invalid_field", detail.into());
+            }
+            Self::InvalidPath { expected } => {
+                let detail = format!("expected {expected} in the path");
+                return (S::BAD_REQUEST, "invalid_path", detail.into());
+            }
+            Self::MalformedJson { line, column } => {
+                let detail = format!("expected JSON, but it breaks at line {line} column {column}");
+                return (S::BAD_REQUEST, "malformed_json", detail.into());
+            }
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path has other methods; see the allow header",
+            ),
+            Self::NotFound => (S::NOT_FOUND, "not_found", "no such path on this listener"),
+            Self::RequestTimeout => {
+                (S::REQUEST_TIMEOUT, "request_timeout", "the request took too long; send it again")
+            }
+            Self::Unauthorized => (
+                S::UNAUTHORIZED,
+                "unauthorized",
+                "expected `authorization: Bearer <token>` with this listener's token",
+            ),
+            Self::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "expected `content-type: application/json`",
+            ),
+            _ => (S::BAD_REQUEST, "body_unreadable", "the body ended early; send it again"),
+        };
+        (status, code, detail.into())
+    }
+
+    /// The call was right, but what it asks cannot be.
+    fn describe_refusal(&self) -> Description {
+        use StatusCode as S;
+        let (status, code, detail) = match self {
+            Self::AccountUnknown => {
+                (S::NOT_FOUND, "account_unknown", "no invoice with this payment hash is known")
+            }
+            Self::BalanceLimit => (
+                S::CONFLICT,
+                "balance_limit",
+                "the credit would lift the balance above 2^53 - 1 msat; spend some of it first",
+            ),
+            Self::HoldConflict => (
+                S::CONFLICT,
+                "hold_conflict",
+                "a hold with this id and other fields exists; use a new id",
+            ),
+            Self::Pay(error) => {
+                return (pay_status(*error), pay_code(*error), error.to_string().into());
+            }
+            Self::PaymentUnknown => (
+                S::NOT_FOUND,
+                "invoice_unknown",
+                "the ledger does not know the invoice; ask for a new challenge",
+            ),
+            Self::TopUpUnknown => (
+                S::NOT_FOUND,
+                "top_up_unknown",
+                "top_up: no invoice with this payment hash is known; leave it out",
+            ),
+            _ => (S::CONFLICT, "hold_ended", "this hold was released or has expired; use a new id"),
+        };
+        (status, code, detail.into())
+    }
+
     /// Our own faults: always 503, so that nobody is asked to pay for them.
-    fn describe_our_fault(&self) -> (StatusCode, &'static str, String) {
+    fn describe_our_fault(&self) -> Description {
         let (code, detail) = match self {
             Self::Ledger(LedgerError::Busy) => ("busy", "too much work is waiting; come back"),
             Self::Ledger(LedgerError::Stopped) => ("stopping", "the server is stopping; come back"),
@@ -160,7 +182,7 @@ impl ApiError {
             Self::Node => ("node_unavailable", "the Lightning node made no usable invoice"),
             _ => ("unavailable", "the server cannot answer; come back"),
         };
-        (StatusCode::SERVICE_UNAVAILABLE, code, detail.to_owned())
+        (StatusCode::SERVICE_UNAVAILABLE, code, detail.into())
     }
 }
 
@@ -187,7 +209,7 @@ impl IntoResponse for ApiError {
             code: code.to_owned(),
             status: status.as_u16(),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
-            detail,
+            detail: detail.into_owned(),
         };
         // A problem is strings and a number, which always serialise.
         let body = serde_json::to_vec(&problem).unwrap_or_default();

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use super::column;
-use super::open::{OpenError, open_reader};
+use super::open::{OpenError, check_schema, open_reader};
 
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -138,6 +138,7 @@ pub(crate) fn audit(path: &Path) -> Result<AuditReport, OpenError> {
         return Err(OpenError::File { path: path.to_path_buf(), source });
     }
     let mut connection = open_reader(path)?;
+    check_schema(&connection, path)?;
     report(&mut connection).map_err(|source| OpenError::Sqlite { path: path.to_path_buf(), source })
 }
 

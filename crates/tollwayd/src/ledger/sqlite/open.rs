@@ -41,6 +41,13 @@ pub(crate) enum OpenError {
     /// The operating system gave no randomness for the first keys.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The file has no ledger in it, or one of another version.
+    #[error(
+        "store.sqlite: expected a ledger of schema version {expected} in {path}, but found {}; \
+         name the right file, or use the tollwayd that serves from it",
+        found.map_or_else(|| "none".to_owned(), |version| format!("version {version}"))
+    )]
+    Schema { path: PathBuf, expected: i64, found: Option<i64> },
     /// SQLite refused.
     #[error("store.sqlite: {path}: {source}")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
@@ -85,6 +92,20 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
+}
+
+/// Refuses a file that this version would not understand, for those who may not migrate it.
+pub(super) fn check_schema(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let newest = embedded::migrations::runner().get_migrations().iter().map(|m| m.version()).max();
+    let expected = newest.map_or(0, i64::from);
+    let found = connection
+        .query_row("SELECT max(version) FROM refinery_schema_history", (), |row| row.get(0))
+        // No such table, or no database at all.
+        .unwrap_or_default();
+    if found == Some(expected) {
+        return Ok(());
+    }
+    Err(OpenError::Schema { path: path.to_path_buf(), expected, found })
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {

@@ -151,32 +151,18 @@ impl Worker {
             now_ms: column::from_ms(self.clock.now_ms()),
             write_on_probe: self.failing,
             tally: Tally::default(),
+            lost: None,
         };
         // The sweeper's and the probe's visits say nothing about load.
         let size = commands.iter().filter(|command| command.changes_the_ledger()).count();
-        let mut finishes = Vec::with_capacity(commands.len());
-        let result = batch.run(commands, &mut finishes);
-        let tally = batch.tally;
-        let fault = result.err().map(|error| {
-            tracing::error!(%error, commands = size, "a batch was not committed");
-            self.roll_back();
-            StoreFault::from(&error)
-        });
+        let finishes = batch.run(commands);
+        let (fault, tally) = (batch.lost, batch.tally);
         self.failing = fault.is_some();
         if fault.is_none() {
             self.metrics.apply(&tally, size);
         }
         for finish in finishes {
             finish(fault);
-        }
-    }
-
-    fn roll_back(&self) {
-        // SQLite ends the transaction itself after some faults.
-        if !self.connection.is_autocommit()
-            && let Err(error) = self.connection.execute_batch("ROLLBACK")
-        {
-            tracing::error!(%error, "rolling back failed");
         }
     }
 }
@@ -187,36 +173,42 @@ pub(super) struct Batch<'a> {
     pub(super) now_ms: i64,
     write_on_probe: bool,
     pub(super) tally: Tally,
+    /// The fault that undid the whole transaction.
+    lost: Option<StoreFault>,
 }
 
 impl Batch<'_> {
-    /// Runs the commands and commits. Every command has left its finish, whatever happens.
-    fn run(&mut self, commands: Vec<Command>, finishes: &mut Vec<Finish>) -> rusqlite::Result<()> {
-        let begun = self.begin();
-        for command in commands {
-            match command {
-                Command::OpenInvoice(ask) => finishes.push(self.answer(ask, Self::open_invoice)),
-                Command::Hold(ask) => finishes.push(self.answer(ask, Self::hold)),
-                Command::Post(ask) => finishes.push(self.answer(ask, Self::post)),
-                Command::Settle(ask) => finishes.push(self.answer(ask, Self::settle)),
-                Command::RotateKey(ask) => finishes.push(self.answer(ask, Self::rotate_key)),
-                Command::Probe(ask) => finishes.push(self.answer(ask, Self::probe)),
-                // The sweep has run at the begin.
-                Command::ExpireHolds(ask) => finishes.push(self.answer(ask, |_, ()| Ok(()))),
-                Command::Stop => {}
-            }
+    /// Runs the commands and commits. Every command leaves its finish, whatever happens.
+    fn run(&mut self, commands: Vec<Command>) -> Vec<Finish> {
+        if let Err(error) = self.begin() {
+            self.lose(&error);
         }
-        begun?;
-        if self.connection.is_autocommit() {
-            // A fault of the disk has ended the transaction under a command.
-            return Err(rusqlite::Error::InvalidQuery);
+        let finishes = commands.into_iter().filter_map(|command| self.execute(command)).collect();
+        if self.lost.is_none()
+            && let Err(error) = self.statement("COMMIT")
+        {
+            self.lose(&error);
         }
-        self.statement("COMMIT")
+        finishes
     }
 
     fn begin(&mut self) -> rusqlite::Result<()> {
         self.statement("BEGIN IMMEDIATE")?;
         self.expire_holds()
+    }
+
+    fn execute(&mut self, command: Command) -> Option<Finish> {
+        Some(match command {
+            Command::OpenInvoice(ask) => self.answer(ask, Self::open_invoice),
+            Command::Hold(ask) => self.answer(ask, Self::hold),
+            Command::Post(ask) => self.answer(ask, Self::post),
+            Command::Settle(ask) => self.answer(ask, Self::settle),
+            Command::RotateKey(ask) => self.answer(ask, Self::rotate_key),
+            Command::Probe(ask) => self.answer(ask, Self::probe),
+            // The sweep has run at the begin.
+            Command::ExpireHolds(ask) => self.answer(ask, |_, ()| Ok(())),
+            Command::Stop => return None,
+        })
     }
 
     /// Runs one operation in its savepoint and keeps the answer until COMMIT.
@@ -226,17 +218,12 @@ impl Batch<'_> {
         operation: impl FnOnce(&mut Self, Q) -> rusqlite::Result<A>,
     ) -> Finish {
         let Ask { question, reply } = ask;
-        let before = self.tally;
-        let answer = self.in_savepoint(|batch| operation(batch, question)).map_err(|error| {
-            tracing::error!(%error, "a command failed");
-            self.tally = before;
-            LedgerError::Store(StoreFault::from(&error))
-        });
-        Box::new(move |fault| {
-            let answer = match fault {
-                Some(fault) => Err(LedgerError::Store(fault)),
-                None => answer,
-            };
+        let answer = match self.lost {
+            Some(fault) => Err(fault),
+            None => self.in_savepoint(|batch| operation(batch, question)),
+        };
+        Box::new(move |lost: Option<StoreFault>| {
+            let answer = lost.map_or(answer, Err).map_err(LedgerError::Store);
             // The caller may have gone; its command stands all the same.
             let _ = reply.send(answer);
         })
@@ -245,19 +232,38 @@ impl Batch<'_> {
     fn in_savepoint<A>(
         &mut self,
         operation: impl FnOnce(&mut Self) -> rusqlite::Result<A>,
-    ) -> rusqlite::Result<A> {
-        if self.connection.is_autocommit() {
-            return Err(rusqlite::Error::InvalidQuery);
+    ) -> Result<A, StoreFault> {
+        if let Err(error) = self.statement("SAVEPOINT command") {
+            return Err(self.lose(&error));
         }
-        self.statement("SAVEPOINT command")?;
+        let before = self.tally;
         let result = operation(self);
-        if result.is_err() && !self.connection.is_autocommit() {
-            self.statement("ROLLBACK TO command")?;
+        let ended = match &result {
+            Ok(_) => self.statement("RELEASE command"),
+            Err(_) => self.statement("ROLLBACK TO command").and(self.statement("RELEASE command")),
+        };
+        match (result, ended) {
+            (Ok(answer), Ok(())) => Ok(answer),
+            (Err(error), Ok(())) => {
+                tracing::error!(%error, "a command failed and was undone");
+                self.tally = before;
+                Err(StoreFault::from(&error))
+            }
+            // The operation's own error tells more than that its savepoint is gone.
+            (Err(error), Err(_)) | (Ok(_), Err(error)) => Err(self.lose(&error)),
         }
-        if !self.connection.is_autocommit() {
-            self.statement("RELEASE command")?;
+    }
+
+    /// Gives the whole transaction up.
+    fn lose(&mut self, error: &rusqlite::Error) -> StoreFault {
+        tracing::error!(%error, "a transaction failed and was undone");
+        // SQLite ends the transaction itself after some faults.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.statement("ROLLBACK")
+        {
+            tracing::error!(%error, "rolling back failed");
         }
-        result
+        *self.lost.insert(StoreFault::from(error))
     }
 
     fn rotate_key(&mut self, secret: KeyBytes) -> rusqlite::Result<KeyId> {

@@ -63,6 +63,21 @@ async fn a_newer_schema_is_refused() {
     let error =
         Ledger::open(&bench.path(), bench.clock.clone(), Metrics::new().ledger).err().unwrap();
     assert!(matches!(error, OpenError::Migration { .. }), "{error}");
+    let error = audit(&bench.path()).unwrap_err().to_string();
+    assert!(error.contains("expected a ledger of schema version 1"), "{error}");
+    assert!(error.contains("but found version 99; "), "{error}");
+}
+
+#[test]
+fn an_audit_of_what_is_no_ledger_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, content) in [("garbage", vec![b'x'; 8_192]), ("empty", Vec::new())] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let error = audit(&path).unwrap_err().to_string();
+        assert!(error.contains("but found none; name the right file"), "{error}");
+    }
+    assert!(matches!(audit(&directory.path().join("no")), Err(OpenError::File { .. })));
 }
 
 #[tokio::test]

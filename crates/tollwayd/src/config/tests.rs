@@ -1,6 +1,6 @@
 use super::*;
 
-const EXAMPLE: &str = include_str!("../../../envoy/tollwayd.toml");
+const EXAMPLE: &str = include_str!("../../../../envoy/tollwayd.toml");
 const GATE_TOKEN: &str = "gate-token-0123456789";
 const ADMIN_TOKEN: &str = "admin-token-0123456789";
 
@@ -94,7 +94,7 @@ fn faults_name_the_field_the_problem_and_the_remedy() {
             "store.sqlite: no path; name the database file here or in TOLLWAYD_STORE",
         ),
         ("token = \"env:TOLLWAY_GATE_TOKEN\"", "", "gate: missing field `token`"),
-        ("[store]", "[store", "line 28: "),
+        ("[store]", "[store", "line 27: unclosed table"),
     ];
     for (from, to, expected) in rows {
         let text = EXAMPLE.replacen(from, to, 1);

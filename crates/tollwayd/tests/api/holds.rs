@@ -1,0 +1,172 @@
+//! Holds and postings over HTTP.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tollway_core::money::Msat;
+use tollway_core::payment::{PaymentHash, Preimage};
+use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest, PostingOutcome};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn the_whole_story_of_an_account() {
+    let server = Server::start().await;
+    let invoice = server.invoice(10_000, None).await;
+    let paid = server.paid_invoice(&invoice).await;
+    let id = new_id();
+    let reply = server.hold(id, &paid, 5_000).await;
+    let HoldReply::Granted { account, granted_msat, balance_msat } = reply else {
+        panic!("expected a grant, but found {reply:?}");
+    };
+    assert_eq!(account, paid.hash);
+    assert_eq!((granted_msat.get(), balance_msat.get()), (5_000, 5_000));
+    let charge = vec![posting(id, 0, 5_000, true)];
+    assert_eq!(server.post(charge.clone()).await, [PostingOutcome::Posted]);
+    assert_eq!(server.post(charge).await, [PostingOutcome::Posted], "a repeat is no charge");
+
+    let exhausted = server.hold(new_id(), &paid, 6_000).await;
+    let HoldReply::Refused { refusal, balance_msat } = exhausted else {
+        panic!("expected a refusal, but found {exhausted:?}");
+    };
+    assert_eq!((refusal, balance_msat.get()), (HoldRefusal::InsufficientCredit, 5_000));
+
+    let top_up = server.invoice(7_000, Some(paid.hash)).await;
+    let topped_up = server.paid_invoice(&top_up).await;
+    let refunded = new_id();
+    server.hold(refunded, &topped_up, 6_000).await;
+    assert_eq!(server.post(vec![posting(refunded, 0, 0, true)]).await, [PostingOutcome::Posted]);
+
+    let view = server.account(topped_up.hash).await;
+    assert_eq!(view["account"], value(paid.hash));
+    assert_eq!((&view["balance_msat"], &view["held_msat"]), (&json!(12_000), &json!(0)));
+    let kinds: Vec<_> = view["entries"].as_array().unwrap().iter().map(|e| &e["kind"]).collect();
+    assert_eq!(kinds, ["credit", "charge", "credit"]);
+}
+
+#[tokio::test]
+async fn the_proof_alone_credits_a_payment_that_no_event_reported() {
+    let server = Server::start().await;
+    let invoice = server.invoice(1_000, None).await;
+    let (server, twin) = server.twins().await;
+    let paid = twin.paid_invoice(&invoice).await;
+    let wrong = Paid { hash: invoice.payment_hash, preimage: Preimage::from_bytes([1; 32]) };
+    let reply = server.hold(new_id(), &wrong, 1_000).await;
+    let balance_msat = Msat::ZERO;
+    assert_eq!(reply, HoldReply::Refused { refusal: HoldRefusal::PaymentNotProven, balance_msat });
+    assert_eq!(server.stats().await["credited_msat"], 0);
+    let unknown = Paid { hash: PaymentHash::from_bytes([9; 32]), preimage: wrong.preimage };
+    let reply = server.hold(new_id(), &unknown, 1_000).await;
+    assert!(matches!(reply, HoldReply::Refused { refusal: HoldRefusal::UnknownPayment, .. }));
+    assert!(matches!(server.hold(new_id(), &paid, 600).await, HoldReply::Granted { .. }));
+    assert_eq!(server.stats().await["credited_msat"], 1_000);
+}
+
+#[tokio::test]
+async fn a_hold_id_means_one_hold() {
+    let server = Server::start().await;
+    let paid = server.paid(10_000).await;
+    let id = new_id();
+    let request = hold_request(&paid, 4_000);
+    let first = server.hold(id, &paid, 4_000).await;
+    assert_eq!(server.hold(id, &paid, 4_000).await, first);
+    let other = HoldRequest { ttl_ms: TTL_MS + 1, ..request.clone() };
+    let conflict = problem(server.put_hold(id, &other).await).await;
+    assert_eq!((conflict.status, conflict.code.as_str()), (409, "hold_conflict"));
+    server.clock.advance_ms(TTL_MS);
+    let ended = problem(server.put_hold(id, &request).await).await;
+    assert_eq!((ended.status, ended.code.as_str()), (409, "hold_ended"));
+    assert_eq!(server.post(vec![posting(id, 0, 1, true)]).await, [PostingOutcome::HoldExpired]);
+    assert_eq!(server.account(paid.hash).await["available_msat"], 10_000);
+}
+
+#[tokio::test]
+async fn hold_fields_are_checked_and_named() {
+    let server = Server::start().await;
+    let paid = server.paid(10_000).await;
+    let good = value(hold_request(&paid, 1_000));
+    let with = |field: &str, bad: serde_json::Value| {
+        let mut body = good.clone();
+        body[field] = bad;
+        body
+    };
+    for (body, detail) in [
+        (with("amount_msat", json!(0)), "amount_msat: expected at least 1, but found 0"),
+        (with("ttl_ms", json!(0)), "ttl_ms: expected 1 to 86400000, but found 0"),
+        (with("ttl_ms", json!(86_400_001)), "ttl_ms: expected 1 to 86400000, but found 86400001"),
+        (with("ttl_ms", json!(u64::MAX)), "ttl_ms: expected 1 to 86400000"),
+        (with("route", json!("")), "route: expected 1 to 128 bytes, but found 0"),
+        (with("route", json!("x".repeat(129))), "route: expected 1 to 128 bytes, but found 129"),
+        (with("payment_hash", json!("xyz")), "payment_hash: expected 64 hexadecimal digits"),
+        (with("preimage", json!("canary")), "preimage: expected 64 hexadecimal digits"),
+        (with("preimage", json!(77_777)), "preimage: expected a string"),
+        (with("id", json!(1)), "id: unknown field `id`, expected one of"),
+        (json!({}), "the body: missing field `payment_hash`"),
+        (json!([]), "the body: expected struct HoldRequest"),
+        (json!("canary"), "the body: expected struct HoldRequest"),
+    ] {
+        let call = server.call(Method::PUT, &format!("/v1/holds/{}", new_id())).json(&body);
+        let problem = problem(call.send().await.unwrap()).await;
+        assert_eq!((problem.status, problem.code.as_str()), (422, "invalid_field"), "{body}");
+        assert!(problem.detail.starts_with(detail), "{} for {body}", problem.detail);
+        assert!(!problem.detail.contains("canary") && !problem.detail.contains("77777"));
+    }
+    let bad_id = server.call(Method::PUT, "/v1/holds/not-an-id").json(&good).send().await.unwrap();
+    let problem = problem(bad_id).await;
+    assert_eq!((problem.status, problem.code.as_str()), (400, "invalid_path"));
+    assert_eq!(server.account(paid.hash).await["held_msat"], 0);
+}
+
+#[tokio::test]
+async fn posting_batches_are_bounded_and_their_rows_named() {
+    let server = Server::start().await;
+    let paid = server.paid(1_000_000).await;
+    let id = new_id();
+    server.hold(id, &paid, 1_000_000).await;
+    let rows: Vec<_> = (0..512).map(|seq| posting(id, seq, 10, false)).collect();
+    assert_eq!(server.post(rows.clone()).await, vec![PostingOutcome::Posted; 512]);
+    assert_eq!(server.post(Vec::new()).await, []);
+    let mut bad = value(&rows[..3]);
+    bad[2]["seq"] = json!(-1);
+    let mut long_route = rows[..2].to_vec();
+    long_route[1].route = "x".repeat(129);
+    let mut many = rows;
+    many.push(posting(id, 512, 10, false));
+    for (postings, detail) in [
+        (value(many), "postings: expected at most 512 rows, but found 513"),
+        (value(long_route), "postings[1].route: expected 1 to 128 bytes, but found 129"),
+        (bad, "postings[2].seq: expected u32"),
+    ] {
+        let body = json!({ "postings": postings });
+        let call = server.call(Method::POST, "/v1/postings").json(&body);
+        let problem = problem(call.send().await.unwrap()).await;
+        assert_eq!((problem.status, problem.detail.as_str()), (422, detail));
+    }
+    assert_eq!(server.stats().await["charged_msat"], 5_120, "a refused batch charges nothing");
+}
+
+#[tokio::test]
+async fn a_restart_keeps_everything_a_customer_has() {
+    let server = Server::start().await;
+    let paid = server.paid(10_000).await;
+    let waiting = server.invoice(3_000, None).await;
+    let id = new_id();
+    server.hold(id, &paid, 4_000).await;
+    server.post(vec![posting(id, 0, 1_000, false)]).await;
+    let call = |server: &Server| server.call(Method::GET, "/v1/keyring").send();
+    let keys: serde_json::Value = expect(call(&server).await.unwrap(), StatusCode::OK).await;
+    let before = server.account(paid.hash).await;
+
+    let server = server.restart().await;
+    assert_eq!(server.account(paid.hash).await, before);
+    let after: serde_json::Value = expect(call(&server).await.unwrap(), StatusCode::OK).await;
+    assert_eq!(after["keys"], keys["keys"]);
+    let reply = server.hold(id, &paid, 4_000).await;
+    assert!(
+        matches!(reply, HoldReply::Granted { balance_msat, .. } if balance_msat.get() == 6_000)
+    );
+    assert_eq!(server.post(vec![posting(id, 0, 1_000, false)]).await, [PostingOutcome::Posted]);
+    assert_eq!(server.account(paid.hash).await, before);
+    // The invoice of the former life can still be paid.
+    let late = server.paid_invoice(&waiting).await;
+    assert!(matches!(server.hold(new_id(), &late, 3_000).await, HoldReply::Granted { .. }));
+}

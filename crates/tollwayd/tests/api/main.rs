@@ -1,0 +1,18 @@
+//! tollwayd as its callers meet it: over HTTP, in this process and as the real binary.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails loudly; clippy's own exception covers only functions marked as tests"
+)]
+
+mod admin;
+mod canary;
+mod challenges;
+mod faults;
+mod holds;
+mod process;
+mod races;
+mod support;
