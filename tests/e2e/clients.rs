@@ -24,9 +24,10 @@ fn run(gateway: &Gateway, program: &str, script: &str) -> String {
 async fn alby_s_lightning_tools_pay() {
     let gateway = Gateway::start().await;
     run(&gateway, "node", "lightning_tools.mjs");
-    assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), 2);
+    assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), 4);
     let stats = gateway.ledger_at_rest().await;
-    assert_eq!(stats["charged_msat"], 10_000);
+    assert_eq!(stats["credited_msat"], 40_000, "two payments, each spent twice");
+    assert_eq!(stats["charged_msat"], 20_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tollway_testkit::stack::{Parts, Stack, StackOptions};
 
 /// How long a condition may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The filter's configuration of most scenarios: every route of the upstream has a price.
 pub(crate) fn config() -> Value {
@@ -109,7 +109,7 @@ impl Gateway {
     pub(crate) async fn ledger_at_rest(&self) -> Value {
         eventually("no hold is open and no posting is on its way", async || {
             let stats = self.http.stats().await;
-            (stats["open_holds"] == 0).then_some(stats)
+            (stats["holds_open"] == 0).then_some(stats)
         })
         .await
     }

@@ -77,7 +77,7 @@ async fn killing_tollwayd_costs_nobody_a_credit() {
     let total: u64 = answers.iter().sum();
     eventually("every answer is charged", async || {
         let stats = gateway.http.stats().await;
-        (stats["charged_msat"] == total * PRICE_MSAT && stats["open_holds"] == 0).then_some(())
+        (stats["charged_msat"] == total * PRICE_MSAT && stats["holds_open"] == 0).then_some(())
     })
     .await;
     assert_eq!(gateway.stack.upstream().hits().of("/echo"), total, "served = answered");
