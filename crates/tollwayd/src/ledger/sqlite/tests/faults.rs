@@ -114,6 +114,27 @@ async fn one_failing_command_takes_nothing_of_the_others_with_it() {
     bench.assert_audit_clean();
 }
 
+#[tokio::test]
+async fn a_failing_first_use_credits_and_counts_nothing() {
+    let bench = Bench::new();
+    bench.ledger.open_invoice(invoice(1, 100, None)).await.unwrap();
+    let before = bench.metrics.encode();
+    bench.meddle(
+        "CREATE TRIGGER boom AFTER INSERT ON holds BEGIN SELECT RAISE(ABORT, 'planted'); END",
+    );
+    // The credit comes before the hold in the same command, and goes with it.
+    assert!(bench.ledger.hold(order(1, hash(1), 10)).await.is_err());
+    assert_eq!(bench.sums(hash(1)).await, (0, 0));
+    let moved = |text: &str| -> Vec<String> {
+        let commits = |line: &&str| !line.contains("commit_batch");
+        text.lines().filter(commits).map(str::to_owned).collect()
+    };
+    assert_eq!(moved(&bench.metrics.encode()), moved(&before));
+    bench.meddle("DROP TRIGGER boom");
+    assert_eq!(bench.ledger.hold(order(1, hash(1), 10)).await, Ok(granted(hash(1), 10, 90)));
+    bench.assert_audit_clean();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_that_ends_the_transaction_fails_the_whole_batch() {
     let bench = Bench::new();
