@@ -32,6 +32,7 @@ down: ## Stops what `make up` started.
 
 test: setup build ## Runs every test: unit, property, vectors, API, and end to end on the real Envoy.
 	$(CARGO) test --locked --workspace --no-fail-fast
+	$(VENV)/bin/python tests/differential/pymacaroons_test.py
 
 test-compose: ## Builds docker-compose.yml and plays the story on it, where Docker runs or can be started.
 	@sh tests/compose/run.sh
@@ -80,9 +81,12 @@ $(STAMPS)/python: tests/requirements.txt $(STAMPS)/system
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-# Node is optional: without it the test of the JavaScript client is skipped, and says so.
+# Without Node the test of the JavaScript client is skipped, and says so.
 $(STAMPS)/node: tests/clients/package.json tests/clients/package-lock.json
 	@mkdir -p $(STAMPS)
+	@if ! command -v npm >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && $(SUDO_APT) nodejs npm; \
+	fi
 	@if command -v npm >/dev/null; then npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error; \
 	else echo "npm is missing: the JavaScript client's test will be skipped."; fi
 	@touch $@

@@ -69,7 +69,10 @@ fn files_lines_and_functions_stay_short() {
                 faults.push(format!("{name}:{}: over {LINE_CHARS_MAX} characters", at + 1));
             }
         }
-        faults.extend(long_functions(&name, &text));
+        // A test that is one table may be as long as its table.
+        if !is_test && !name.ends_with("tests.rs") {
+            faults.extend(long_functions(&name, code));
+        }
     }
     no_faults(&faults);
 }

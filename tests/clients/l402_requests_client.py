@@ -23,12 +23,12 @@ class SimulatedNode(WalletBase):
         return answer.json()["preimage"]
 
 
-with l402_requests.L402Client(wallet=SimulatedNode()) as client:
-    for balance in ("15000", "10000"):
-        answer = client.get(f"{GATEWAY}/api/joke")
-        assert answer.status_code == 200, answer.text
-        assert "joke" in answer.json()
-        assert answer.headers["x-toll-balance-msat"] == balance, dict(answer.headers)
+client = l402_requests.L402Client(wallet=SimulatedNode())
+for balance in ("15000", "10000"):
+    answer = client.get(f"{GATEWAY}/api/joke")
+    assert answer.status_code == 200, answer.text
+    assert "joke" in answer.json()
+    assert answer.headers["x-toll-balance-msat"] == balance, dict(answer.headers)
 
 assert SimulatedNode.payments == 1, SimulatedNode.payments
 print("l402-requests: paid once, served twice")

@@ -181,8 +181,7 @@ impl Http {
     /// Pays an invoice at the simulated node.
     pub(crate) async fn preimage(&self, invoice: &str) -> String {
         let url = format!("{}/sim/v1/pay", self.admin);
-        let answer =
-            self.send(self.client.post(url).json(&json!({"invoice": invoice}))).await;
+        let answer = self.send(self.client.post(url).json(&json!({"invoice": invoice}))).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()["preimage"].as_str().unwrap().to_owned()
     }

@@ -24,7 +24,7 @@ async fn failures_of_the_upstream_are_refunded() {
     assert_eq!(ask("/status/503", None).await, (503, 0, 20_000));
     // The upstream's own word on the request is worth its price.
     assert_eq!(ask("/status/404", None).await, (404, 1_000, 19_000));
-    assert_eq!(ask("/status/204", None).await, (204, 1_000, 18_000));
+    assert_eq!(ask("/status/201", None).await, (201, 1_000, 18_000));
     assert_eq!(ask("/reset", None).await, (503, 0, 18_000));
     let hasty = Some(("x-envoy-upstream-rq-timeout-ms", "50"));
     assert_eq!(ask("/slow?ms=5000", hasty).await, (504, 0, 18_000));

@@ -11,11 +11,7 @@ use crate::harness::{Gateway, config, eventually};
 fn watched() -> StackOptions {
     let mut config = config();
     config["services"][0]["purchase"]["default_sats"] = json!(100_000);
-    StackOptions {
-        filter: Some(config),
-        listeners: Listeners::Watched,
-        ..StackOptions::default()
-    }
+    StackOptions { filter: Some(config), listeners: Listeners::Watched, ..StackOptions::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,10 +9,7 @@ use crate::harness::Gateway;
 #[tokio::test]
 async fn the_demo_s_story_plays_on_the_demo_s_own_files() {
     let gateway = Gateway::with(StackOptions::default()).await;
-    let stage = Stage {
-        gateway: gateway.stack.gateway_url(),
-        wallet: gateway.stack.admin_url(),
-    };
+    let stage = Stage { gateway: gateway.stack.gateway_url(), wallet: gateway.stack.admin_url() };
     let mut told = Vec::new();
     play(&stage, &mut told).await.unwrap_or_else(|error| panic!("{error}"));
     assert!(String::from_utf8(told).unwrap().contains("steps passed"));
@@ -91,7 +88,6 @@ async fn keys_rotate_under_load_and_old_tokens_keep_working() {
 /// The key id in a credential: bytes 34 to 38 of the identifier.
 fn key_of(credential: &str) -> Vec<u8> {
     let token = credential.strip_prefix("L402 ").unwrap().split(':').next().unwrap();
-    let macaroon =
-        tollway_core::macaroon::Macaroon::from_base64(token.as_bytes()).unwrap();
+    let macaroon = tollway_core::macaroon::Macaroon::from_base64(token.as_bytes()).unwrap();
     macaroon.identifier()[34..38].to_vec()
 }

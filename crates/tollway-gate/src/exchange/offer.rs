@@ -1,0 +1,58 @@
+//! What a challenge says to the client: the reason, and which account the payment feeds.
+
+use core::fmt;
+
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+use tollway_core::wire::HoldRefusal;
+
+/// Why a challenge is made, and for which account.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+    pub(super) top_up: Option<PaymentHash>,
+    pub(super) balance: Option<Msat>,
+}
+
+impl Offer {
+    /// For a client that presents nothing.
+    pub(super) fn first_payment() -> Self {
+        let detail = "This request is paid for in advance. Pay the invoice, then repeat the \
+                      request with Authorization: L402 <macaroon>:<preimage>.";
+        Self { code: "payment_required", detail: detail.into(), top_up: None, balance: None }
+    }
+
+    /// For a credential that is not accepted; the payment opens a new account.
+    pub(super) fn rejected(code: &'static str, why: impl fmt::Display) -> Self {
+        Self { code, detail: why.to_string(), top_up: None, balance: None }
+    }
+
+    /// For a hold that the ledger refused.
+    pub(super) fn refused(
+        refusal: HoldRefusal,
+        paid: PaymentHash,
+        cost: Msat,
+        balance: Msat,
+    ) -> Self {
+        match refusal {
+            HoldRefusal::UnknownPayment => Self::rejected(
+                "payment_unknown",
+                "The ledger does not know this token's payment. Pay this challenge for a new one.",
+            ),
+            HoldRefusal::PaymentNotProven => Self::rejected(
+                "payment_not_proven",
+                "The ledger does not accept the preimage. Send the one the payment revealed.",
+            ),
+            HoldRefusal::InsufficientCredit => Self {
+                code: "insufficient_credit",
+                detail: format!(
+                    "This request costs {cost}, the account has {balance} left. Pay the invoice to top \
+                     up the same account; the old credential keeps working."
+                ),
+                top_up: Some(paid),
+                balance: Some(balance),
+            },
+        }
+    }
+}
