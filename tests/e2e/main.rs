@@ -1,6 +1,15 @@
 //! The whole product: the real Envoy with the real .wasm, the real tollwayd on a real SQLite
 //! file, a real upstream. Only the Lightning node is simulated; it signs real invoices.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test binary: what it does not expect fails the test"
+)]
+
 mod bodies;
 mod clients;
 mod credentials;

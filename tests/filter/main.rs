@@ -1,5 +1,14 @@
 //! The gate over the fake host: every decision, without a proxy.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test binary: what it does not expect fails the test"
+)]
+
 mod failures;
 mod payments;
 mod postings;

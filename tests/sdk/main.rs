@@ -4,7 +4,14 @@
 
 // The host's side of the ABI is pointers; this binary is the proxy, and ships nowhere.
 #![allow(unsafe_code, reason = "the test stands in for the proxy's side of a C ABI")]
-#![allow(missing_docs, reason = "a test binary has no public interface")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test binary: what it does not expect fails the test"
+)]
 
 // The skin is a cdylib, which a test cannot link, so its modules are compiled in here.
 #[path = "../../src/envoy.rs"]
