@@ -4,7 +4,7 @@ use reqwest::Method;
 use tollway_testkit::stack::StackOptions;
 use tollway_testkit::story::{Stage, play};
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, config, eventually};
 
 #[tokio::test]
 async fn the_demo_s_story_plays_on_the_demo_s_own_files() {
@@ -70,13 +70,16 @@ async fn the_upstream_sees_who_paid_and_no_credential() {
 
 #[tokio::test]
 async fn keys_rotate_under_load_and_old_tokens_keep_working() {
-    let gateway = Gateway::start().await;
+    let mut config = config();
+    config["services"][0]["purchase"]["default_sats"] = serde_json::json!(100_000);
+    let options = StackOptions { filter: Some(config), ..StackOptions::default() };
+    let gateway = Gateway::with(options).await;
     let old = gateway.http.buy("/echo").await;
     assert_eq!(gateway.http.get("/echo", Some(&old)).await.status, 200);
     gateway.http.rotate_key().await;
     // Until every worker has fetched the new key, a new token may be refused by one of them, but
     // an old one never is.
-    crate::harness::eventually("tokens of the new key are accepted", async || {
+    eventually("tokens of the new key are accepted", async || {
         assert_eq!(gateway.http.get("/echo", Some(&old)).await.status, 200);
         let new = gateway.http.buy("/echo").await;
         let answer = gateway.http.get("/echo", Some(&new)).await;

@@ -61,6 +61,8 @@ pub struct StackOptions {
     pub tollwayd_config: Option<PathBuf>,
     /// More environment for `tollwayd`.
     pub tollwayd_env: Vec<(String, String)>,
+    /// More values for the marked lines of `envoy/envoy.yaml`.
+    pub envoy_env: Vec<(String, String)>,
     /// The ports; `None` takes free ones.
     pub ports: Option<Ports>,
     /// Where logs, configuration and the ledger go; `None` is a directory that goes with the
@@ -78,6 +80,7 @@ impl Default for StackOptions {
             filter: None,
             tollwayd_config: None,
             tollwayd_env: Vec::new(),
+            envoy_env: Vec::new(),
             ports: None,
             dir: None,
             ready_path: Some("/api/joke".to_owned()),
@@ -100,6 +103,7 @@ pub fn validate(filter: Option<Value>) -> Result<(), StackError> {
         concurrency: 1,
         gate_token: token()?,
         filter,
+        env: Vec::new(),
     };
     setup.validate()
 }
@@ -142,6 +146,7 @@ impl Stack {
             concurrency: options.concurrency,
             gate_token: token()?,
             filter: options.filter.clone(),
+            env: options.envoy_env.clone(),
         };
         let mut stack = Self {
             envoy: None,

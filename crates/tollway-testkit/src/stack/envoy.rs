@@ -34,6 +34,7 @@ pub(super) struct EnvoySetup {
     pub(super) concurrency: u32,
     pub(super) gate_token: String,
     pub(super) filter: Option<Value>,
+    pub(super) env: Vec<(String, String)>,
 }
 
 impl EnvoySetup {
@@ -108,6 +109,7 @@ impl EnvoySetup {
             .env("TOLLWAY_JOKE_PORT", self.ports.joke.to_string())
             .env("TOLLWAY_WASM", &self.parts.wasm)
             .env("TOLLWAY_LDS_PATH", self.listeners_path())
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(source)
             .stderr(Stdio::piped());
         if let Some(filter) = &self.filter {
