@@ -7,7 +7,7 @@
 
 use core::fmt;
 
-use crate::hex_text::{self, HexError, hex_serde};
+use crate::hex_text::hex_bytes;
 use crate::secret::hmac_sha256;
 
 /// 32 bytes of fresh randomness that a generator starts from; as secret as what it feeds.
@@ -15,20 +15,6 @@ use crate::secret::hmac_sha256;
 pub struct Seed([u8; 32]);
 
 impl Seed {
-    /// A seed of these 32 bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Reads 64 hexadecimal digits, either case.
-    ///
-    /// # Errors
-    /// [`HexError`] for any other text; it never repeats the text.
-    pub fn from_hex(text: &[u8]) -> Result<Self, HexError> {
-        hex_text::decode(text).map(Self)
-    }
-
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
@@ -42,7 +28,7 @@ impl fmt::Debug for Seed {
     }
 }
 
-hex_serde!(Seed);
+hex_bytes!(Seed);
 
 /// A seeded generator of unpredictable bytes.
 pub struct Entropy {

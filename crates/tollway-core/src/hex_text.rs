@@ -30,9 +30,25 @@ pub(crate) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-/// Gives a 32-byte newtype its hexadecimal reading and its JSON string form.
-macro_rules! hex_serde {
+/// Gives a 32-byte newtype its constructors and its JSON form, a string of hexadecimal digits.
+macro_rules! hex_bytes {
     ($name:ident) => {
+        impl $name {
+            /// A value of these 32 bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// Reads 64 hexadecimal digits, either case.
+            ///
+            /// # Errors
+            /// [`HexError`](crate::HexError) for any other text; it never repeats the text.
+            pub fn from_hex(text: &[u8]) -> Result<Self, crate::HexError> {
+                crate::hex_text::decode(text).map(Self)
+            }
+        }
+
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&hex::encode(self.0))
@@ -47,4 +63,4 @@ macro_rules! hex_serde {
         }
     };
 }
-pub(crate) use hex_serde;
+pub(crate) use hex_bytes;

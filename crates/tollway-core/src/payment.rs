@@ -6,27 +6,13 @@ use core::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::hex_text::{self, HexError, hex_serde};
+use crate::hex_text::{self, hex_bytes};
 
 /// SHA-256 of a [`Preimage`]; public, it names the invoice and the account the invoice opened.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PaymentHash([u8; 32]);
 
 impl PaymentHash {
-    /// A payment hash of these 32 bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Reads 64 hexadecimal digits, either case.
-    ///
-    /// # Errors
-    /// [`HexError`] for any other text.
-    pub fn from_hex(text: &[u8]) -> Result<Self, HexError> {
-        hex_text::decode(text).map(Self)
-    }
-
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
@@ -52,7 +38,7 @@ impl fmt::Display for PaymentHash {
     }
 }
 
-hex_serde!(PaymentHash);
+hex_bytes!(PaymentHash);
 
 /// The 32 secret bytes that prove a payment. `Debug` never shows them and there is no `Display`.
 ///
@@ -61,20 +47,6 @@ hex_serde!(PaymentHash);
 pub struct Preimage([u8; 32]);
 
 impl Preimage {
-    /// A preimage of these 32 bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Reads 64 hexadecimal digits, either case.
-    ///
-    /// # Errors
-    /// [`HexError`] for any other text; it never repeats the text.
-    pub fn from_hex(text: &[u8]) -> Result<Self, HexError> {
-        hex_text::decode(text).map(Self)
-    }
-
     /// SHA-256 of the preimage.
     #[must_use]
     pub fn payment_hash(&self) -> PaymentHash {
@@ -108,11 +80,12 @@ impl fmt::Debug for Preimage {
     }
 }
 
-hex_serde!(Preimage);
+hex_bytes!(Preimage);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::HexError;
 
     const HASH: &[u8] = b"425ed4e4a36b30ea21b90e21c712c649e8214c29b7eaf68089d1039c6e55384c";
 

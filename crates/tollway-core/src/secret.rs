@@ -6,7 +6,7 @@ use core::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::hex_text::{self, HexError, hex_serde};
+use crate::hex_text::hex_bytes;
 
 /// HMAC-SHA256 of `message` under `key`.
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
@@ -26,20 +26,6 @@ pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
 pub struct MasterKey([u8; 32]);
 
 impl MasterKey {
-    /// A master key of these 32 bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Reads 64 hexadecimal digits, either case.
-    ///
-    /// # Errors
-    /// [`HexError`] for any other text; it never repeats the text.
-    pub fn from_hex(text: &[u8]) -> Result<Self, HexError> {
-        hex_text::decode(text).map(Self)
-    }
-
     /// The root key of the token with this identifier: `HMAC-SHA256(master key, identifier)`.
     #[must_use]
     pub fn root_key(&self, identifier: &[u8]) -> RootKey {
@@ -53,7 +39,7 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-hex_serde!(MasterKey);
+hex_bytes!(MasterKey);
 
 /// The root key of one macaroon.
 pub struct RootKey([u8; 32]);
