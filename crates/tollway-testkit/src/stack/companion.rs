@@ -1,7 +1,9 @@
 //! `tollwayd` in the stack: started, stopped, killed, or replaced by something worse.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -9,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::error::StackError;
 use super::process::{Process, Program};
-use super::{Stack, stop, wait};
+use super::wait::{self, INTERVAL, PATIENCE};
+use super::{Stack, stop};
 
 impl Stack {
     /// Starts `tollwayd` on the stack's ports and ledger, unless it runs, and waits until it is
@@ -77,9 +80,22 @@ impl Stack {
             stub.stop().await;
         }
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.setup.ports.gate));
-        TcpListener::bind(addr)
-            .await
-            .map_err(|error| StackError::new(format!("take the port of tollwayd, {addr}"), error))
+        let begun = Instant::now();
+        loop {
+            match TcpListener::bind(addr).await {
+                Ok(listener) => return Ok(listener),
+                // Another test may be trying just now whether the port is free.
+                Err(error)
+                    if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < PATIENCE =>
+                {
+                    tokio::time::sleep(INTERVAL).await;
+                }
+                Err(error) => {
+                    let step = format!("take the port of tollwayd, {addr}");
+                    return Err(StackError::new(step, error));
+                }
+            }
+        }
     }
 
     fn tollwayd_program(&self) -> Program<'_> {
