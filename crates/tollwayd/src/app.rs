@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -47,6 +48,15 @@ enum StartFault {
 }
 
 impl App {
+    /// Opens the store and binds nothing: who holds the [`Service`] carries the requests to its
+    /// doors. Expired holds go back with the next change, since nothing sweeps in between.
+    ///
+    /// # Errors
+    /// [`StartError`] if the store cannot be opened.
+    pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartError> {
+        Ok(open(config, clock)?)
+    }
+
     /// Opens the store, binds both listeners and serves.
     ///
     /// # Errors
@@ -56,13 +66,51 @@ impl App {
     }
 }
 
-async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
+/// An open store and its doors, without listeners.
+pub struct Service {
+    /// The doors of the filter.
+    pub gate: Router,
+    /// The doors of the operator.
+    pub admin: Router,
+    ledger: Ledger,
+    writer: Writer,
+    node_id: String,
+}
+
+impl Service {
+    /// Writes what the ledger accepted and gives the store free; blocks until that is done.
+    ///
+    /// # Errors
+    /// If the ledger's writer had died.
+    pub fn close(self) -> io::Result<()> {
+        self.writer.stop()
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("node_id", &self.node_id).finish_non_exhaustive()
+    }
+}
+
+fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFault> {
     let metrics = Arc::new(Metrics::new());
     let Opening { ledger, writer, node_secret } =
         Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone())?;
     let node = match config.backend {
         Backend::Simulated => SimulatedNode::new(node_secret),
     };
+    let node_id = node.node_id();
+    let invoice_expiry_s = config.invoice_expiry_s;
+    let paywall = Paywall { ledger: ledger.clone(), node: Arc::new(node), clock, invoice_expiry_s };
+    let doors = Doors { paywall, metrics };
+    let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
+    let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), config.backend);
+    Ok(Service { gate, admin, ledger, writer, node_id })
+}
+
+async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
+    let service = open(&config, clock)?;
     let (gate, gate_addr) = listen("gate.listen", &config.gate).await?;
     let (admin, admin_addr) = listen("admin.listen", &config.admin).await?;
     tracing::info!(
@@ -73,17 +121,12 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
         "tollwayd serves"
     );
     tracing::warn!(
-        node_id = node.node_id(),
+        node_id = service.node_id,
         "the Lightning node is SIMULATED: everybody who reaches the admin listener can pay \
          without money; use it for demos and tests only"
     );
-    let invoice_expiry_s = config.invoice_expiry_s;
-    let paywall = Paywall { ledger: ledger.clone(), node: Arc::new(node), clock, invoice_expiry_s };
-    let doors = Doors { paywall, metrics };
     let (stop, stopped) = watch::channel(false);
-    let gate_router = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
-    let admin_router =
-        api::admin_router(doors, BearerToken::new(&config.admin.token), config.backend);
+    let Service { gate: gate_router, admin: admin_router, ledger, writer, .. } = service;
     let mut tasks = JoinSet::new();
     tasks.spawn(api::serve(gate, gate_router, stopped.clone()));
     tasks.spawn(api::serve(admin, admin_router, stopped.clone()));

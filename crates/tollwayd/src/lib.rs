@@ -20,4 +20,4 @@ mod metrics;
 mod paywall;
 pub mod telemetry;
 
-pub use app::{App, RunningServer, StartError};
+pub use app::{App, RunningServer, Service, StartError};

@@ -16,6 +16,14 @@ use super::error::ApiError;
 #[serde(deny_unknown_fields)]
 struct PayRequest {
     invoice: String,
+    /// Whether the ledger hears of the payment. A real node's event can be lost; then the
+    /// preimage alone proves it.
+    #[serde(default = "announced")]
+    event: bool,
+}
+
+fn announced() -> bool {
+    true
 }
 
 #[derive(Serialize)]
@@ -31,6 +39,6 @@ async fn pay(
     State(doors): State<Doors>,
     JsonBody(request): JsonBody<PayRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let preimage = doors.paywall.pay(&request.invoice).await?;
+    let preimage = doors.paywall.pay(&request.invoice, request.event).await?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(PayReply { preimage: preimage.reveal_hex() })))
 }
