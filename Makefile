@@ -8,7 +8,7 @@ CARGO    := cargo
 SUDO_APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wasm demo up down test sim test-compose lint clean
+.PHONY: help setup build wasm demo up down test sim crash bench-ledger test-compose lint clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ test: setup build ## Runs every test: unit, property, vectors, API, and end to e
 sim: $(STAMPS)/system $(STAMPS)/rust ## Plays 1000 new seeds of the simulation (TOLLWAY_SIM_SEEDS=n), or one (TOLLWAY_SIM_SEED=n).
 	TOLLWAY_SIM_SEEDS=$(or $(TOLLWAY_SIM_SEEDS),1000) \
 	  $(CARGO) test --locked --test simulation -- --nocapture no_seed_breaks_the_books
+
+crash: $(STAMPS)/python build ## Kills tollwayd under load, 60 times and more, and compares what clients counted with the ledger.
+	$(CARGO) test --locked --test crash
+
+bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per second and per fsync, HTTP, memory. Short bars end with 1.
+	$(CARGO) bench --locked -p tollwayd --bench ledger
 
 test-compose: ## Builds docker-compose.yml and plays the story on it, where Docker runs or can be started.
 	@sh tests/compose/run.sh

@@ -180,14 +180,23 @@ impl Http {
 
     /// Pays an invoice at the simulated node.
     pub(crate) async fn preimage(&self, invoice: &str) -> String {
-        let url = format!("{}/sim/v1/pay", self.admin);
-        let answer = self.send(self.client.post(url).json(&json!({"invoice": invoice}))).await;
+        let answer = self.send(self.wallet().json(&json!({"invoice": invoice}))).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()["preimage"].as_str().unwrap().to_owned()
     }
 
+    /// A call to the simulated wallet, without its body.
+    pub(crate) fn wallet(&self) -> RequestBuilder {
+        self.client.post(format!("{}/sim/v1/pay", self.admin))
+    }
+
     pub(crate) async fn stats(&self) -> Value {
-        let request = self.client.get(format!("{}/admin/v1/stats", self.admin));
+        self.admin("stats").await
+    }
+
+    /// What the operator's door says of this.
+    pub(crate) async fn admin(&self, what: &str) -> Value {
+        let request = self.client.get(format!("{}/admin/v1/{what}", self.admin));
         let answer = self.send(request.bearer_auth(&self.admin_token)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()

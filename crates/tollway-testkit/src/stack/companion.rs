@@ -44,6 +44,16 @@ impl Stack {
         }
     }
 
+    /// Whether `tollwayd` was started and has ended by itself.
+    pub fn tollwayd_has_ended(&mut self) -> bool {
+        self.tollwayd.as_mut().is_some_and(|process| process.ended().is_some())
+    }
+
+    /// Sets the environment of the next `tollwayd` in place of what the options said.
+    pub fn set_tollwayd_env(&mut self, env: Vec<(String, String)>) {
+        self.options.tollwayd_env = env;
+    }
+
     /// Asks `tollwayd` to end, as an operator does, and waits for it.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ mod auth;
 mod body;
 mod envelope;
 mod error;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod gate;
 mod health;
 mod serve;
@@ -38,7 +40,10 @@ pub(crate) struct Doors {
 
 /// The doors of the gate's listener.
 pub(crate) fn gate_router(doors: Doors, token: BearerToken) -> Router {
-    let guarded = gate::router().route_layer(from_fn_with_state(token, auth::require));
+    let router = gate::router();
+    #[cfg(debug_assertions)]
+    let router = failpoint::around(router);
+    let guarded = router.route_layer(from_fn_with_state(token, auth::require));
     finish(guarded.merge(health::router()), doors)
 }
 

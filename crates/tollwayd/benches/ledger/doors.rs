@@ -1,0 +1,46 @@
+//! The stores, and the configuration that opens them.
+
+use std::path::{Path, PathBuf};
+
+use tollwayd::config::{Config, RawConfig};
+
+pub(crate) const GATE_TOKEN: &str = "gate-token-of-the-benchmark";
+pub(crate) const ADMIN_TOKEN: &str = "admin-token-of-the-benchmark";
+/// Any free port.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// A store that outlives who opens it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    pub(crate) fn create(path: &Path) -> Self {
+        std::fs::create_dir_all(path).unwrap();
+        Self { path: path.join("tollway.db") }
+    }
+
+    /// The database file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The environment of a server on this store.
+    pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("TOLLWAY_GATE_TOKEN", GATE_TOKEN.to_owned()),
+            ("TOLLWAY_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
+            ("TOLLWAYD_LISTEN", ANY_PORT.to_owned()),
+            ("TOLLWAYD_ADMIN_LISTEN", ANY_PORT.to_owned()),
+            ("TOLLWAYD_STORE", self.path.display().to_string()),
+        ]
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let env = self.env();
+        let find = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, v)| v.clone());
+        let text = include_str!("../../../../envoy/tollwayd.toml");
+        RawConfig::parse(text).unwrap().resolve(&find).unwrap()
+    }
+}

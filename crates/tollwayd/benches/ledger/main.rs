@@ -1,0 +1,97 @@
+//! `make bench-ledger`: what the ledger does per second, per flush of the disk, per byte of
+//! memory, and whether that is enough.
+//!
+//! One run measures everything. What is compared is measured in turns, so that a busy machine
+//! slows both sides. Prints one line per bar, writes `bench/results/ledger.json`, and ends with
+//! 1 if a bar is short.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark: what it does not expect ends it"
+)]
+
+mod bars;
+mod disk;
+mod doors;
+mod http;
+mod load;
+
+use std::process::ExitCode;
+
+use bars::Results;
+use doors::Store;
+use load::{Load, Which};
+
+/// Rounds of every comparison.
+const ROUNDS: usize = 3;
+const ACTIVE: usize = 10_000;
+/// Clients of the comparisons.
+const CLIENTS: usize = 64;
+
+fn main() -> ExitCode {
+    let mut results = Results::default();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    results.figure("disk.fsyncs_per_s", disk::fsyncs_per_s(directory.path()));
+    let empty = Store::create(&directory.path().join("empty"));
+    engine(&mut results, "sqlite", &empty);
+    let bar = results.value("sqlite.clients_64.operations_per_fsync");
+    results.at_least("sqlite_operations_per_fsync_at_64_clients", bar, 16.0);
+    let bar = results.value("sqlite.hot_to_spread");
+    results.at_least("sqlite_hot_to_spread", bar, 0.70);
+    servers(&mut results, &empty);
+    results.finish()
+}
+
+/// One store by itself: 1, 8 and 64 clients; then one account against many.
+fn engine(results: &mut Results, name: &str, store: &Store) {
+    let load = Load::open(store);
+    let proofs = load.buy(ACTIVE);
+    for clients in [1, 8, CLIENTS] {
+        let rate = load.holds(clients, Which::All, &proofs);
+        let figure = |what: &str| format!("{name}.clients_{clients}.{what}");
+        results.figure(&figure("holds_per_s"), rate.per_s());
+        results.figure(&figure("operations_per_fsync"), rate.operations_per_commit());
+        results.figure(&figure("p50_us"), rate.quantile_us(0.50));
+        results.figure(&figure("p99_us"), rate.quantile_us(0.99));
+    }
+    let mut spread = Vec::new();
+    let mut hot = Vec::new();
+    for _ in 0..ROUNDS {
+        spread.push(load.holds(CLIENTS, Which::All, &proofs).per_s());
+        hot.push(load.holds(CLIENTS, Which::First, &proofs).per_s());
+    }
+    results.figure(&format!("{name}.spread_holds_per_s"), median(&mut spread));
+    results.figure(&format!("{name}.hot_holds_per_s"), median(&mut hot));
+    results.figure(&format!("{name}.hot_to_spread"), median(&mut hot) / median(&mut spread));
+    load.close();
+}
+
+/// The real server on one core: holds against its own no-op door, and what memory it takes.
+fn servers(results: &mut Results, empty: &Store) {
+    let server = http::Server::start(empty);
+    results.at_most("rss_idle_mb", server.rss_mb(), 64.0);
+    let paid = server.buy(100);
+    let (mut noop, mut holds) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        noop.push(server.load(http::Door::Noop, &paid));
+        holds.push(server.load(http::Door::Hold, &paid));
+    }
+    let per_s = |rates: &[load::Rate]| {
+        let mut rates: Vec<f64> = rates.iter().map(load::Rate::per_s).collect();
+        median(&mut rates)
+    };
+    results.figure("http.noop_per_s", per_s(&noop));
+    results.figure("http.holds_per_s", per_s(&holds));
+    results.figure("http.hold_p50_us", holds[0].quantile_us(0.50));
+    results.figure("http.hold_p99_us", holds[0].quantile_us(0.99));
+    results.at_least("http_holds_to_noop", per_s(&holds) / per_s(&noop), 0.50);
+    server.stop();
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,35 @@
+//! The crash campaign: the real Envoy, the real `tollwayd`, load, and death at random moments.
+//!
+//! `tollwayd` dies by kill -9 and by its own failpoints before and after the commit. Clients buy,
+//! spend, and count for themselves what they bought and what they were served. Afterwards the
+//! audit is clean and the ledger says the same as every client. Prints kills, requests and
+//! differences; ends with 1 if there is any.
+
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test binary: what it does not expect fails the test"
+)]
+
+mod campaign;
+mod client;
+#[path = "../e2e/harness.rs"]
+#[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+mod harness;
+
+use std::process::ExitCode;
+
+use campaign::{Campaign, Outcome};
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let outcome: Outcome = runtime.block_on(async { Campaign::start().await.run().await });
+    for difference in &outcome.differences {
+        println!("difference: {difference}");
+    }
+    println!("{outcome}");
+    ExitCode::from(u8::from(!outcome.differences.is_empty()))
+}
