@@ -83,10 +83,11 @@ impl Paywall {
             })
             .await?;
         match stored {
-            InvoiceOutcome::Stored => Ok(ChallengeReply {
+            InvoiceOutcome::Stored => Ok(ChallengeReply::Invoice {
                 payment_hash: invoice.payment_hash,
                 invoice: invoice.bolt11,
                 amount_msat: order.amount,
+                credit_msat: order.amount,
                 expires_at: invoice.expires_at_s,
             }),
             InvoiceOutcome::BalanceLimit => Err(ChallengeError::BalanceLimit),

@@ -2,7 +2,6 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
@@ -14,7 +13,8 @@ use tollway_core::secret::MasterKey;
 use tollway_core::wire::{
     CHALLENGES_PATH, ChallengeReply, ChallengeRequest, HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply,
     HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply, MEMO_BYTES_MAX, POSTINGS_PATH,
-    POSTINGS_PER_BATCH_MAX, PostingBatch, PostingReply, ROUTE_NAME_BYTES_MAX,
+    POSTINGS_PER_BATCH_MAX, PostingBatch, PostingOutcome, PostingReply, PostingResult,
+    ROUTE_NAME_BYTES_MAX,
 };
 
 use super::Doors;
@@ -34,7 +34,7 @@ pub(super) fn router() -> Router<Doors> {
 async fn challenge(
     State(doors): State<Doors>,
     JsonBody(request): JsonBody<ChallengeRequest>,
-) -> Result<(StatusCode, Json<ChallengeReply>), ApiError> {
+) -> Result<Json<ChallengeReply>, ApiError> {
     check_route("route", &request.route)?;
     check_positive("amount_msat", request.amount_msat)?;
     if request.memo.len() > MEMO_BYTES_MAX {
@@ -43,8 +43,7 @@ async fn challenge(
             format!("expected at most {MEMO_BYTES_MAX} bytes, but found {}", request.memo.len()),
         ));
     }
-    let reply = doors.paywall.challenge(request).await?;
-    Ok((StatusCode::CREATED, Json(reply)))
+    Ok(Json(doors.paywall.challenge(request).await?))
 }
 
 /// Granted and refused are both 200: the call itself was right.
@@ -86,8 +85,13 @@ async fn postings(
     for (row, posting) in batch.postings.iter().enumerate() {
         check_route(&format!("postings[{row}].route"), &posting.route)?;
     }
+    let amounts: Vec<Msat> = batch.postings.iter().map(|row| row.amount_msat).collect();
     let outcomes = doors.paywall.ledger.post(batch.postings).await?;
-    Ok(Json(PostingReply { outcomes }))
+    let results = amounts.into_iter().zip(outcomes).map(|(amount, outcome)| PostingResult {
+        outcome,
+        charged_msat: if outcome == PostingOutcome::Posted { amount } else { Msat::ZERO },
+    });
+    Ok(Json(PostingReply { outcomes: results.collect() }))
 }
 
 /// Keys and a fresh seed: no cache may keep them.

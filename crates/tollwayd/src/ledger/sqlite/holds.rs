@@ -57,6 +57,8 @@ impl Batch<'_> {
             account: invoice.account,
             granted_msat: order.amount,
             balance_msat: balance,
+            already_charged: false,
+            replay: None,
         }))
     }
 
@@ -80,6 +82,8 @@ impl Batch<'_> {
             account,
             granted_msat: hold.amount,
             balance_msat: self.available(hold.account_id)?,
+            already_charged: false,
+            replay: None,
         }))
     }
 

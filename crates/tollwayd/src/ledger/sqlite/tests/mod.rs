@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldRefusal, HoldReply, Posting};
+use tollway_core::wire::{HoldRefusal, HoldReply, Overrun, Posting};
 
 use super::{Ledger, OpenError, Opening, Writer, audit};
 use crate::clock::ManualClock;
@@ -115,7 +115,15 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
 }
 
 fn posting(id: u128, seq: u32, amount: u64, release: bool) -> Posting {
-    Posting { hold: hold_id(id), seq, amount_msat: msat(amount), route: "joke".to_owned(), release }
+    Posting {
+        hold: hold_id(id),
+        seq,
+        amount_msat: msat(amount),
+        route: "joke".to_owned(),
+        release,
+        overrun: Overrun::Cap,
+        store: None,
+    }
 }
 
 fn granted(account: PaymentHash, amount: u64, balance: u64) -> HoldOutcome {
@@ -123,6 +131,8 @@ fn granted(account: PaymentHash, amount: u64, balance: u64) -> HoldOutcome {
         account,
         granted_msat: msat(amount),
         balance_msat: msat(balance),
+        already_charged: false,
+        replay: None,
     })
 }
 
