@@ -13,8 +13,7 @@ use tollway_core::secret::MasterKey;
 use tollway_core::wire::{
     CHALLENGES_PATH, ChallengeReply, ChallengeRequest, HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply,
     HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply, MEMO_BYTES_MAX, POSTINGS_PATH,
-    POSTINGS_PER_BATCH_MAX, PostingBatch, PostingOutcome, PostingReply, PostingResult,
-    ROUTE_NAME_BYTES_MAX,
+    POSTINGS_PER_BATCH_MAX, PostingBatch, PostingReply, ROUTE_NAME_BYTES_MAX,
 };
 
 use super::Doors;
@@ -85,13 +84,8 @@ async fn postings(
     for (row, posting) in batch.postings.iter().enumerate() {
         check_route(&format!("postings[{row}].route"), &posting.route)?;
     }
-    let amounts: Vec<Msat> = batch.postings.iter().map(|row| row.amount_msat).collect();
     let outcomes = doors.paywall.ledger.post(batch.postings).await?;
-    let results = amounts.into_iter().zip(outcomes).map(|(amount, outcome)| PostingResult {
-        outcome,
-        charged_msat: if outcome == PostingOutcome::Posted { amount } else { Msat::ZERO },
-    });
-    Ok(Json(PostingReply { outcomes: results.collect() }))
+    Ok(Json(PostingReply { outcomes }))
 }
 
 /// Keys and a fresh seed: no cache may keep them.

@@ -220,7 +220,7 @@ async fn health_and_readiness_answer_on_both_listeners() {
     // A store that refuses changes is not ready, and calls get 503 with Retry-After.
     let db = rusqlite::Connection::open(server.directory.path().join("tollwayd.db")).unwrap();
     db.execute_batch(
-        "CREATE TRIGGER boom BEFORE INSERT ON accounts BEGIN SELECT RAISE(ROLLBACK, 'x'); END;
+        "CREATE TRIGGER boom BEFORE INSERT ON invoices BEGIN SELECT RAISE(ROLLBACK, 'x'); END;
          CREATE TRIGGER boom2 BEFORE INSERT ON probe BEGIN SELECT RAISE(ROLLBACK, 'x'); END",
     )
     .unwrap();
