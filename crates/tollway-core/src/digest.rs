@@ -6,7 +6,7 @@ use alloc::string::String;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::hex_text::{self, HexError, hex_serde};
+use crate::hex_text::{self, hex_bytes};
 
 /// SHA-256 of a list of byte strings.
 ///
@@ -34,14 +34,6 @@ impl Digest {
         Self(hash.finalize().into())
     }
 
-    /// Reads 64 hexadecimal digits, either case.
-    ///
-    /// # Errors
-    /// [`HexError`] for any other text.
-    pub fn from_hex(text: &[u8]) -> Result<Self, HexError> {
-        hex_text::decode(text).map(Self)
-    }
-
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
@@ -62,4 +54,4 @@ impl fmt::Debug for Digest {
     }
 }
 
-hex_serde!(Digest);
+hex_bytes!(Digest);
