@@ -89,6 +89,7 @@ const fn grpc_code(status: GrpcStatus) -> GrpcStatusCode {
     match status {
         GrpcStatus::InvalidArgument => GrpcStatusCode::InvalidArgument,
         GrpcStatus::PermissionDenied => GrpcStatusCode::PermissionDenied,
+        GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,
         GrpcStatus::Internal => GrpcStatusCode::Internal,
         GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,
     }

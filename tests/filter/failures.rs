@@ -70,7 +70,8 @@ fn a_challenge_without_an_answer_is_a_503() {
     let faults = no_answers().into_iter().filter(|(_, fault)| fault.status != Some(200)).chain([
         ("not JSON", reply(200, "<html>")),
         ("an invoice that would break the header",
-         ok(&json!({"payment_hash": hex::encode([5; 32]), "invoice": "lnbc\" x", "amount_msat": 5000,
+         ok(&json!({"outcome": "invoice", "payment_hash": hex::encode([5; 32]), "invoice": "lnbc\" x",
+                    "amount_msat": 5000, "credit_msat": 5000,
                     "expires_at": 1}))),
     ]);
     for (name, fault) in faults {

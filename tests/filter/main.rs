@@ -10,6 +10,7 @@
 )]
 
 mod failures;
+mod flood;
 mod payments;
 mod postings;
 mod requests;

@@ -10,6 +10,9 @@ use crate::world::{
     refused,
 };
 
+/// The fingerprint of a client that sends no User-Agent.
+const NO_USER_AGENT: &str = "af5570f5a1810b7a";
+
 #[test]
 fn the_first_request_gets_a_challenge_that_can_be_paid() {
     let world = World::new();
@@ -17,7 +20,17 @@ fn the_first_request_gets_a_challenge_that_can_be_paid() {
     assert_eq!(step, Step::Wait);
     assert!(exchange.is_held_back());
     let (asked, reply) = world.answer_challenge(&mut exchange);
-    assert_eq!(asked, json!({"route": "joke", "amount_msat": 20_000, "memo": "a joke"}));
+    assert_eq!(
+        asked,
+        json!({
+            "route": "joke",
+            "service": "demo",
+            "amount_msat": 20_000,
+            "credit_msat": 20_000,
+            "memo": "a joke",
+            "client": {"address": "203.0.113.7", "fingerprint": NO_USER_AGENT}
+        })
+    );
 
     assert_eq!(reply.status, 402);
     let body = body(&reply);
@@ -112,9 +125,11 @@ fn an_exhausted_account_is_offered_a_top_up_of_itself() {
 
 #[test]
 fn other_refusals_open_a_new_account() {
-    for (refusal, code) in
-        [("unknown_payment", "payment_unknown"), ("payment_not_proven", "payment_not_proven")]
-    {
+    for (refusal, code) in [
+        ("unknown_payment", "payment_unknown"),
+        ("payment_not_proven", "payment_not_proven"),
+        ("account_revoked", "account_revoked"),
+    ] {
         let world = World::new();
         let (mut exchange, call) = world.paid("/api/joke");
         exchange.call_answered(&world.host, call.id, &refused(refusal, 0));

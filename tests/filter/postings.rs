@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollway_gate::host::{CallReply, ResponseTrouble};
 
-use crate::world::{World, ok};
+use crate::world::{World, ok, outcome};
 
 const RESET: ResponseTrouble = ResponseTrouble { unreached: false, reset: true, timeout: false };
 const TIMEOUT: ResponseTrouble = ResponseTrouble { unreached: false, reset: false, timeout: true };
@@ -145,7 +145,7 @@ fn postings_wait_for_tollwayd_and_travel_unchanged() {
     world.gate.tick(&world.host);
     let again = world.one_call("POST", "/v1/postings");
     assert_eq!(again.json(), sent, "the same rows, so that the ledger can tell");
-    let outcomes = vec!["posted"; 3];
+    let outcomes = vec![outcome("posted", &json!(5_000)); 3];
     world.gate.call_answered(&world.host, again.id, &ok(&json!({"outcomes": outcomes})));
     world.gate.tick(&world.host);
     world.assert_no_call();
@@ -161,8 +161,8 @@ fn postings_that_came_too_late_are_counted_as_lost() {
     exchange.finished(&world.host);
     world.gate.tick(&world.host);
     let call = world.one_call("POST", "/v1/postings");
-    let outcome = ok(&json!({"outcomes": ["hold_expired"]}));
-    world.gate.call_answered(&world.host, call.id, &outcome);
+    let reply = ok(&json!({"outcomes": [outcome("hold_expired", &json!(0))]}));
+    world.gate.call_answered(&world.host, call.id, &reply);
     assert_eq!(world.host.lost_postings(), 1);
     world.gate.tick(&world.host);
     world.assert_no_call();

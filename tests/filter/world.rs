@@ -160,7 +160,8 @@ impl World {
         self.gate.tick(&self.host);
         let call = self.one_call("POST", "/v1/postings");
         let rows = call.json()["postings"].as_array().unwrap().clone();
-        let outcomes = vec!["posted"; rows.len()];
+        let outcomes: Vec<_> =
+            rows.iter().map(|row| outcome("posted", &row["amount_msat"])).collect();
         self.gate.call_answered(&self.host, call.id, &ok(&json!({"outcomes": outcomes})));
         rows
     }
@@ -204,10 +205,16 @@ pub(crate) fn refused(refusal: &str, balance_msat: u64) -> CallReply {
     ok(&json!({"outcome": "refused", "refusal": refusal, "balance_msat": balance_msat}))
 }
 
+/// One row of the answer to a batch of postings.
+pub(crate) fn outcome(outcome: &str, charged_msat: &Value) -> Value {
+    json!({"outcome": outcome, "charged_msat": charged_msat})
+}
+
 /// tollwayd's answer to a challenge call.
 pub(crate) fn invoice(asked: &Value) -> CallReply {
-    ok(&json!({"payment_hash": hex::encode([5; 32]), "invoice": INVOICE,
-               "amount_msat": asked["amount_msat"], "expires_at": NOW_S + 600}))
+    ok(&json!({"outcome": "invoice", "payment_hash": hex::encode([5; 32]), "invoice": INVOICE,
+               "amount_msat": asked["amount_msat"], "credit_msat": asked["credit_msat"],
+               "expires_at": NOW_S + 600}))
 }
 
 /// The value of a header of an answer.

@@ -196,7 +196,8 @@ fn a_request_without_payment_is_paused_and_then_answered() {
     answer(
         &call,
         "200",
-        &json!({"payment_hash": hex::encode([5; 32]), "invoice": "lnbcrt1qq",
+        &json!({"outcome": "invoice", "payment_hash": hex::encode([5; 32]), "invoice": "lnbcrt1qq",
+                "credit_msat": 20000,
                 "amount_msat": 5000, "expires_at": 1_800_000_600}),
     );
     let reply = proxy(|proxy| proxy.replies.remove(0));

@@ -15,6 +15,7 @@ extern crate alloc;
 pub mod caveat;
 pub mod challenge;
 pub mod credential;
+pub mod digest;
 pub mod entropy;
 pub mod header;
 pub mod id;

@@ -62,6 +62,8 @@ pub enum GrpcStatus {
     InvalidArgument,
     /// 7: no price is configured.
     PermissionDenied,
+    /// 8: too many invoices were asked for.
+    ResourceExhausted,
     /// 13: payment required, as the L402 protocol has it.
     Internal,
     /// 14: the gate cannot decide now.

@@ -18,13 +18,15 @@ pub enum Decision {
     FailureModeAllowed,
     /// Presented a credential that is malformed or not accepted.
     Invalid,
+    /// Answered 429: the client asked for too many invoices.
+    Limited,
     /// The client went away before the gate had decided.
     Abandoned,
 }
 
 impl Decision {
     /// Every decision, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Challenged,
         Self::Denied,
@@ -32,6 +34,7 @@ impl Decision {
         Self::Error,
         Self::FailureModeAllowed,
         Self::Invalid,
+        Self::Limited,
         Self::Abandoned,
     ];
 
@@ -46,6 +49,7 @@ impl Decision {
             Self::Error => "error",
             Self::FailureModeAllowed => "failure_mode_allowed",
             Self::Invalid => "invalid",
+            Self::Limited => "limited",
             Self::Abandoned => "abandoned",
         }
     }

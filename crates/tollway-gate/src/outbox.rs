@@ -66,8 +66,8 @@ impl Outbox {
             .rows
             .iter()
             .zip(&reply.outcomes)
-            .filter(|(row, outcome)| {
-                row.amount_msat > Msat::ZERO && **outcome != PostingOutcome::Posted
+            .filter(|(row, result)| {
+                row.amount_msat > Msat::ZERO && result.outcome != PostingOutcome::Posted
             })
             .count();
         self.drop_batch();
@@ -100,6 +100,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use tollway_core::id::HoldId;
+    use tollway_core::wire::{Overrun, PostingResult};
 
     use super::*;
 
@@ -110,7 +111,13 @@ mod tests {
             amount_msat: Msat::ZERO,
             route: "r".into(),
             release: true,
+            overrun: Overrun::Cap,
+            store: None,
         }
+    }
+
+    fn result(outcome: PostingOutcome) -> PostingResult {
+        PostingResult { outcome, charged_msat: Msat::ZERO }
     }
 
     fn outbox(rows: u64) -> Outbox {
@@ -127,7 +134,7 @@ mod tests {
         assert_eq!(batch.postings[0], row(0));
         outbox.sent(&batch);
         assert_eq!(outbox.next_batch(0), None, "one batch at a time");
-        let outcomes = vec![PostingOutcome::Posted; POSTINGS_PER_BATCH_MAX];
+        let outcomes = vec![result(PostingOutcome::Posted); POSTINGS_PER_BATCH_MAX];
         assert_eq!(outbox.answered(&PostingReply { outcomes }), Ok(0));
         assert_eq!(outbox.next_batch(0).unwrap().postings, [row(POSTINGS_PER_BATCH_MAX as u64)]);
     }
@@ -157,7 +164,9 @@ mod tests {
         let batch = outbox.next_batch(0).unwrap();
         outbox.sent(&batch);
         let outcomes =
-            vec![PostingOutcome::HoldUnknown, PostingOutcome::Posted, PostingOutcome::HoldExpired];
+            [PostingOutcome::HoldUnknown, PostingOutcome::Posted, PostingOutcome::HoldExpired]
+                .map(result)
+                .to_vec();
         assert_eq!(outbox.answered(&PostingReply { outcomes }), Ok(1));
     }
 
@@ -166,7 +175,7 @@ mod tests {
         let mut outbox = outbox(2);
         let batch = outbox.next_batch(0).unwrap();
         outbox.sent(&batch);
-        let outcomes = vec![PostingOutcome::Posted];
+        let outcomes = vec![result(PostingOutcome::Posted)];
         assert_eq!(outbox.answered(&PostingReply { outcomes }), Err(CallFault::Garbage));
         assert_eq!(outbox.failed(CallFault::Garbage, 0), 0);
         assert_eq!(outbox.next_batch(5_000), Some(batch));

@@ -53,6 +53,15 @@ pub(crate) fn unavailable(grpc: bool) -> Reply {
     or_grpc(reply, grpc, GrpcStatus::Unavailable, "payments cannot be checked now")
 }
 
+/// 429: the client asks for too many invoices.
+pub(crate) fn limited(retry_after_s: u64, grpc: bool) -> Reply {
+    let detail = "too many unpaid invoices were asked for from here; pay one of them, or try again \
+                  after the time in Retry-After";
+    let mut reply = plain(429, "too_many_challenges", "Too Many Requests", detail);
+    reply.headers.push(("retry-after", retry_after_s.to_string()));
+    or_grpc(reply, grpc, GrpcStatus::ResourceExhausted, "too many unpaid invoices")
+}
+
 /// 204 to a browser's preflight.
 pub(crate) fn preflight(requested_method: &str, requested_headers: Option<&str>) -> Reply {
     let mut headers = vec![

@@ -191,7 +191,7 @@ async fn sweep(ledger: Ledger, mut stop: watch::Receiver<bool>) {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {}
         }
-        match ledger.expire_holds().await {
+        match ledger.sweep().await {
             // The writer logs faults of the store; a busy writer sweeps anyway.
             Ok(()) | Err(LedgerError::Busy | LedgerError::Store(_)) => {}
             Err(LedgerError::Stopped) => return,

@@ -12,7 +12,7 @@ use crate::app::{App, RunningServer};
 use crate::backup::backup;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, RawConfig};
-use crate::ledger::{AuditReport, audit};
+use crate::ledger::{AuditReport, audit_file};
 use crate::telemetry;
 
 /// An audit found differences.
@@ -137,7 +137,7 @@ fn word(choice: impl std::fmt::Debug) -> String {
 
 fn run_audit(args: &AuditArgs) -> Result<ExitCode, CliError> {
     let store = RawConfig::load(&args.config.config)?.resolve_store(&environment)?;
-    let report = audit(&store).map_err(|error| CliError::Failed(error.to_string()))?;
+    let report = audit_file(&store).map_err(|error| CliError::Failed(error.to_string()))?;
     let text = if args.json {
         serde_json::to_string(&report).map_err(|error| CliError::Failed(error.to_string()))? + "\n"
     } else {

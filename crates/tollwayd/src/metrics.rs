@@ -43,6 +43,9 @@ pub(crate) struct LedgerMetrics {
     settlements: Counter,
     credited_msat: Counter<u64, AtomicU64>,
     charged_msat: Counter<u64, AtomicU64>,
+    refunded_msat: Counter<u64, AtomicU64>,
+    free: Family<OutcomeLabel, Counter>,
+    pub(crate) retries: Counter,
     pub(crate) open_holds: Gauge,
     batch_commands: Histogram,
 }
@@ -60,6 +63,9 @@ pub(crate) struct Tally {
     pub(crate) settlements: u64,
     pub(crate) credited_msat: u64,
     pub(crate) charged_msat: u64,
+    pub(crate) refunded_msat: u64,
+    pub(crate) free_granted: u64,
+    pub(crate) free_exhausted: u64,
 }
 
 const POSTING_OUTCOMES: [(PostingOutcome, &str); 6] = [
@@ -89,6 +95,9 @@ impl LedgerMetrics {
             settlements: Counter::default(),
             credited_msat: Counter::default(),
             charged_msat: Counter::default(),
+            refunded_msat: Counter::default(),
+            free: Family::default(),
+            retries: Counter::default(),
             open_holds: Gauge::default(),
             batch_commands: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
         };
@@ -99,6 +108,9 @@ impl LedgerMetrics {
             settlements,
             credited_msat,
             charged_msat,
+            refunded_msat,
+            free,
+            retries,
             open_holds,
             batch_commands,
         } = metrics.clone();
@@ -108,6 +120,10 @@ impl LedgerMetrics {
         registry.register("tollwayd_settlements", "Invoices settled", settlements);
         registry.register("tollwayd_credited_msat", "Credit sold", credited_msat);
         registry.register("tollwayd_charged_msat", "Credit turned into revenue", charged_msat);
+        registry.register("tollwayd_refunded_msat", "Charges given back", refunded_msat);
+        registry.register("tollwayd_allowances", "Uses of free tiers by outcome", free);
+        let help = "Transactions tried again because another writer came in between";
+        registry.register("tollwayd_transaction_retries", help, retries);
         registry.register("tollwayd_open_holds", "Holds that are open now", open_holds);
         let help = "Ledger commands per transaction";
         registry.register("tollwayd_commit_batch_commands", help, batch_commands);
@@ -118,6 +134,7 @@ impl LedgerMetrics {
         for (_, outcome) in POSTING_OUTCOMES {
             metrics.posting(outcome, 0);
         }
+        metrics.free(0, 0);
         metrics
     }
 
@@ -135,6 +152,8 @@ impl LedgerMetrics {
         self.settlements.inc_by(tally.settlements);
         self.credited_msat.inc_by(tally.credited_msat);
         self.charged_msat.inc_by(tally.charged_msat);
+        self.refunded_msat.inc_by(tally.refunded_msat);
+        self.free(tally.free_granted, tally.free_exhausted);
         self.open_holds.inc_by(tally.open_holds);
         if commands == 0 {
             return;
@@ -144,6 +163,11 @@ impl LedgerMetrics {
 
     fn hold(&self, outcome: &'static str, count: u64) {
         self.holds.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
+    }
+
+    fn free(&self, granted: u64, exhausted: u64) {
+        self.free.get_or_create(&OutcomeLabel { outcome: "granted" }).inc_by(granted);
+        self.free.get_or_create(&OutcomeLabel { outcome: "exhausted" }).inc_by(exhausted);
     }
 
     fn posting(&self, outcome: &'static str, count: u64) {

@@ -7,7 +7,7 @@ use tollway_core::payment::{PaymentHash, Preimage};
 use tollway_core::wire::{ChallengeReply, ChallengeRequest};
 
 use crate::clock::Clock;
-use crate::ledger::{InvoiceOutcome, Ledger, LedgerError, NewInvoice, SettleOutcome};
+use crate::ledger::{InvoiceOutcome, Ledger, LedgerError, NewInvoice, SettleOutcome, Settlement};
 use crate::lightning::{InvoiceOrder, MintError, PayError, SimulatedNode};
 
 /// Sells credit.
@@ -77,17 +77,29 @@ impl Paywall {
                 payment_hash: invoice.payment_hash,
                 bolt11: invoice.bolt11.clone(),
                 amount: order.amount,
+                credit: request.credit_msat,
+                seed: request.seed_msat,
+                credit_ttl_ms: request.credit_ttl_s.map(|seconds| seconds.saturating_mul(1_000)),
                 route: request.route,
                 expires_at_ms: invoice.expires_at_s.saturating_mul(1_000),
                 top_up: request.top_up,
+                asker: None,
             })
             .await?;
         match stored {
-            InvoiceOutcome::Stored => Ok(ChallengeReply {
+            InvoiceOutcome::Stored => Ok(ChallengeReply::Invoice {
                 payment_hash: invoice.payment_hash,
                 invoice: invoice.bolt11,
                 amount_msat: order.amount,
+                credit_msat: request.credit_msat,
                 expires_at: invoice.expires_at_s,
+            }),
+            InvoiceOutcome::Shared(shared) => Ok(ChallengeReply::Invoice {
+                payment_hash: shared.payment_hash,
+                invoice: shared.bolt11,
+                amount_msat: shared.amount,
+                credit_msat: shared.credit,
+                expires_at: shared.expires_at_ms / 1_000,
             }),
             InvoiceOutcome::BalanceLimit => Err(ChallengeError::BalanceLimit),
             InvoiceOutcome::HashTaken => Err(ChallengeError::HashTaken),
@@ -113,7 +125,7 @@ impl Paywall {
     }
 
     async fn settle(&self, hash: PaymentHash) -> Result<SettleOutcome, LedgerError> {
-        let outcome = self.ledger.settle(hash).await?;
+        let outcome = self.ledger.settle(Settlement::of(hash)).await?;
         tracing::info!(payment_hash = %hash, ?outcome, "the node reports a payment");
         Ok(outcome)
     }

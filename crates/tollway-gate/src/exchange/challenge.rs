@@ -2,13 +2,15 @@
 //! when the gate cannot decide.
 
 use tollway_core::challenge::{Challenge, ChallengeNotes, ChallengeTerms};
+use tollway_core::digest::Digest;
 use tollway_core::header::read_credential;
-use tollway_core::wire::{ChallengeReply, ChallengeRequest};
+use tollway_core::money::Msat;
+use tollway_core::wire::{CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, ClientKey};
 
 use super::offer::Offer;
 use super::{Challenging, Context, Exchange, State, Step};
 use crate::headers;
-use crate::host::{CallReply, LogField, Stream};
+use crate::host::{CallReply, HeaderList, LogField, Stream};
 use crate::ledger::{self, CallFault};
 use crate::metrics::Decision;
 use crate::reply;
@@ -31,9 +33,14 @@ impl Exchange {
         let amount_msat = wanted.rounded_up_to_sat().unwrap_or(wanted);
         let request = ChallengeRequest {
             route: context.route.name.clone(),
+            service: service.name.clone(),
             amount_msat,
+            credit_msat: amount_msat,
+            seed_msat: Msat::ZERO,
+            credit_ttl_s: None,
             memo: context.route.description.clone(),
             top_up: offer.top_up,
+            client: client_key(stream, &context.headers),
         };
         context.call_started_ms = stream.now_ms();
         match ledger::open_challenge(stream, &self.gate.config().tollwayd, &request) {
@@ -52,30 +59,37 @@ impl Exchange {
         reply: &CallReply,
     ) -> Step {
         let Challenging { context, offer, .. } = challenging;
-        let invoice = match ledger::decode::<ChallengeReply>(reply) {
-            Ok(invoice) => invoice,
+        let outcome = ledger::decode::<ChallengeReply>(reply);
+        let (payment_hash, invoice, amount, invoice_expires_at) = match outcome {
+            Ok(ChallengeReply::Invoice {
+                payment_hash, invoice, amount_msat, expires_at, ..
+            }) => (payment_hash, invoice, amount_msat, expires_at),
+            Ok(ChallengeReply::Limited { retry_after_s }) => {
+                self.gate.reached(stream);
+                let answer = reply::limited(retry_after_s, context.grpc);
+                return self.answer(stream, Decision::Limited, answer);
+            }
             Err(fault) => return self.fail(stream, context, Some(fault)),
         };
         self.gate.reached(stream);
         let service = &context.route.service;
         let terms = ChallengeTerms {
             location: &self.gate.config().location,
-            payment_hash: invoice.payment_hash,
+            payment_hash,
             service: &service.name,
             valid_until: (stream.now_ms() / 1_000).saturating_add(service.credential_ttl_s),
             random: self.gate.random(),
         };
-        let minted =
-            self.gate.with_keyring(|keyring| Challenge::mint(keyring, terms, &invoice.invoice));
+        let minted = self.gate.with_keyring(|keyring| Challenge::mint(keyring, terms, &invoice));
         let Some(Ok(challenge)) = minted else {
             return self.fail(stream, context, Some(CallFault::Garbage));
         };
         let body = challenge.body(ChallengeNotes {
             detail: &offer.detail,
             code: offer.code,
-            amount: invoice.amount_msat,
+            amount,
             price: context.cost,
-            invoice_expires_at: invoice.expires_at,
+            invoice_expires_at,
             description: &context.route.description,
             balance: offer.balance,
         });
@@ -102,4 +116,11 @@ impl Exchange {
         }
         self.answer(stream, Decision::Error, reply::unavailable(context.grpc))
     }
+}
+
+/// Who asks, for the limits on open invoices; `None` when the proxy does not know.
+fn client_key(stream: &impl Stream, headers: &HeaderList) -> Option<ClientKey> {
+    let address = stream.client_address().filter(|text| text.len() <= CLIENT_TEXT_BYTES_MAX)?;
+    let user_agent = headers::find(headers, "user-agent").unwrap_or_default();
+    Some(ClientKey { address, fingerprint: Digest::of(&[user_agent]).short_hex() })
 }

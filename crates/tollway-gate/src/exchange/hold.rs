@@ -101,8 +101,10 @@ impl Exchange {
             payment_hash: credential.payment_hash(),
             preimage: credential.preimage().clone(),
             amount_msat: context.cost,
+            min_msat: None,
             ttl_ms: context.route.hold_ttl_ms,
             route: context.route.name.clone(),
+            idempotency: None,
         };
         context.call_started_ms = now_ms;
         match ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request) {
@@ -123,16 +125,21 @@ impl Exchange {
     ) -> Step {
         let Holding { context, hold, payment_hash, .. } = holding;
         match ledger::decode::<HoldReply>(reply) {
-            Ok(HoldReply::Granted { account, granted_msat, balance_msat })
+            Ok(HoldReply::Granted { account, granted_msat, balance_msat, .. })
                 if granted_msat == context.cost =>
             {
                 self.gate.reached(stream);
                 self.admit(stream, context, hold, &account, balance_msat)
             }
             Ok(HoldReply::Refused { refusal, balance_msat }) => {
-                self.gate.reached(stream);
-                let offer = Offer::refused(refusal, payment_hash, context.cost, balance_msat);
-                self.challenge(stream, context, offer)
+                match Offer::refused(refusal, payment_hash, context.cost, balance_msat) {
+                    Some(offer) => {
+                        self.gate.reached(stream);
+                        self.challenge(stream, context, offer)
+                    }
+                    // No key was sent.
+                    None => self.fail(stream, context, Some(CallFault::Garbage)),
+                }
             }
             // A grant of another amount is not an answer to what was asked.
             outcome => {

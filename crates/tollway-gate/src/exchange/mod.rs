@@ -19,7 +19,7 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::pricing::{Price, RequestHead, check_normalised};
-use tollway_core::wire::Posting;
+use tollway_core::wire::{Overrun, Posting};
 
 use crate::config::{Preflight, Route, Unmatched};
 use crate::gate::Gate;
@@ -208,6 +208,8 @@ impl Exchange {
                     amount_msat,
                     route,
                     release: true,
+                    overrun: Overrun::Cap,
+                    store: None,
                 });
             }
             State::Holding(holding) => {
@@ -243,7 +245,15 @@ impl Exchange {
 
     fn release(&self, hold: HoldId, route: &Route) {
         let route = route.name.clone();
-        self.gate.post(Posting { hold, seq: 0, amount_msat: Msat::ZERO, route, release: true });
+        self.gate.post(Posting {
+            hold,
+            seq: 0,
+            amount_msat: Msat::ZERO,
+            route,
+            release: true,
+            overrun: Overrun::Cap,
+            store: None,
+        });
     }
 
     fn pass(&mut self, stream: &impl Stream, decision: Decision) -> Step {

@@ -28,14 +28,14 @@ impl Offer {
         Self { code, detail: why.to_string(), top_up: None, balance: None }
     }
 
-    /// For a hold that the ledger refused.
+    /// For a hold that the ledger refused; `None` for a refusal that no payment heals.
     pub(super) fn refused(
         refusal: HoldRefusal,
         paid: PaymentHash,
         cost: Msat,
         balance: Msat,
-    ) -> Self {
-        match refusal {
+    ) -> Option<Self> {
+        Some(match refusal {
             HoldRefusal::UnknownPayment => Self::rejected(
                 "payment_unknown",
                 "The ledger does not know this token's payment. Pay this challenge for a new one.",
@@ -43,6 +43,10 @@ impl Offer {
             HoldRefusal::PaymentNotProven => Self::rejected(
                 "payment_not_proven",
                 "The ledger does not accept the preimage. Send the one the payment revealed.",
+            ),
+            HoldRefusal::AccountRevoked => Self::rejected(
+                "account_revoked",
+                "The operator revoked this token. Pay this challenge for a new one.",
             ),
             HoldRefusal::InsufficientCredit => Self {
                 code: "insufficient_credit",
@@ -53,6 +57,7 @@ impl Offer {
                 top_up: Some(paid),
                 balance: Some(balance),
             },
-        }
+            HoldRefusal::IdempotencyMismatch | HoldRefusal::IdempotencyInFlight => return None,
+        })
     }
 }

@@ -2,7 +2,6 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
@@ -34,7 +33,7 @@ pub(super) fn router() -> Router<Doors> {
 async fn challenge(
     State(doors): State<Doors>,
     JsonBody(request): JsonBody<ChallengeRequest>,
-) -> Result<(StatusCode, Json<ChallengeReply>), ApiError> {
+) -> Result<Json<ChallengeReply>, ApiError> {
     check_route("route", &request.route)?;
     check_positive("amount_msat", request.amount_msat)?;
     if request.memo.len() > MEMO_BYTES_MAX {
@@ -43,8 +42,7 @@ async fn challenge(
             format!("expected at most {MEMO_BYTES_MAX} bytes, but found {}", request.memo.len()),
         ));
     }
-    let reply = doors.paywall.challenge(request).await?;
-    Ok((StatusCode::CREATED, Json(reply)))
+    Ok(Json(doors.paywall.challenge(request).await?))
 }
 
 /// Granted and refused are both 200: the call itself was right.

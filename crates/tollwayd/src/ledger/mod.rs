@@ -5,150 +5,303 @@
 //! or expires. `balance = sum of entries`, `available = balance - live holds`, and neither is
 //! ever negative.
 //!
-//! This module holds the questions and answers, which know no database. [`sqlite`] keeps them.
+//! One engine ([`engine`]) holds every rule and knows no database. The front end ([`writer`])
+//! gathers what waits into batches; a store ([`store`]) loads the rows of a batch, the engine
+//! decides, the store writes what changed and commits, and only then answers go out.
 
+mod engine;
+#[cfg(test)]
+mod memory;
+mod questions;
+mod reads;
+mod rows;
+mod sql;
 mod sqlite;
+mod store;
+mod views;
+mod work;
+mod writer;
 
-use tollway_core::id::{HoldId, KeyId};
-use tollway_core::money::Msat;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tollway_core::id::KeyId;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldReply, HoldRequest};
+use tollway_core::wire::{AllowanceReply, Posting, PostingResult};
 
-pub(crate) use sqlite::{
-    AccountView, AuditReport, Ledger, OpenError, Opening, Stats, Writer, audit,
-};
+use crate::clock::Clock;
+use crate::entropy;
+use crate::metrics::LedgerMetrics;
+use engine::allowances::DAY_MS;
+use engine::ask::{Probe, Prune, RotateKey, SecretOfDay, Sweep};
+use reads::{Query, Reader};
+use rows::{Account, Entry, Invoice, MasterKey};
+use views::ENTRIES_SHOWN_MAX;
+use writer::Queue;
 
-/// An invoice to remember.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NewInvoice {
-    pub(crate) payment_hash: PaymentHash,
-    pub(crate) bolt11: String,
-    pub(crate) amount: Msat,
-    pub(crate) route: String,
-    pub(crate) expires_at_ms: u64,
-    /// A payment hash that pays into the account to top up; without it the invoice opens a new
-    /// account, named by its own payment hash.
-    pub(crate) top_up: Option<PaymentHash>,
-}
+pub(crate) use questions::*;
+pub(crate) use sqlite::open::OpenError;
+pub(crate) use sqlite::read::audit_file;
+pub(crate) use views::{AccountView, AuditReport, EntryView, Stats};
+pub(crate) use writer::Writer;
 
-/// What became of a [`NewInvoice`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InvoiceOutcome {
-    /// It is on disk.
-    Stored,
-    /// The payment hash was used before: the node repeated itself.
-    HashTaken,
-    /// Nothing pays into the account that was to be topped up.
-    TopUpUnknown,
-    /// The credit would lift the balance above [`Msat::MAX`].
-    BalanceLimit,
-}
-
-/// A hold to grant. The proof was judged before, so that no preimage enters the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HoldOrder {
-    pub(crate) id: HoldId,
-    pub(crate) payment_hash: PaymentHash,
-    pub(crate) proven: bool,
-    pub(crate) amount: Msat,
-    pub(crate) ttl_ms: u64,
-    pub(crate) route: String,
-}
-
-impl HoldOrder {
-    /// Judges the proof and leaves it behind.
-    pub(crate) fn new(id: HoldId, request: HoldRequest) -> Self {
-        Self {
-            id,
-            proven: request.preimage.proves(&request.payment_hash),
-            payment_hash: request.payment_hash,
-            amount: request.amount_msat,
-            ttl_ms: request.ttl_ms,
-            route: request.route,
-        }
-    }
-}
-
-/// The answer to a [`HoldOrder`].
-///
-/// A repeat with the same fields gets `granted_msat` as first granted; `balance_msat` is always
-/// the balance of the moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HoldOutcome {
-    /// Granted or refused.
-    Answered(HoldReply),
-    /// A hold with this id and other fields exists.
-    Conflict,
-    /// A hold with this id and these fields was released or has expired; it grants nothing more.
-    Ended,
-    /// The payment is proven, but its credit would lift the balance above [`Msat::MAX`].
-    BalanceLimit,
-}
-
-/// What became of a reported payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SettleOutcome {
-    /// The account was credited now.
-    Credited,
-    /// The account was credited before.
-    AlreadyCredited,
-    /// No invoice has this payment hash.
-    Unknown,
-    /// The credit would lift the balance above [`Msat::MAX`]; nothing was credited.
-    BalanceLimit,
-}
-
-/// A master key's bytes, on their way to or from the store.
+/// The ledger, shared by everything that asks it.
 #[derive(Clone)]
-pub(crate) struct KeyBytes(pub(crate) [u8; 32]);
-
-impl std::fmt::Debug for KeyBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KeyBytes(redacted)")
-    }
+pub(crate) struct Ledger {
+    queue: Queue,
+    reader: Reader,
+    clock: Arc<dyn Clock>,
+    /// The secrets of the days, and the day on which they were asked for.
+    secrets: Arc<Mutex<Option<DaySecrets>>>,
 }
 
-/// The keys of the gate, oldest first; the last one mints.
+/// Today, and the secrets that hash client addresses, newest first.
 #[derive(Clone, Debug)]
-pub(crate) struct Keyring {
-    pub(crate) current: KeyId,
-    pub(crate) keys: Vec<(KeyId, KeyBytes)>,
+pub(crate) struct DaySecrets {
+    day: u64,
+    secrets: Vec<(u64, KeyBytes)>,
 }
 
-/// Why the ledger did not answer. Nothing was changed, as far as the caller may conclude: a
-/// repeat with the same ids is safe and finds out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LedgerError {
-    /// The queue is full.
-    #[error("the ledger's queue is full")]
-    Busy,
-    /// The writer has stopped.
-    #[error("the ledger has stopped")]
-    Stopped,
-    /// The database failed.
-    #[error("the store failed: {0}")]
-    Store(StoreFault),
+/// What opening a ledger yields: the shared handle, the one owner of the writer thread, and the
+/// secret of the simulated node that the store keeps.
+pub(crate) struct Opening {
+    pub(crate) ledger: Ledger,
+    pub(crate) writer: Writer,
+    pub(crate) node_secret: KeyBytes,
 }
 
-/// How the database failed, without its words: they go to the log, not to callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum StoreFault {
-    /// A rule of the schema was about to be broken; the change was undone.
-    #[error("a rule of the schema refused the change")]
-    Constraint,
-    /// The file is damaged or is no database.
-    #[error("the database file is damaged")]
-    Corrupt,
-    /// The disk is full.
-    #[error("the disk is full")]
-    Full,
-    /// Reading or writing failed.
-    #[error("reading or writing the database file failed")]
-    Io,
-    /// Anything else.
-    #[error("unexpected database error")]
-    Other,
-    /// The file or its file system is read-only.
-    #[error("the database file is read-only")]
-    ReadOnly,
+impl Ledger {
+    /// Opens the SQLite file, creating and migrating it as needed, and starts the writer.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file is in use, cannot be opened or is of a newer version.
+    pub(crate) fn open(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        metrics: LedgerMetrics,
+    ) -> Result<Opening, OpenError> {
+        let opened = sqlite::open::open(path, clock.now_ms())?;
+        let reader = Reader::Sqlite(Arc::new(Mutex::new(sqlite::open::open_reader(path)?)));
+        metrics.open_holds.set(opened.open_holds);
+        let store = sqlite::SqliteStore::new(opened.connection, opened.lock);
+        let (queue, items) = Queue::new();
+        let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
+            .map_err(OpenError::Thread)?;
+        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        Ok(Opening { ledger, writer, node_secret: opened.node_secret })
+    }
+
+    /// A ledger in these tables, which outlive it, and starts the writer.
+    ///
+    /// # Errors
+    /// [`OpenError`] if there is no randomness, or no thread.
+    #[cfg(test)]
+    fn open_memory(
+        tables: Arc<Mutex<memory::Tables>>,
+        clock: Arc<dyn Clock>,
+        metrics: LedgerMetrics,
+    ) -> Result<Opening, OpenError> {
+        let first_key = KeyBytes(entropy::random_bytes()?);
+        let open_holds = memory::lock(&tables).start(first_key, clock.now_ms());
+        metrics.open_holds.set(open_holds);
+        let store = memory::MemoryStore::new(Arc::clone(&tables));
+        let (queue, items) = Queue::new();
+        let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
+            .map_err(OpenError::Thread)?;
+        let reader = Reader::Memory(tables);
+        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        Ok(Opening { ledger, writer, node_secret: KeyBytes(entropy::random_bytes()?) })
+    }
+
+    /// Remembers an invoice.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn open_invoice(
+        &self,
+        invoice: NewInvoice,
+    ) -> Result<InvoiceOutcome, LedgerError> {
+        self.queue.ask(invoice).await
+    }
+
+    /// Takes over a paid invoice that the ledger has lost, from what the node knows, and credits
+    /// it. An invoice that the ledger knows is credited as it knows it.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn restore_invoice(
+        &self,
+        lost: LostInvoice,
+    ) -> Result<SettleOutcome, LedgerError> {
+        self.queue.ask(lost).await
+    }
+
+    /// Sets credit aside; credits the payment first if this is its first proof.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn hold(&self, order: HoldOrder) -> Result<HoldOutcome, LedgerError> {
+        self.queue.ask(order).await
+    }
+
+    /// Adds credit and time to an open hold.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn extend(&self, order: ExtendOrder) -> Result<ExtendOutcome, LedgerError> {
+        self.queue.ask(order).await
+    }
+
+    /// Counts charges and releases; one result per row, in their order.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer; then no row was counted.
+    pub(crate) async fn post(
+        &self,
+        postings: Vec<Posting>,
+    ) -> Result<Vec<PostingResult>, LedgerError> {
+        self.queue.ask(postings).await
+    }
+
+    /// Credits a payment, whoever reports it.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn settle(
+        &self,
+        settlement: Settlement,
+    ) -> Result<SettleOutcome, LedgerError> {
+        self.queue.ask(settlement).await
+    }
+
+    /// Counts a use of a free tier if it has enough left.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn allowance(
+        &self,
+        order: AllowanceOrder,
+    ) -> Result<AllowanceReply, LedgerError> {
+        self.queue.ask(order).await
+    }
+
+    /// Does what an operator orders, and writes it into the audit log.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn administer(&self, order: AdminOrder) -> Result<AdminOutcome, LedgerError> {
+        self.queue.ask(order).await
+    }
+
+    /// Returns the credit of expired holds and ends expired credit, also of accounts that nobody
+    /// asks about.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn sweep(&self) -> Result<(), LedgerError> {
+        self.queue.ask(Sweep).await
+    }
+
+    /// Deletes what nobody needs any more: old unpaid invoices, old idempotency keys, windows of
+    /// free tiers that are over.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn prune(&self) -> Result<(), LedgerError> {
+        self.queue.ask(Prune).await
+    }
+
+    /// Adds a key that mints from now on; older keys keep verifying.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn rotate_key(&self, secret: KeyBytes) -> Result<KeyId, LedgerError> {
+        self.queue.ask(RotateKey(secret)).await
+    }
+
+    /// Whether changes can be made: the writer answers, and writes if its last commit failed.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if they cannot.
+    pub(crate) async fn probe(&self) -> Result<(), LedgerError> {
+        self.queue.ask(Probe).await
+    }
+
+    /// The secrets that hash client addresses.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn day_secrets(&self) -> Result<DaySecrets, LedgerError> {
+        let day = self.clock.now_ms() / DAY_MS;
+        let known = self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if let Some(known) = known.filter(|known| known.day == day) {
+            return Ok(known);
+        }
+        let proposed = entropy::random_bytes().map_err(|error| {
+            tracing::error!(%error, "no secret for the day");
+            LedgerError::Store(StoreFault::Other)
+        })?;
+        let secrets = self.queue.ask(SecretOfDay { day, proposed: KeyBytes(proposed) }).await?;
+        let found = DaySecrets { day, secrets };
+        *self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Some(found.clone());
+        Ok(found)
+    }
+
+    /// The keys of the gate that are not retired.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn keyring(&self) -> Result<Keyring, LedgerError> {
+        let rows = self.reader.rows(Query::<MasterKey>::all()).await?;
+        let good = rows.into_iter().filter(|key| key.retired_at_ms.is_none());
+        let keys: Vec<_> = good.map(|key| (key.id, key.secret)).collect();
+        let (current, _) = keys.last().ok_or(LedgerError::Store(StoreFault::Corrupt))?;
+        Ok(Keyring { current: *current, keys })
+    }
+
+    /// The account that this payment hash pays into, or `None`.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn account(
+        &self,
+        hash: PaymentHash,
+    ) -> Result<Option<AccountView>, LedgerError> {
+        let by_hash = Query::by("payment_hash", &hash, move |it: &Invoice| it.payment_hash == hash);
+        let Some(invoice) = self.reader.rows(by_hash).await?.pop() else { return Ok(None) };
+        let name = invoice.account;
+        let by_name = Query::by("account", &name, move |it: &Account| it.account == name);
+        let Some(account) = self.reader.rows(by_name).await?.pop() else {
+            return Ok(Some(AccountView::empty(name)));
+        };
+        let entries = Query {
+            newest_first: true,
+            limit: ENTRIES_SHOWN_MAX,
+            ..Query::by("account", &name, move |it: &Entry| it.account == name)
+        };
+        let entries = self.reader.rows(entries).await?;
+        // An entry that came between the two looks is not of the account's moment.
+        let of_moment = entries.into_iter().filter(|entry| entry.n <= account.entries);
+        Ok(Some(AccountView::new(&account, of_moment.map(EntryView::from).collect())))
+    }
+
+    /// Counts and sums over the whole ledger.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn stats(&self) -> Result<Stats, LedgerError> {
+        self.reader.stats(self.clock.now_ms()).await
+    }
+
+    /// Recomputes what the ledger claims from what it recorded.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn audit(&self) -> Result<AuditReport, LedgerError> {
+        self.reader.audit().await
+    }
 }

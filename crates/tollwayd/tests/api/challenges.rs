@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescriptionRef, Currency};
-use reqwest::StatusCode;
 use serde_json::json;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
@@ -14,9 +13,7 @@ use crate::support::*;
 async fn an_invoice_carries_what_was_asked() {
     let server = Server::start().await;
     let memo = "10 jokes \u{2014} \"quoted\"\r\nand more";
-    let body = json!({"route": "joke", "amount_msat": 21_500, "memo": memo});
-    let response = server.challenge(body).await;
-    let reply: tollway_core::wire::ChallengeReply = expect(response, StatusCode::CREATED).await;
+    let reply = invoice(server.challenge(challenge(21_500, memo)).await).await;
     let invoice: Bolt11Invoice = reply.invoice.parse().unwrap();
     assert_eq!(invoice.currency(), Currency::Regtest);
     assert_eq!(invoice.amount_milli_satoshis(), Some(21_500));
@@ -55,7 +52,9 @@ async fn amounts_are_checked_at_both_ends() {
         ("\"1000\"", "amount_msat: expected u64"),
         ("null", "amount_msat: expected u64"),
     ] {
-        let body = format!(r#"{{"route":"joke","amount_msat":{amount},"memo":""}}"#);
+        let body = format!(
+            r#"{{"route":"joke","service":"demo","amount_msat":{amount},"credit_msat":1,"memo":""}}"#
+        );
         let call = server.call(reqwest::Method::POST, "/v1/challenges");
         let call = call.header("content-type", "application/json").body(body);
         let problem = problem(call.send().await.unwrap()).await;
@@ -68,7 +67,8 @@ async fn amounts_are_checked_at_both_ends() {
 async fn a_top_up_of_nothing_known_is_refused() {
     let server = Server::start().await;
     let unknown = PaymentHash::from_bytes([7; 32]);
-    let body = json!({"route": "joke", "amount_msat": 1, "memo": "", "top_up": unknown});
+    let mut body = challenge(1, "");
+    body["top_up"] = json!(unknown);
     let problem = problem(server.challenge(body).await).await;
     assert_eq!((problem.status, problem.code.as_str()), (404, "top_up_unknown"));
     assert_eq!(server.stats().await["invoices_open"], 0);
@@ -78,7 +78,8 @@ async fn a_top_up_of_nothing_known_is_refused() {
 async fn a_top_up_above_the_largest_balance_is_refused() {
     let server = Server::start().await;
     let paid = server.paid(Msat::MAX.get()).await;
-    let body = json!({"route": "joke", "amount_msat": 1, "memo": "", "top_up": paid.hash});
+    let mut body = challenge(1, "");
+    body["top_up"] = json!(paid.hash);
     let problem = problem(server.challenge(body).await).await;
     assert_eq!((problem.status, problem.code.as_str()), (409, "balance_limit"));
 }

@@ -2,7 +2,7 @@
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::*;
@@ -103,7 +103,7 @@ async fn wrong_methods_are_told_the_right_ones() {
 #[tokio::test]
 async fn bodies_must_be_declared_and_well_formed_json() {
     let server = Server::start().await;
-    let good = json!({"route": "joke", "amount_msat": 1, "memo": ""}).to_string();
+    let good = challenge(1, "").to_string();
     let send = async |media_type: Option<&str>, body: Vec<u8>| {
         let mut call = server.call(Method::POST, "/v1/challenges").body(body);
         if let Some(media_type) = media_type {
@@ -120,7 +120,7 @@ async fn bodies_must_be_declared_and_well_formed_json() {
     }
     for media_type in ["application/json; charset=utf-8", "Application/JSON"] {
         let response = send(Some(media_type), good.clone().into_bytes()).await;
-        assert_eq!(response.status(), StatusCode::CREATED, "{media_type}");
+        assert_eq!(response.status(), StatusCode::OK, "{media_type}");
     }
     let bodies: [&[u8]; 7] = [
         b"",
@@ -147,7 +147,7 @@ async fn bodies_must_be_declared_and_well_formed_json() {
 #[tokio::test]
 async fn a_body_above_the_limit_is_refused_with_or_without_a_length() {
     let server = Server::start().await;
-    let body = json!({"route": "joke", "amount_msat": 1, "memo": "x".repeat(256 * 1_024)});
+    let body = challenge(1, &"x".repeat(256 * 1_024));
     let refused = problem(server.challenge(body).await).await;
     assert_eq!((refused.status, refused.code.as_str()), (413, "body_too_large"));
 
@@ -166,7 +166,7 @@ async fn a_body_above_the_limit_is_refused_with_or_without_a_length() {
     stream.read_exact(&mut status_line).await.unwrap();
     assert_eq!(&status_line, b"HTTP/1.1 413");
 
-    let long_memo = json!({"route": "joke", "amount_msat": 1, "memo": "x".repeat(640)});
+    let long_memo = challenge(1, &"x".repeat(640));
     let refused = problem(server.challenge(long_memo).await).await;
     assert_eq!(refused.detail, "memo: expected at most 639 bytes, but found 640");
 }
@@ -220,11 +220,11 @@ async fn health_and_readiness_answer_on_both_listeners() {
     // A store that refuses changes is not ready, and calls get 503 with Retry-After.
     let db = rusqlite::Connection::open(server.directory.path().join("tollwayd.db")).unwrap();
     db.execute_batch(
-        "CREATE TRIGGER boom BEFORE INSERT ON accounts BEGIN SELECT RAISE(ROLLBACK, 'x'); END;
+        "CREATE TRIGGER boom BEFORE INSERT ON invoices BEGIN SELECT RAISE(ROLLBACK, 'x'); END;
          CREATE TRIGGER boom2 BEFORE INSERT ON probe BEGIN SELECT RAISE(ROLLBACK, 'x'); END",
     )
     .unwrap();
-    let response = server.challenge(json!({"route": "joke", "amount_msat": 1, "memo": ""})).await;
+    let response = server.challenge(challenge(1, "")).await;
     assert_eq!(response.headers()["retry-after"], "1");
     let failed = problem(response).await;
     assert_eq!((failed.status, failed.code.as_str()), (503, "store_unavailable"));

@@ -15,7 +15,7 @@ async fn the_whole_story_of_an_account() {
     let paid = server.paid_invoice(&invoice).await;
     let id = new_id();
     let reply = server.hold(id, &paid, 5_000).await;
-    let HoldReply::Granted { account, granted_msat, balance_msat } = reply else {
+    let HoldReply::Granted { account, granted_msat, balance_msat, .. } = reply else {
         panic!("expected a grant, but found {reply:?}");
     };
     assert_eq!(account, paid.hash);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tollway_core::id::HoldId;
-use tollway_core::wire::{HoldReply, PostingBatch, PostingOutcome, PostingReply};
+use tollway_core::wire::{HoldReply, PostingBatch, PostingOutcome, PostingReply, PostingResult};
 
 use crate::support::*;
 
@@ -202,7 +202,7 @@ async fn spend(doors: Doors, paid: Paid, done: Arc<Semaphore>) -> Count {
         let Some(PostingReply { outcomes }) = answer(charge(&doors, id)).await else {
             return count;
         };
-        assert_eq!(outcomes, [PostingOutcome::Posted]);
+        assert!(matches!(outcomes[..], [PostingResult { outcome: PostingOutcome::Posted, .. }]));
         count.posted += 1;
         done.add_permits(1);
     }

@@ -11,8 +11,8 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
 use tollway_core::wire::{
-    ChallengeReply, HoldReply, HoldRequest, Posting, PostingBatch, PostingOutcome, PostingReply,
-    Problem,
+    ChallengeReply, HoldReply, HoldRequest, Overrun, Posting, PostingBatch, PostingOutcome,
+    PostingReply, Problem,
 };
 use tollwayd::clock::ManualClock;
 use tollwayd::config::{Config, RawConfig};
@@ -101,6 +101,14 @@ impl std::ops::Deref for Server {
     }
 }
 
+/// An invoice that waits for its payment.
+pub(crate) struct Invoice {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) invoice: String,
+    pub(crate) amount_msat: Msat,
+    pub(crate) expires_at: u64,
+}
+
 /// An invoice and the proof that it was paid.
 #[derive(Clone)]
 pub(crate) struct Paid {
@@ -127,12 +135,12 @@ impl Doors {
         self.call(Method::POST, "/v1/challenges").json(&body).send().await.unwrap()
     }
 
-    pub(crate) async fn invoice(&self, amount: u64, top_up: Option<PaymentHash>) -> ChallengeReply {
-        let mut body = json!({"route": "joke", "amount_msat": amount, "memo": "jokes"});
+    pub(crate) async fn invoice(&self, amount: u64, top_up: Option<PaymentHash>) -> Invoice {
+        let mut body = challenge(amount, "jokes");
         if let Some(hash) = top_up {
             body["top_up"] = json!(hash);
         }
-        expect(self.challenge(body).await, StatusCode::CREATED).await
+        invoice(self.challenge(body).await).await
     }
 
     pub(crate) async fn pay(&self, invoice: &str) -> Response {
@@ -145,7 +153,7 @@ impl Doors {
         self.paid_invoice(&invoice).await
     }
 
-    pub(crate) async fn paid_invoice(&self, invoice: &ChallengeReply) -> Paid {
+    pub(crate) async fn paid_invoice(&self, invoice: &Invoice) -> Paid {
         let reply: Value = expect(self.pay(&invoice.invoice).await, StatusCode::OK).await;
         let preimage = Preimage::from_hex(reply["preimage"].as_str().unwrap().as_bytes()).unwrap();
         assert!(preimage.proves(&invoice.payment_hash));
@@ -163,7 +171,7 @@ impl Doors {
     pub(crate) async fn post(&self, postings: Vec<Posting>) -> Vec<PostingOutcome> {
         let call = self.call(Method::POST, "/v1/postings").json(&PostingBatch { postings });
         let reply: PostingReply = expect(call.send().await.unwrap(), StatusCode::OK).await;
-        reply.outcomes
+        reply.outcomes.into_iter().map(|result| result.outcome).collect()
     }
 
     pub(crate) async fn account(&self, hash: PaymentHash) -> Value {
@@ -201,6 +209,24 @@ pub(crate) async fn problem(response: Response) -> Problem {
     problem
 }
 
+/// The body of a call for an invoice of a new account.
+pub(crate) fn challenge(amount: u64, memo: &str) -> Value {
+    json!({"route": "joke", "service": "demo", "amount_msat": amount, "credit_msat": amount,
+           "memo": memo})
+}
+
+/// The invoice of an answer.
+pub(crate) async fn invoice(response: Response) -> Invoice {
+    match expect(response, StatusCode::OK).await {
+        ChallengeReply::Invoice { payment_hash, invoice, amount_msat, expires_at, .. } => {
+            Invoice { payment_hash, invoice, amount_msat, expires_at }
+        }
+        reply @ ChallengeReply::Limited { .. } => {
+            panic!("expected an invoice, but found {reply:?}")
+        }
+    }
+}
+
 /// Ids as the filter mints them, without two alike.
 pub(crate) fn new_id() -> HoldId {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -215,14 +241,24 @@ pub(crate) fn hold_request(paid: &Paid, amount: u64) -> HoldRequest {
         payment_hash: paid.hash,
         preimage: paid.preimage.clone(),
         amount_msat: Msat::new(amount).unwrap(),
+        min_msat: None,
         ttl_ms: TTL_MS,
         route: "joke".to_owned(),
+        idempotency: None,
     }
 }
 
 pub(crate) fn posting(hold: HoldId, seq: u32, amount: u64, release: bool) -> Posting {
     let amount_msat = Msat::new(amount).unwrap();
-    Posting { hold, seq, amount_msat, route: "joke".to_owned(), release }
+    Posting {
+        hold,
+        seq,
+        amount_msat,
+        route: "joke".to_owned(),
+        release,
+        overrun: Overrun::Cap,
+        store: None,
+    }
 }
 
 /// A JSON body from anything that serialises.

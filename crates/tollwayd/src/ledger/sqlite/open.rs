@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::column;
 use crate::entropy::{self, EntropyError};
 use crate::ledger::KeyBytes;
+use crate::ledger::rows::field::Field;
 
 mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
@@ -56,16 +56,17 @@ pub(crate) enum OpenError {
     Thread(io::Error),
 }
 
-/// An open store.
-pub(super) struct Store {
-    pub(super) connection: Connection,
+/// An open file.
+pub(in crate::ledger) struct Opened {
+    pub(in crate::ledger) connection: Connection,
     /// Unlocked when it is dropped, or when the process dies.
-    pub(super) lock: File,
-    pub(super) node_secret: KeyBytes,
+    pub(in crate::ledger) lock: File,
+    pub(in crate::ledger) node_secret: KeyBytes,
+    pub(in crate::ledger) open_holds: i64,
 }
 
 /// Opens, or creates, the file for the one writer.
-pub(super) fn open(path: &Path, now_ms: u64) -> Result<Store, OpenError> {
+pub(in crate::ledger) fn open(path: &Path, now_ms: u64) -> Result<Opened, OpenError> {
     let file = |source| OpenError::File { path: path.to_path_buf(), source };
     let sqlite = |source| OpenError::Sqlite { path: path.to_path_buf(), source };
     let lock = lock(path)?;
@@ -81,11 +82,14 @@ pub(super) fn open(path: &Path, now_ms: u64) -> Result<Store, OpenError> {
     let first_node_secret = KeyBytes(entropy::random_bytes()?);
     let node_secret =
         first_secrets(&mut connection, now_ms, &first_key, &first_node_secret).map_err(sqlite)?;
-    Ok(Store { connection, lock, node_secret })
+    let open_holds = connection
+        .query_row("SELECT count(*) FROM holds WHERE state = 'open'", (), |row| row.get(0))
+        .map_err(sqlite)?;
+    Ok(Opened { connection, lock, node_secret, open_holds })
 }
 
 /// Opens the file for looking only, while a writer may be at work.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+pub(in crate::ledger) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let sqlite = |source| OpenError::Sqlite { path: path.to_path_buf(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
@@ -151,14 +155,13 @@ fn first_secrets(
     transaction.execute(
         "INSERT INTO master_keys (id, secret, created_at_ms)
          SELECT 1, ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM master_keys)",
-        (&first_key.0[..], column::from_ms(now_ms)),
+        (&first_key.0[..], now_ms.put()),
     )?;
     transaction.execute(
         "INSERT INTO node_secret (id, secret) VALUES (1, ?1) ON CONFLICT DO NOTHING",
         (&first_node_secret.0[..],),
     )?;
-    let secret =
-        transaction.query_row("SELECT secret FROM node_secret", (), |row| column::bytes(row, 0))?;
+    let secret = transaction.query_row("SELECT secret FROM node_secret", (), |row| row.get(0))?;
     transaction.commit()?;
     Ok(KeyBytes(secret))
 }

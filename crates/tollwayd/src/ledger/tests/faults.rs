@@ -5,31 +5,30 @@ use std::os::unix::fs::PermissionsExt;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::ledger::{LedgerError, StoreFault};
 
-#[test]
-fn a_second_owner_is_refused_and_the_next_one_after_a_stop_is_not() {
-    let bench = Bench::new();
+#[tokio::test]
+async fn a_second_owner_is_refused_and_the_next_one_after_a_stop_is_not() {
+    let bench = Bench::sqlite();
     let error = Ledger::open(&bench.path(), bench.clock.clone(), bench.metrics.ledger.clone())
         .err()
         .unwrap();
     assert!(matches!(error, OpenError::InUse(_)));
     assert!(error.to_string().contains("another tollwayd is using"), "{error}");
-    bench.reopen();
+    bench.reopen().await;
 }
 
-#[test]
-fn the_files_are_private_even_if_they_were_not() {
-    let bench = Bench::new();
+#[tokio::test]
+async fn the_files_are_private_even_if_they_were_not() {
+    let bench = Bench::sqlite();
     let mode = |name: &str| {
-        let path = bench.directory.path().join(name);
+        let path = bench.path().parent().unwrap().join(name);
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
     for name in ["l.db", "l.db-wal", "l.db.lock"] {
         assert_eq!(mode(name), 0o600, "{name}");
     }
     std::fs::set_permissions(bench.path(), PermissionsExt::from_mode(0o644)).unwrap();
-    let bench = bench.reopen();
+    let bench = bench.reopen().await;
     let mode = std::fs::metadata(bench.path()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -54,17 +53,18 @@ fn what_is_no_ledger_is_refused_with_its_path() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let mut bench = Bench::new();
-    bench.writer.take().unwrap().stop().unwrap();
+    let mut bench = Bench::sqlite();
+    let writer = bench.writer.take().unwrap();
+    tokio::task::spawn_blocking(move || writer.stop()).await.unwrap().unwrap();
     bench.meddle(
         "INSERT INTO refinery_schema_history SELECT 99, 'future', applied_on, '1'
-         FROM refinery_schema_history",
+         FROM refinery_schema_history WHERE version = 1",
     );
     let error =
         Ledger::open(&bench.path(), bench.clock.clone(), Metrics::new().ledger).err().unwrap();
     assert!(matches!(error, OpenError::Migration { .. }), "{error}");
-    let error = audit(&bench.path()).unwrap_err().to_string();
-    assert!(error.contains("expected a ledger of schema version 1"), "{error}");
+    let error = audit_file(&bench.path()).unwrap_err().to_string();
+    assert!(error.contains("expected a ledger of schema version 2"), "{error}");
     assert!(error.contains("but found version 99; "), "{error}");
 }
 
@@ -74,15 +74,15 @@ fn an_audit_of_what_is_no_ledger_says_so() {
     for (name, content) in [("garbage", vec![b'x'; 8_192]), ("empty", Vec::new())] {
         let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
-        let error = audit(&path).unwrap_err().to_string();
+        let error = audit_file(&path).unwrap_err().to_string();
         assert!(error.contains("but found none; name the right file"), "{error}");
     }
-    assert!(matches!(audit(&directory.path().join("no")), Err(OpenError::File { .. })));
+    assert!(matches!(audit_file(&directory.path().join("no")), Err(OpenError::File { .. })));
 }
 
 #[tokio::test]
 async fn the_journal_refuses_changes() {
-    let bench = Bench::new();
+    let bench = Bench::sqlite();
     bench.paid(1, 50).await;
     let connection = rusqlite::Connection::open(bench.path()).unwrap();
     for sql in ["UPDATE entries SET amount_msat = 51", "DELETE FROM entries"] {
@@ -93,7 +93,7 @@ async fn the_journal_refuses_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_failing_command_takes_nothing_of_the_others_with_it() {
-    let bench = Bench::new();
+    let bench = Bench::sqlite();
     let hash = bench.paid(1, 1_000).await;
     bench.meddle(
         "CREATE TRIGGER boom AFTER INSERT ON holds WHEN NEW.amount_msat = 13
@@ -111,12 +111,12 @@ async fn one_failing_command_takes_nothing_of_the_others_with_it() {
     }
     assert_eq!(bench.sums(hash).await, (1_000, 400));
     assert_eq!(bench.metrics.ledger.open_holds.get(), 40);
-    bench.assert_audit_clean();
+    bench.assert_audit_clean().await;
 }
 
 #[tokio::test]
 async fn a_failing_first_use_credits_and_counts_nothing() {
-    let bench = Bench::new();
+    let bench = Bench::sqlite();
     bench.ledger.open_invoice(invoice(1, 100, None)).await.unwrap();
     let before = bench.metrics.encode();
     bench.meddle(
@@ -132,12 +132,12 @@ async fn a_failing_first_use_credits_and_counts_nothing() {
     assert_eq!(moved(&bench.metrics.encode()), moved(&before));
     bench.meddle("DROP TRIGGER boom");
     assert_eq!(bench.ledger.hold(order(1, hash(1), 10)).await, Ok(granted(hash(1), 10, 90)));
-    bench.assert_audit_clean();
+    bench.assert_audit_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_that_ends_the_transaction_fails_the_whole_batch() {
-    let bench = Bench::new();
+    let bench = Bench::sqlite();
     let hash = bench.paid(1, 1_000).await;
     bench.meddle(
         "CREATE TRIGGER boom AFTER INSERT ON holds WHEN NEW.amount_msat = 13
@@ -146,19 +146,19 @@ async fn a_fault_that_ends_the_transaction_fails_the_whole_batch() {
     assert!(bench.ledger.hold(order(1, hash, 13)).await.is_err());
     assert_eq!(bench.ledger.hold(order(2, hash, 10)).await, Ok(granted(hash, 10, 990)));
     assert_eq!(bench.metrics.ledger.open_holds.get(), 1);
-    bench.assert_audit_clean();
+    bench.assert_audit_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_runs_ahead_of_a_failed_commit() {
-    let bench = Bench::new();
+    let bench = Bench::sqlite();
     let hash = bench.paid(1, 1_000).await;
     let before = bench.metrics.encode();
     // The trigger leaves a dangling reference that only COMMIT notices.
     bench.meddle(
-        "CREATE TABLE later (account_id INTEGER REFERENCES accounts (id)
+        "CREATE TABLE later (account BLOB REFERENCES accounts (account)
                              DEFERRABLE INITIALLY DEFERRED);
-         CREATE TRIGGER boom AFTER INSERT ON holds BEGIN INSERT INTO later VALUES (-1); END",
+         CREATE TRIGGER boom AFTER INSERT ON holds BEGIN INSERT INTO later VALUES (x'00'); END",
     );
     let fault = Err(LedgerError::Store(StoreFault::Constraint));
     assert_eq!(bench.ledger.hold(order(1, hash, 10)).await, fault);
@@ -168,36 +168,62 @@ async fn nothing_runs_ahead_of_a_failed_commit() {
     bench.ledger.probe().await.unwrap();
     bench.meddle("DROP TRIGGER boom");
     assert_eq!(bench.ledger.hold(order(1, hash, 10)).await, Ok(granted(hash, 10, 990)));
-    bench.assert_audit_clean();
+    bench.assert_audit_clean().await;
 }
 
 #[tokio::test]
 async fn the_audit_names_every_planted_difference() {
-    let bench = Bench::new();
+    let bench = Bench::sqlite();
     let hash = bench.paid(1, 100).await;
     bench.paid(2, 100).await;
     bench.ledger.hold(order(1, hash, 60)).await.unwrap();
-    bench.ledger.post(vec![posting(1, 0, 10, false)]).await.unwrap();
-    bench.assert_audit_clean();
+    bench.post(vec![posting(1, 0, 10, false)]).await.unwrap();
+    bench.assert_audit_clean().await;
+    let account = "x'0101010101010101010101010101010101010101010101010101010101010101'";
     for (damage, repair, check) in [
         (
-            "UPDATE accounts SET balance_msat = balance_msat + 1 WHERE id = 1",
-            "UPDATE accounts SET balance_msat = balance_msat - 1 WHERE id = 1",
+            "UPDATE accounts SET balance_msat = balance_msat + 1 WHERE account = {A}",
+            "UPDATE accounts SET balance_msat = balance_msat - 1 WHERE account = {A}",
             "balance_msat against the sum of entries",
         ),
         (
-            "UPDATE accounts SET held_msat = held_msat - 1 WHERE id = 1",
-            "UPDATE accounts SET held_msat = held_msat + 1 WHERE id = 1",
+            "UPDATE accounts SET held_msat = held_msat - 1 WHERE account = {A}",
+            "UPDATE accounts SET held_msat = held_msat + 1 WHERE account = {A}",
             "held_msat against the open holds",
         ),
         (
-            "UPDATE invoices SET settled_at_ms = NULL WHERE account_id = 1",
-            "UPDATE invoices SET settled_at_ms = 1 WHERE account_id = 1",
+            "UPDATE accounts SET tranched_msat = 1 WHERE account = {A}",
+            "UPDATE accounts SET tranched_msat = 0 WHERE account = {A}",
+            "tranched_msat against the tranches",
+        ),
+        (
+            "UPDATE accounts SET debt_msat = 1 WHERE account = {A}",
+            "UPDATE accounts SET debt_msat = 0 WHERE account = {A}",
+            "debt_msat against the postings and repayments",
+        ),
+        (
+            "UPDATE accounts SET charged_msat = 11 WHERE account = {A}",
+            "UPDATE accounts SET charged_msat = 10 WHERE account = {A}",
+            "charged_msat against the charges and repayments",
+        ),
+        (
+            "UPDATE accounts SET refunded_msat = 1 WHERE account = {A}",
+            "UPDATE accounts SET refunded_msat = 0 WHERE account = {A}",
+            "refunded_msat against the refunds",
+        ),
+        (
+            "UPDATE accounts SET entries = 3 WHERE account = {A}",
+            "UPDATE accounts SET entries = 2 WHERE account = {A}",
+            "entries of an account against their numbers",
+        ),
+        (
+            "UPDATE invoices SET settled_at_ms = NULL WHERE account = {A}",
+            "UPDATE invoices SET settled_at_ms = 1 WHERE account = {A}",
             "credit entries of an invoice against its settlement",
         ),
         (
-            "UPDATE invoices SET amount_msat = 99 WHERE account_id = 1",
-            "UPDATE invoices SET amount_msat = 100 WHERE account_id = 1",
+            "UPDATE invoices SET amount_msat = 99 WHERE account = {A}",
+            "UPDATE invoices SET amount_msat = 100 WHERE account = {A}",
             "credited amount against the invoice's",
         ),
         (
@@ -206,27 +232,27 @@ async fn the_audit_names_every_planted_difference() {
             "posted_msat of a hold against its postings",
         ),
         (
-            "UPDATE holds SET amount_msat = 9, posted_msat = 9",
+            "PRAGMA ignore_check_constraints = ON; UPDATE holds SET amount_msat = 9, posted_msat = 9",
             "UPDATE holds SET amount_msat = 60, posted_msat = 10",
             "postings of a hold above its amount",
         ),
         (
-            "UPDATE postings SET amount_msat = 12",
-            "UPDATE postings SET amount_msat = 10",
+            "UPDATE postings SET charged_msat = 9",
+            "UPDATE postings SET charged_msat = 10",
             "charge entries of a posting against its amount",
         ),
         (
             "PRAGMA foreign_keys = OFF; DELETE FROM postings",
-            "INSERT INTO postings SELECT hold_id, seq, -amount_msat, 'joke', 0, at_ms
-             FROM entries WHERE kind = 'charge'",
+            "INSERT INTO postings SELECT hold_id, seq, account, -amount_msat, -amount_msat, 0, 'joke', 0,
+             'cap', at_ms FROM entries WHERE kind = 'charge'",
             "a charge entry without its posting",
         ),
     ] {
-        bench.meddle(damage);
-        let found = audit(&bench.path()).unwrap().differences;
+        bench.meddle(&damage.replace("{A}", account));
+        let found = audit_file(&bench.path()).unwrap().differences;
         let named = found.iter().find(|difference| difference.check == check).unwrap();
         assert_eq!(named.account, hash.to_hex(), "{damage}");
-        bench.meddle(repair);
-        bench.assert_audit_clean();
+        bench.meddle(&repair.replace("{A}", account));
+        bench.assert_audit_clean().await;
     }
 }

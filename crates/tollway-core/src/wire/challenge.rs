@@ -1,0 +1,77 @@
+//! Invoices: what the filter asks for, and what it gets.
+
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+
+use crate::money::Msat;
+use crate::payment::PaymentHash;
+
+/// Asks for an invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChallengeRequest {
+    /// The route that is to be paid for, as named in the filter's configuration.
+    pub route: String,
+    /// The service that the route belongs to.
+    pub service: String,
+    /// What the invoice asks.
+    pub amount_msat: Msat,
+    /// How much credit the payment buys, a bonus included; never less than `amount_msat`.
+    pub credit_msat: Msat,
+    /// Credit that a new account gets on top, once, when its first payment settles.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seed_msat: Msat,
+    /// How long the credit of this payment lasts from its settlement, in seconds; without it the
+    /// credit does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit_ttl_s: Option<u64>,
+    /// The invoice's description, shown by the payer's wallet.
+    pub memo: String,
+    /// The payment hash of a verified credential whose account is to be topped up; without it
+    /// the payment opens a new account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_up: Option<PaymentHash>,
+    /// Who asks. Without it only the limits of all clients together apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientKey>,
+}
+
+/// Tells clients apart, so that one that asks again and again gets one invoice and two people
+/// behind one address get two. `tollwayd` keeps the address under a keyed hash only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientKey {
+    /// The client's address as the proxy trusts it, without a port.
+    pub address: String,
+    /// A short hash of the client's `User-Agent`; see [`crate::digest::Digest::short_hex`].
+    pub fingerprint: String,
+}
+
+/// The answer to a [`ChallengeRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ChallengeReply {
+    /// An invoice that waits for its payment.
+    Invoice {
+        /// The invoice's payment hash; the macaroon of the challenge commits to it.
+        payment_hash: PaymentHash,
+        /// The BOLT 11 invoice.
+        invoice: String,
+        /// What the invoice asks.
+        amount_msat: Msat,
+        /// The credit that its payment buys.
+        credit_msat: Msat,
+        /// When the invoice can no longer be paid, Unix time in seconds.
+        expires_at: u64,
+    },
+    /// The client asks for too many invoices.
+    Limited {
+        /// When it may ask again, in seconds from now.
+        retry_after_s: u64,
+    },
+}
+
+fn is_zero(amount: &Msat) -> bool {
+    *amount == Msat::ZERO
+}

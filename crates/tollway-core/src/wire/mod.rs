@@ -1,0 +1,97 @@
+//! The JSON that the filter and `tollwayd` exchange. Typed once, here, for both ends.
+//!
+//! Amounts are integers in msat, times are Unix times, hashes and keys are hexadecimal text.
+//! Unknown fields are refused on the way in to `tollwayd`; the filter ignores fields it does
+//! not know in a reply, so that a newer `tollwayd` can serve an older filter.
+
+mod allowance;
+mod challenge;
+mod hold;
+mod posting;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::entropy::Seed;
+use crate::id::KeyId;
+use crate::secret::MasterKey;
+
+pub use allowance::{AllowanceClient, AllowanceReply, AllowanceRequest, Quota, Window};
+pub use challenge::{ChallengeReply, ChallengeRequest, ClientKey};
+pub use hold::{
+    ExtensionRequest, HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, StoredResponse,
+};
+pub use posting::{Overrun, Posting, PostingBatch, PostingOutcome, PostingReply, PostingResult};
+
+/// Where the filter asks for an invoice: `POST`.
+pub const CHALLENGES_PATH: &str = "/v1/challenges";
+/// Where the filter sets credit aside: `PUT {HOLDS_PATH}/{hold id}`.
+pub const HOLDS_PATH: &str = "/v1/holds";
+/// What follows a hold's path where the filter asks for more of it: `POST
+/// {HOLDS_PATH}/{hold id}/{EXTENSIONS_SEGMENT}`.
+pub const EXTENSIONS_SEGMENT: &str = "extensions";
+/// Where the filter reports charges and releases: `POST`.
+pub const POSTINGS_PATH: &str = "/v1/postings";
+/// Where the filter asks whether a request is free: `POST`.
+pub const ALLOWANCES_PATH: &str = "/v1/allowances";
+/// Where the filter fetches its keys: `GET`.
+pub const KEYRING_PATH: &str = "/v1/keyring";
+
+/// The most rows one [`PostingBatch`] may carry.
+pub const POSTINGS_PER_BATCH_MAX: usize = 512;
+/// The most bytes of stored responses that one [`PostingBatch`] carries, counted as they travel,
+/// in base64. A batch with more than one such row stays below; a single row always fits.
+pub const STORED_BYTES_PER_BATCH_MAX: usize = 64 * 1024;
+/// The longest body of a [`StoredResponse`], in bytes.
+pub const STORED_BODY_BYTES_MAX: usize = 16 * 1024;
+/// The longest content type of a [`StoredResponse`], in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+/// The longest life a hold may ask for: one day.
+pub const HOLD_TTL_MS_MAX: u64 = 86_400_000;
+/// The longest route name, in bytes.
+pub const ROUTE_NAME_BYTES_MAX: usize = 128;
+/// The longest service name, in bytes; see [`crate::caveat::is_service_name`].
+pub const SERVICE_NAME_BYTES_MAX: usize = crate::caveat::SERVICE_NAME_BYTES_MAX;
+/// The longest plan name of an allowance, in bytes: a service's name, a slash and a route's.
+pub const PLAN_NAME_BYTES_MAX: usize = SERVICE_NAME_BYTES_MAX + 1 + ROUTE_NAME_BYTES_MAX;
+/// The longest client address or fingerprint, in bytes.
+pub const CLIENT_TEXT_BYTES_MAX: usize = 64;
+/// The longest rolling window of an allowance: 31 days.
+pub const WINDOW_SECONDS_MAX: u64 = 31 * 86_400;
+/// The longest invoice memo, in bytes (BOLT 11 fits 639 in its description field).
+pub const MEMO_BYTES_MAX: usize = 639;
+
+/// The keys of the gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyringReply {
+    /// The key that new tokens are minted with.
+    pub current: KeyId,
+    /// The current key and those that still verify older tokens.
+    pub keys: Vec<KeyringKey>,
+    /// Fresh randomness for the filter, another with every reply.
+    pub seed: Seed,
+}
+
+/// One key of the keyring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyringKey {
+    /// Its id, which rides in the token id.
+    pub id: KeyId,
+    /// The key.
+    pub secret: MasterKey,
+}
+
+/// An error body, `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable code for programs.
+    pub code: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The status in words.
+    pub title: String,
+    /// What is wrong with which field, and the remedy.
+    pub detail: String,
+}

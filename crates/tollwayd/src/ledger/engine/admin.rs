@@ -1,0 +1,119 @@
+//! What operators do, each with its line in the audit log.
+
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+
+use super::{About, Decided, Engine, Way, plus};
+use crate::ledger::questions::{AdminAct, AdminOrder, AdminOutcome};
+use crate::ledger::rows::{Account, Action, ActionKind, EntryKind, MasterKey};
+
+impl Engine {
+    pub(in crate::ledger) fn administer(&mut self, order: &AdminOrder) -> Decided<AdminOutcome> {
+        let mut line = order.line(self.now_ms);
+        if let Some(before) = self.set.actions.get(&(line.id,)) {
+            line.at_ms = before.at_ms;
+            line.account = before.account;
+            let same = *before == line;
+            return Ok(if same { AdminOutcome::Done } else { AdminOutcome::Conflict });
+        }
+        let outcome = match order.act {
+            AdminAct::RetireKey(id) => {
+                let known = self.set.keys.get(&(id,)).cloned();
+                let Some(key) = known else { return Ok(AdminOutcome::Unknown) };
+                if self.newest_key() == Some(id) {
+                    return Ok(AdminOutcome::KeyInUse);
+                }
+                let retired_at_ms = key.retired_at_ms.or(Some(self.now_ms));
+                self.set.keys.put(MasterKey { retired_at_ms, ..key });
+                AdminOutcome::Done
+            }
+            AdminAct::Refund(hash, _)
+            | AdminAct::Grant(hash, _)
+            | AdminAct::Revoke(hash)
+            | AdminAct::Unrevoke(hash) => {
+                let Some(account) = self.account_of(&hash)? else {
+                    return Ok(AdminOutcome::Unknown);
+                };
+                line.account = Some(account.account);
+                self.administer_account(account, order)?
+            }
+        };
+        if outcome == AdminOutcome::Done {
+            self.set.actions.put(line);
+        }
+        Ok(outcome)
+    }
+
+    fn administer_account(
+        &mut self,
+        mut account: Account,
+        order: &AdminOrder,
+    ) -> Decided<AdminOutcome> {
+        match order.act {
+            AdminAct::Refund(_, amount) => {
+                let refunded = plus(account.refunded_msat, amount)?;
+                if refunded > account.charged_msat {
+                    return Ok(AdminOutcome::ExceedsCharges);
+                }
+                account.refunded_msat = refunded;
+                self.tally.refunded_msat = self.tally.refunded_msat.saturating_add(amount.get());
+                self.give(account, EntryKind::Refund, amount, order.id)
+            }
+            AdminAct::Grant(_, amount) => self.give(account, EntryKind::Grant, amount, order.id),
+            AdminAct::Revoke(_) => {
+                account.revoked_at_ms = account.revoked_at_ms.or(Some(self.now_ms));
+                self.set.accounts.put(account);
+                Ok(AdminOutcome::Done)
+            }
+            AdminAct::Unrevoke(_) | AdminAct::RetireKey(_) => {
+                account.revoked_at_ms = None;
+                self.set.accounts.put(account);
+                Ok(AdminOutcome::Done)
+            }
+        }
+    }
+
+    fn give(
+        &mut self,
+        mut account: Account,
+        kind: EntryKind,
+        amount: Msat,
+        action: [u8; 16],
+    ) -> Decided<AdminOutcome> {
+        if account.balance_msat.checked_add(amount).is_none() {
+            return Ok(AdminOutcome::BalanceLimit);
+        }
+        let about = About { action: Some(action), ..About::default() };
+        if amount > Msat::ZERO {
+            self.enter(&mut account, kind, (Way::In, amount), about)?;
+            self.repay(&mut account, about)?;
+        }
+        self.set.accounts.put(account);
+        Ok(AdminOutcome::Done)
+    }
+}
+
+impl AdminOrder {
+    /// Its line in the audit log.
+    fn line(&self, at_ms: u64) -> Action {
+        let about = |hash: PaymentHash, amount: Option<Msat>| (Some(hash), amount, None);
+        let (kind, (subject, amount_msat, key_id)) = match self.act {
+            AdminAct::Refund(hash, amount) => (ActionKind::Refund, about(hash, Some(amount))),
+            AdminAct::Grant(hash, amount) => (ActionKind::Grant, about(hash, Some(amount))),
+            AdminAct::Revoke(hash) => (ActionKind::Revoke, about(hash, None)),
+            AdminAct::Unrevoke(hash) => (ActionKind::Unrevoke, about(hash, None)),
+            AdminAct::RetireKey(id) => (ActionKind::RetireKey, (None, None, Some(id))),
+        };
+        Action {
+            id: self.id,
+            kind,
+            actor: self.actor.clone(),
+            reason: self.reason.clone(),
+            subject,
+            account: None,
+            amount_msat,
+            key_id,
+            at_ms,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Holds: credit set aside, the only way to spend.
+
+use tollway_core::money::Msat;
+use tollway_core::wire::{HoldRefusal, HoldReply, IdempotencyKey, StoredResponse};
+
+use super::credits::BalanceLimit;
+use super::{Contradiction, Decided, Engine, plus};
+use crate::ledger::questions::{ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome};
+use crate::ledger::rows::{Account, Hold, HoldState, Once};
+
+/// How long an idempotency key is remembered.
+pub(in crate::ledger) const ONCE_MS: u64 = 86_400_000;
+
+/// What is known of an idempotency key.
+enum Before {
+    Nothing,
+    Refused(HoldRefusal),
+    Charged(Option<StoredResponse>),
+}
+
+impl Engine {
+    /// Answers in the order of [`HoldRefusal`]. The proof is judged before the id is looked up,
+    /// so that who proves nothing learns nothing, not even that a hold exists.
+    pub(in crate::ledger) fn hold(&mut self, order: &HoldOrder) -> Decided<HoldOutcome> {
+        let Some(invoice) = self.set.invoices.get(&(order.payment_hash,)).cloned() else {
+            return Ok(self.refuse(HoldRefusal::UnknownPayment, Msat::ZERO));
+        };
+        if !order.proven {
+            return Ok(self.refuse(HoldRefusal::PaymentNotProven, Msat::ZERO));
+        }
+        if let Some(hold) = self.set.holds.get(&(order.id,)) {
+            return Ok(self.repeat_hold(order, hold));
+        }
+        let name = invoice.account;
+        if invoice.settled_at_ms.is_none()
+            && self.credit_invoice(invoice, None)? == Err(BalanceLimit)
+        {
+            return Ok(HoldOutcome::BalanceLimit);
+        }
+        let mut account = self.account(name);
+        self.expire_tranches(&mut account)?;
+        self.set.accounts.put(account.clone());
+        if account.revoked_at_ms.is_some() {
+            return Ok(self.refuse(HoldRefusal::AccountRevoked, Msat::ZERO));
+        }
+        if let Some(outcome) = order.once.as_ref().map(|once| self.once_before(&account, once)) {
+            match outcome? {
+                Before::Nothing => {}
+                Before::Refused(refusal) => return Ok(self.refuse(refusal, account.available())),
+                Before::Charged(replay) => {
+                    return Ok(HoldOutcome::Answered(HoldReply::Granted {
+                        account: account.account,
+                        granted_msat: Msat::ZERO,
+                        balance_msat: account.available(),
+                        already_charged: true,
+                        replay,
+                    }));
+                }
+            }
+        }
+        let grant = account.available().min(order.amount);
+        if grant < order.min || grant == Msat::ZERO {
+            return Ok(self.refuse(HoldRefusal::InsufficientCredit, account.available()));
+        }
+        self.open_hold(order, &mut account, grant)?;
+        let reply = granted(&account, grant);
+        self.set.accounts.put(account);
+        Ok(HoldOutcome::Answered(reply))
+    }
+
+    fn open_hold(&mut self, order: &HoldOrder, account: &mut Account, grant: Msat) -> Decided<()> {
+        account.held_msat = plus(account.held_msat, grant)?;
+        if let Some(once) = &order.once {
+            self.set.once.put(Once {
+                account: account.account,
+                key: *once.key.as_bytes(),
+                fingerprint: *once.fields.as_bytes(),
+                hold_id: order.id,
+                response: None,
+                expires_at_ms: self.now_ms.saturating_add(ONCE_MS),
+            });
+        }
+        self.set.holds.put(Hold {
+            id: order.id,
+            account: account.account,
+            payment_hash: order.payment_hash,
+            min_msat: order.min,
+            asked_msat: order.amount,
+            granted_msat: grant,
+            amount_msat: grant,
+            posted_msat: Msat::ZERO,
+            ttl_ms: order.ttl_ms,
+            route: order.route.clone(),
+            state: HoldState::Open,
+            opened_at_ms: self.now_ms,
+            expires_at_ms: self.now_ms.saturating_add(order.ttl_ms),
+            extension_seq: None,
+            extension_msat: None,
+            extension_ttl_ms: None,
+            extension_granted_msat: None,
+            once_key: order.once_key(),
+        });
+        self.tally.holds_granted += 1;
+        self.tally.open_holds += 1;
+        Ok(())
+    }
+
+    fn repeat_hold(&self, order: &HoldOrder, hold: &Hold) -> HoldOutcome {
+        let same = hold.payment_hash == order.payment_hash
+            && hold.min_msat == order.min
+            && hold.asked_msat == order.amount
+            && hold.ttl_ms == order.ttl_ms
+            && hold.route == order.route
+            && hold.once_key == order.once_key();
+        if !same {
+            return HoldOutcome::Conflict;
+        }
+        if hold.state != HoldState::Open {
+            return HoldOutcome::Ended;
+        }
+        HoldOutcome::Answered(granted(&self.account(hold.account), hold.granted_msat))
+    }
+
+    fn refuse(&mut self, refusal: HoldRefusal, balance_msat: Msat) -> HoldOutcome {
+        HoldOutcome::Answered(self.refusal(refusal, balance_msat))
+    }
+
+    fn refusal(&mut self, refusal: HoldRefusal, balance_msat: Msat) -> HoldReply {
+        self.tally.holds_refused += 1;
+        HoldReply::Refused { refusal, balance_msat }
+    }
+
+    /// What an earlier request under the same idempotency key says. A request that was not
+    /// charged in the end is forgotten: the next one may pay.
+    fn once_before(&self, account: &Account, once: &IdempotencyKey) -> Decided<Before> {
+        let Some(before) = self.set.once.get(&(account.account, *once.key.as_bytes())) else {
+            return Ok(Before::Nothing);
+        };
+        let hold = self.set.holds.get(&(before.hold_id,));
+        let hold = hold.ok_or(Contradiction("an idempotency key without its hold"))?;
+        let open = hold.state == HoldState::Open;
+        let charged = hold.posted_msat > Msat::ZERO;
+        Ok(if before.expires_at_ms <= self.now_ms || !(open || charged) {
+            Before::Nothing
+        } else if before.fingerprint != *once.fields.as_bytes() {
+            Before::Refused(HoldRefusal::IdempotencyMismatch)
+        } else if open {
+            Before::Refused(HoldRefusal::IdempotencyInFlight)
+        } else {
+            let stored = before.response.as_ref();
+            Before::Charged(stored.and_then(|bytes| serde_json::from_slice(bytes).ok()))
+        })
+    }
+
+    /// Adds credit and time to an open hold, all of it or nothing.
+    pub(in crate::ledger) fn extend(&mut self, order: &ExtendOrder) -> Decided<ExtendOutcome> {
+        let Some(mut hold) = self.set.holds.get(&(order.id,)).cloned() else {
+            return Ok(ExtendOutcome::Unknown);
+        };
+        let mut account = self.account(hold.account);
+        if hold.extension_seq.is_some_and(|last| order.seq <= last) {
+            let same = hold.extension_seq == Some(order.seq)
+                && hold.extension_msat == Some(order.add)
+                && hold.extension_ttl_ms == Some(order.ttl_ms);
+            return Ok(match hold.extension_granted_msat {
+                Some(total) if same => ExtendOutcome::Answered(granted(&account, total)),
+                _ => ExtendOutcome::Conflict,
+            });
+        }
+        if hold.state != HoldState::Open {
+            return Ok(ExtendOutcome::Ended);
+        }
+        self.expire_tranches(&mut account)?;
+        self.set.accounts.put(account.clone());
+        if account.revoked_at_ms.is_some() {
+            let reply = self.refusal(HoldRefusal::AccountRevoked, Msat::ZERO);
+            return Ok(ExtendOutcome::Answered(reply));
+        }
+        if account.available() < order.add {
+            let reply = self.refusal(HoldRefusal::InsufficientCredit, account.available());
+            return Ok(ExtendOutcome::Answered(reply));
+        }
+        account.held_msat = plus(account.held_msat, order.add)?;
+        hold.amount_msat = plus(hold.amount_msat, order.add)?;
+        hold.expires_at_ms = hold.expires_at_ms.max(self.now_ms.saturating_add(order.ttl_ms));
+        hold.extension_seq = Some(order.seq);
+        hold.extension_msat = Some(order.add);
+        hold.extension_ttl_ms = Some(order.ttl_ms);
+        hold.extension_granted_msat = Some(hold.amount_msat);
+        let reply = granted(&account, hold.amount_msat);
+        self.set.holds.put(hold);
+        self.set.accounts.put(account);
+        Ok(ExtendOutcome::Answered(reply))
+    }
+}
+
+impl HoldOrder {
+    fn once_key(&self) -> Option<[u8; 32]> {
+        self.once.as_ref().map(|once| *once.key.as_bytes())
+    }
+}
+
+fn granted(account: &Account, granted_msat: Msat) -> HoldReply {
+    HoldReply::Granted {
+        account: account.account,
+        granted_msat,
+        balance_msat: account.available(),
+        already_charged: false,
+        replay: None,
+    }
+}

@@ -1,0 +1,86 @@
+//! Invoices: what is offered for payment.
+
+use super::{Decided, Engine};
+use crate::ledger::questions::{InvoiceOutcome, NewInvoice, OpenInvoice};
+use crate::ledger::rows::Invoice;
+
+/// How long the same asker gets the same invoice. Much less than
+/// the life of an invoice, so that the second one still has time to pay.
+pub(in crate::ledger) const OFFER_SHARED_MS: u64 = 60_000;
+
+impl Engine {
+    pub(in crate::ledger) fn open_invoice(
+        &mut self,
+        order: &NewInvoice,
+    ) -> Decided<InvoiceOutcome> {
+        if self.set.invoices.get(&(order.payment_hash,)).is_some() {
+            return Ok(InvoiceOutcome::HashTaken);
+        }
+        let account = match &order.top_up {
+            None => order.payment_hash,
+            Some(pays_into) => match self.set.invoices.get(&(*pays_into,)) {
+                None => return Ok(InvoiceOutcome::TopUpUnknown),
+                Some(known) => known.account,
+            },
+        };
+        let balance = self.account(account).balance_msat;
+        if balance.checked_add(order.credit).is_none() {
+            return Ok(InvoiceOutcome::BalanceLimit);
+        }
+        let offer = order.asker.map(|asker| asker.offer);
+        if let Some(shared) = offer.and_then(|offer| self.shared(&offer)) {
+            return Ok(InvoiceOutcome::Shared(shared));
+        }
+        self.set.invoices.put(Invoice {
+            payment_hash: order.payment_hash,
+            account,
+            amount_msat: order.amount,
+            credit_msat: order.credit.max(order.amount),
+            seed_msat: order.seed,
+            credit_ttl_ms: order.credit_ttl_ms,
+            route: order.route.clone(),
+            bolt11: order.bolt11.clone(),
+            client: order.asker.map(|asker| asker.client),
+            offer,
+            created_at_ms: self.now_ms,
+            expires_at_ms: order.expires_at_ms,
+            settled_at_ms: None,
+            received_msat: None,
+        });
+        self.tally.challenges += 1;
+        Ok(InvoiceOutcome::Stored)
+    }
+
+    /// The newest unpaid invoice of this offer that is young enough to be shared.
+    fn shared(&self, offer: &[u8; 32]) -> Option<OpenInvoice> {
+        let of_offer = |invoice: &&Invoice| invoice.offer.as_ref() == Some(offer);
+        self.set
+            .invoices
+            .iter()
+            .filter(of_offer)
+            .filter(|invoice| invoice.can_be_shared(self.now_ms))
+            .max_by_key(|invoice| invoice.created_at_ms)
+            .map(OpenInvoice::from)
+    }
+}
+
+impl Invoice {
+    /// Whether another challenge may show it.
+    pub(in crate::ledger) fn can_be_shared(&self, now_ms: u64) -> bool {
+        self.settled_at_ms.is_none()
+            && now_ms < self.created_at_ms.saturating_add(OFFER_SHARED_MS)
+            && now_ms < self.expires_at_ms
+    }
+}
+
+impl From<&Invoice> for OpenInvoice {
+    fn from(invoice: &Invoice) -> Self {
+        Self {
+            payment_hash: invoice.payment_hash,
+            bolt11: invoice.bolt11.clone(),
+            amount: invoice.amount_msat,
+            credit: invoice.credit_msat,
+            expires_at_ms: invoice.expires_at_ms,
+        }
+    }
+}

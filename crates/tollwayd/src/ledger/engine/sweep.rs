@@ -1,0 +1,42 @@
+//! What has expired goes back before anything is decided.
+
+use super::{Decided, Engine, minus};
+use crate::ledger::rows::{Hold, HoldState};
+
+impl Engine {
+    /// Ends every expired hold, and every expired tranche, of the working set.
+    pub(super) fn sweep(&mut self) -> Decided<()> {
+        let due: Vec<Hold> = self
+            .set
+            .holds
+            .iter()
+            .filter(|hold| hold.state == HoldState::Open && hold.expires_at_ms <= self.now_ms)
+            .cloned()
+            .collect();
+        for hold in due {
+            self.end_hold(hold, HoldState::Expired)?;
+            self.tally.holds_expired += 1;
+        }
+        for name in self.set.account_names() {
+            let mut account = self.account(name);
+            let before = account.entries;
+            self.expire_tranches(&mut account)?;
+            if account.entries != before {
+                self.set.accounts.put(account);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the rest of a hold back to its account.
+    pub(super) fn end_hold(&mut self, mut hold: Hold, state: HoldState) -> Decided<()> {
+        let mut account = self.account(hold.account);
+        let rest = minus(hold.amount_msat, hold.posted_msat)?;
+        account.held_msat = minus(account.held_msat, rest)?;
+        self.set.accounts.put(account);
+        hold.state = state;
+        self.set.holds.put(hold);
+        self.tally.open_holds -= 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! The ledger in memory: for tests and simulation. It forgets when the process ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tollway_core::id::KeyId;
+use tollway_core::payment::PaymentHash;
+
+use super::KeyBytes;
+use super::rows::{Account, EntryKind, Hold, HoldState, MasterKey, Row};
+use super::store::{Store, StoreError};
+use super::views::{AuditReport, Difference, Stats};
+use super::work::{Needs, SWEEP_ROWS_MAX, Tab, WorkingSet};
+
+/// The tables. They outlive their ledger if a test keeps them, as a disk would.
+pub(crate) type Tables = WorkingSet;
+
+pub(super) fn lock(tables: &Mutex<Tables>) -> MutexGuard<'_, Tables> {
+    // Rows are put one by one and whole, so that even a panic leaves good ones.
+    tables.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The store.
+pub(super) struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+}
+
+impl MemoryStore {
+    pub(super) fn new(tables: Arc<Mutex<Tables>>) -> Self {
+        Self { tables }
+    }
+}
+
+impl Store for MemoryStore {
+    async fn load(&mut self, needs: &Needs, now_ms: u64) -> Result<WorkingSet, StoreError> {
+        Ok(lock(&self.tables).working_set(needs, now_ms))
+    }
+
+    async fn commit(&mut self, set: &WorkingSet) -> Result<(), StoreError> {
+        lock(&self.tables).take(set);
+        Ok(())
+    }
+
+    async fn abandon(&mut self) {}
+
+    async fn close(self) {}
+}
+
+fn copy<R: Row>(from: &Tab<R>, to: &mut Tab<R>, key: R::Key) -> Option<R> {
+    let row = from.get(&key)?.clone();
+    to.load(row.clone());
+    Some(row)
+}
+
+impl Tables {
+    /// Adds what every ledger has; gives the number of open holds.
+    pub(super) fn start(&mut self, first_key: KeyBytes, now_ms: u64) -> i64 {
+        if self.keys.iter().next().is_none() {
+            let (id, created_at_ms) = (KeyId::new(1), now_ms);
+            self.keys.load(MasterKey { id, secret: first_key, created_at_ms, retired_at_ms: None });
+        }
+        self.holds.iter().filter(|hold| hold.state == HoldState::Open).map(|_| 1).sum()
+    }
+
+    fn working_set(&self, needs: &Needs, now_ms: u64) -> WorkingSet {
+        let mut set = WorkingSet::default();
+        let mut names: Vec<PaymentHash> = Vec::new();
+        for payment in &needs.payments {
+            let invoice = copy(&self.invoices, &mut set.invoices, (*payment,));
+            names.extend(invoice.map(|invoice| invoice.account));
+            names.push(*payment);
+        }
+        let offered = |offer: &Option<[u8; 32]>| offer.is_some_and(|it| needs.offers.contains(&it));
+        for invoice in self.invoices.iter().filter(|invoice| offered(&invoice.offer)) {
+            set.invoices.load(invoice.clone());
+        }
+        for id in &needs.holds {
+            names.extend(copy(&self.holds, &mut set.holds, (*id,)).map(|hold| hold.account));
+        }
+        let due = |hold: &&Hold| hold.state == HoldState::Open && hold.expires_at_ms <= now_ms;
+        let due_holds: Vec<&Hold> = self.holds.iter().filter(due).collect();
+        if needs.sweep {
+            let max = usize::try_from(SWEEP_ROWS_MAX).unwrap_or(usize::MAX);
+            names.extend(due_holds.iter().take(max).map(|hold| hold.account));
+            names.extend(
+                self.tranches.iter().filter(|it| it.due_at_ms <= now_ms).map(|it| it.account),
+            );
+            set.more_due = due_holds.len() > max;
+        }
+        for name in names {
+            copy(&self.accounts, &mut set.accounts, (name,));
+        }
+        for name in set.account_names() {
+            for hold in due_holds.iter().filter(|hold| hold.account == name) {
+                set.holds.load((*hold).clone());
+            }
+            for tranche in self.tranches.range((name, 0)..=(name, u64::MAX)) {
+                set.tranches.load(tranche.clone());
+            }
+        }
+        self.copy_rest(needs, &mut set);
+        set
+    }
+
+    fn copy_rest(&self, needs: &Needs, set: &mut WorkingSet) {
+        for key in &needs.postings {
+            copy(&self.postings, &mut set.postings, *key);
+        }
+        for key in set.once_keys(needs) {
+            if let Some(once) = copy(&self.once, &mut set.once, key) {
+                copy(&self.holds, &mut set.holds, (once.hold_id,));
+            }
+        }
+        for client in &needs.allowances {
+            copy(&self.allowances, &mut set.allowances, (*client,));
+        }
+        for id in &needs.actions {
+            copy(&self.actions, &mut set.actions, (*id,));
+        }
+        for name in &needs.cursors {
+            copy(&self.cursors, &mut set.cursors, (name.clone(),));
+        }
+        if needs.days {
+            self.days.iter().for_each(|day| set.days.load(day.clone()));
+        }
+        if needs.keys {
+            self.keys.iter().for_each(|key| set.keys.load(key.clone()));
+        }
+    }
+
+    /// Takes over what changed.
+    fn take(&mut self, set: &WorkingSet) {
+        fn put<R: Row>(to: &mut Tab<R>, from: &Tab<R>) {
+            for row in from.inserts().into_iter().chain(from.updates()) {
+                to.load(row.clone());
+            }
+        }
+        put(&mut self.accounts, &set.accounts);
+        put(&mut self.invoices, &set.invoices);
+        put(&mut self.holds, &set.holds);
+        put(&mut self.postings, &set.postings);
+        put(&mut self.entries, &set.entries);
+        put(&mut self.tranches, &set.tranches);
+        put(&mut self.once, &set.once);
+        put(&mut self.allowances, &set.allowances);
+        put(&mut self.days, &set.days);
+        put(&mut self.keys, &set.keys);
+        put(&mut self.actions, &set.actions);
+        put(&mut self.cursors, &set.cursors);
+        put(&mut self.probe, &set.probe);
+    }
+
+    pub(super) fn stats(&self, now_ms: u64) -> Stats {
+        let mut stats = Stats::default();
+        for account in self.accounts.iter() {
+            stats.accounts += 1;
+            stats.held_msat += account.held_msat.get();
+            stats.balance_msat += account.balance_msat.get();
+            stats.charged_msat += account.charged_msat.get();
+            stats.refunded_msat += account.refunded_msat.get();
+            stats.debt_msat += account.debt_msat.get();
+        }
+        for invoice in self.invoices.iter() {
+            stats.invoices_settled += u64::from(invoice.settled_at_ms.is_some());
+            let unpaid = invoice.settled_at_ms.is_none();
+            stats.invoices_open += u64::from(unpaid && invoice.expires_at_ms > now_ms);
+            stats.invoices_expired += u64::from(unpaid && invoice.expires_at_ms <= now_ms);
+        }
+        let open = self.holds.iter().filter(|hold| hold.state == HoldState::Open);
+        stats.holds_open = open.map(|_| 1).sum();
+        let bought = [EntryKind::Credit, EntryKind::Bonus, EntryKind::Seed];
+        let credits = self.entries.iter().filter(|entry| bought.contains(&entry.kind));
+        stats.credited_msat = credits.map(|entry| entry.amount_msat.unsigned_abs()).sum();
+        stats
+    }
+
+    /// Recomputes the sums of every account.
+    pub(super) fn audit(&self) -> AuditReport {
+        let mut recorded: BTreeMap<PaymentHash, [i64; 4]> = BTreeMap::new();
+        let mut entries = 0;
+        for entry in self.entries.iter() {
+            let [balance, _, _, count] = recorded.entry(entry.account).or_default();
+            *balance += entry.amount_msat;
+            *count += 1;
+            entries += 1;
+        }
+        let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        for hold in self.holds.iter().filter(|hold| hold.state == HoldState::Open) {
+            let [_, held, _, _] = recorded.entry(hold.account).or_default();
+            *held += signed(hold.amount_msat.get()) - signed(hold.posted_msat.get());
+        }
+        for tranche in self.tranches.iter() {
+            let [_, _, tranched, _] = recorded.entry(tranche.account).or_default();
+            *tranched += signed(tranche.remaining_msat.get());
+        }
+        let claims = |account: &Account| {
+            [
+                ("balance_msat against the sum of entries", account.balance_msat.get()),
+                ("held_msat against the open holds", account.held_msat.get()),
+                ("tranched_msat against the tranches", account.tranched_msat.get()),
+                ("entries of an account against their numbers", account.entries),
+            ]
+        };
+        let mut differences = Vec::new();
+        for account in self.accounts.iter() {
+            let records = recorded.remove(&account.account).unwrap_or_default();
+            for ((check, claimed), recorded) in claims(account).into_iter().zip(records) {
+                let (account, claimed) = (account.account.to_hex(), signed(claimed));
+                if claimed != recorded {
+                    let about = None;
+                    differences.push(Difference { account, check, about, claimed, recorded });
+                }
+            }
+        }
+        let accounts = self.accounts.iter().map(|_| 1).sum();
+        AuditReport { accounts, entries, differences }
+    }
+}

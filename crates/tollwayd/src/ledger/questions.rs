@@ -1,0 +1,287 @@
+//! The questions to the ledger and its answers. They know no database.
+
+use tollway_core::id::{HoldId, KeyId};
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+use tollway_core::wire::{HoldReply, HoldRequest, IdempotencyKey, Window};
+
+/// An invoice to remember.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewInvoice {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) bolt11: String,
+    /// What it asks.
+    pub(crate) amount: Msat,
+    /// What it buys, at least the amount: the rest is a bonus.
+    pub(crate) credit: Msat,
+    /// What it adds if it is the first credit of its account.
+    pub(crate) seed: Msat,
+    /// How long the credit lives; for ever without it.
+    pub(crate) credit_ttl_ms: Option<u64>,
+    pub(crate) route: String,
+    pub(crate) expires_at_ms: u64,
+    /// A payment hash that pays into the account to top up; without it the invoice opens a new
+    /// account, named by its own payment hash.
+    pub(crate) top_up: Option<PaymentHash>,
+    /// Who asked.
+    pub(crate) asker: Option<Asker>,
+}
+
+/// Who asks for an invoice, known only by keyed hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The client.
+    pub(crate) client: [u8; 32],
+    /// The client, its fingerprint and what it asks for. Within a short time the same asker
+    /// gets the same invoice.
+    pub(crate) offer: [u8; 32],
+}
+
+/// An invoice that waits for its payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenInvoice {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) bolt11: String,
+    pub(crate) amount: Msat,
+    pub(crate) credit: Msat,
+    pub(crate) expires_at_ms: u64,
+}
+
+/// What became of a [`NewInvoice`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum InvoiceOutcome {
+    /// It is on disk.
+    Stored,
+    /// The same asker has an unpaid one for the same; the new one is forgotten.
+    Shared(OpenInvoice),
+    /// The payment hash was used before: the node repeated itself.
+    HashTaken,
+    /// Nothing pays into the account that was to be topped up.
+    TopUpUnknown,
+    /// The credit would lift the balance above [`Msat::MAX`].
+    BalanceLimit,
+}
+
+/// What the node knows of a payment whose invoice the ledger has lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LostInvoice {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) bolt11: String,
+    pub(crate) amount: Msat,
+    /// What was really paid.
+    pub(crate) received: Msat,
+}
+
+/// A payment that is known to have arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settlement {
+    pub(crate) payment_hash: PaymentHash,
+    /// What was really paid, where the node says so; more than asked is credited in full.
+    pub(crate) received: Option<Msat>,
+    /// How far the reporter has come: saved with the credit or not at all.
+    pub(crate) cursor: Option<(String, u64)>,
+}
+
+impl Settlement {
+    /// A payment without further news.
+    pub(crate) fn of(payment_hash: PaymentHash) -> Self {
+        Self { payment_hash, received: None, cursor: None }
+    }
+}
+
+/// What became of a [`Settlement`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SettleOutcome {
+    /// The account was credited now.
+    Credited,
+    /// The account was credited before.
+    AlreadyCredited,
+    /// No invoice has this payment hash.
+    Unknown,
+    /// The credit would lift the balance above [`Msat::MAX`]; nothing was credited.
+    BalanceLimit,
+}
+
+/// A hold to grant. The proof was judged before, so that no preimage enters the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HoldOrder {
+    pub(crate) id: HoldId,
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) proven: bool,
+    /// Less than this is refused.
+    pub(crate) min: Msat,
+    /// No more than this is granted.
+    pub(crate) amount: Msat,
+    pub(crate) ttl_ms: u64,
+    pub(crate) route: String,
+    pub(crate) once: Option<IdempotencyKey>,
+}
+
+impl HoldOrder {
+    /// Judges the proof and leaves it behind.
+    pub(crate) fn new(id: HoldId, request: HoldRequest) -> Self {
+        Self {
+            id,
+            proven: request.preimage.proves(&request.payment_hash),
+            payment_hash: request.payment_hash,
+            min: request.min_msat.unwrap_or(request.amount_msat),
+            amount: request.amount_msat,
+            ttl_ms: request.ttl_ms,
+            route: request.route,
+            once: request.idempotency,
+        }
+    }
+}
+
+/// The answer to a [`HoldOrder`].
+///
+/// A repeat with the same fields gets `granted_msat` as first granted; `balance_msat` is always
+/// the balance of the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HoldOutcome {
+    /// Granted or refused.
+    Answered(HoldReply),
+    /// A hold with this id and other fields exists.
+    Conflict,
+    /// A hold with this id and these fields was released or has expired; it grants nothing more.
+    Ended,
+    /// The payment is proven, but its credit would lift the balance above [`Msat::MAX`].
+    BalanceLimit,
+}
+
+/// More credit, or more time, for an open hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExtendOrder {
+    pub(crate) id: HoldId,
+    /// Counts the extensions of one hold; a repeat of the last one gets its answer.
+    pub(crate) seq: u32,
+    pub(crate) add: Msat,
+    /// The hold lives at least this long from now.
+    pub(crate) ttl_ms: u64,
+}
+
+/// The answer to an [`ExtendOrder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ExtendOutcome {
+    /// Granted, with what the hold now has in all, or refused.
+    Answered(HoldReply),
+    /// This extension, or a later one, was made with other fields.
+    Conflict,
+    /// The hold was released or has expired.
+    Ended,
+    /// No such hold.
+    Unknown,
+}
+
+/// One use of a free tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AllowanceOrder {
+    /// The client under today's secret.
+    pub(crate) client: [u8; 32],
+    /// The client under the secrets of the days before, on which its window may have begun.
+    pub(crate) before: Vec<[u8; 32]>,
+    pub(crate) window: Window,
+    /// How much is free in one window: requests or msat.
+    pub(crate) limit: u64,
+    /// What this use costs of it.
+    pub(crate) cost: u64,
+}
+
+/// What an operator does. It leaves a line in the audit log, in the same transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AdminOrder {
+    /// Chosen by the operator's client: a repeat with the same fields changes nothing.
+    pub(crate) id: [u8; 16],
+    /// Who.
+    pub(crate) actor: String,
+    /// Why.
+    pub(crate) reason: String,
+    pub(crate) act: AdminAct,
+}
+
+/// The operations of an operator. An account is named by any payment hash that pays into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AdminAct {
+    /// Gives charges back, at most what was charged and not given back before.
+    Refund(PaymentHash, Msat),
+    /// Gives credit away.
+    Grant(PaymentHash, Msat),
+    /// Stops all spending of an account.
+    Revoke(PaymentHash),
+    /// Lets it spend again.
+    Unrevoke(PaymentHash),
+    /// Lets a key verify no more; every credential under it ends.
+    RetireKey(KeyId),
+}
+
+/// What became of an [`AdminOrder`], in order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AdminOutcome {
+    /// It is done, now or when the same order first came.
+    Done,
+    /// An order with this id and other fields was done before.
+    Conflict,
+    /// Nothing was ever credited to such an account, or there is no such key.
+    Unknown,
+    /// More than was charged and not given back.
+    ExceedsCharges,
+    /// The balance would rise above [`Msat::MAX`].
+    BalanceLimit,
+    /// The current key cannot be retired; rotate first.
+    KeyInUse,
+}
+
+/// A master key's bytes, on their way to or from the store.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeyBytes(pub(crate) [u8; 32]);
+
+impl std::fmt::Debug for KeyBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyBytes(redacted)")
+    }
+}
+
+/// The keys of the gate, oldest first; the last one mints.
+#[derive(Clone, Debug)]
+pub(crate) struct Keyring {
+    pub(crate) current: KeyId,
+    pub(crate) keys: Vec<(KeyId, KeyBytes)>,
+}
+
+/// Why the ledger did not answer. Nothing was changed, as far as the caller may conclude: a
+/// repeat with the same ids is safe and finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LedgerError {
+    /// The queue is full.
+    #[error("the ledger's queue is full")]
+    Busy,
+    /// The writer has stopped.
+    #[error("the ledger has stopped")]
+    Stopped,
+    /// The database failed.
+    #[error("the store failed: {0}")]
+    Store(StoreFault),
+}
+
+/// How the database failed, without its words: they go to the log, not to callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StoreFault {
+    /// A rule of the schema was about to be broken; the change was undone.
+    #[error("a rule of the schema refused the change")]
+    Constraint,
+    /// The file is damaged or is no database, or its rows contradict each other.
+    #[error("the database is damaged")]
+    Corrupt,
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// Reading or writing failed.
+    #[error("reading or writing the database failed")]
+    Io,
+    /// Anything else.
+    #[error("unexpected database error")]
+    Other,
+    /// The file or its file system is read-only.
+    #[error("the database is read-only")]
+    ReadOnly,
+}

@@ -1,0 +1,152 @@
+//! Reading beside the writer: everything that is committed, at one moment.
+
+use std::sync::{Arc, Mutex};
+
+use super::questions::{LedgerError, StoreFault};
+use super::rows::field::{Field, Value};
+use super::rows::{Account, Cursor, Entry, Hold, Invoice, MasterKey, Row};
+use super::sqlite;
+use super::views::{AuditReport, Stats};
+#[cfg(test)]
+use super::work::{Tab, WorkingSet};
+
+/// Which rows to read: those whose column has this value.
+pub(super) struct Query<R: Row> {
+    /// A column that has an index, and the value.
+    pub(super) filter: Option<(&'static str, Value)>,
+    /// The same in memory.
+    #[cfg_attr(not(test), expect(dead_code, reason = "databases filter by the column"))]
+    pub(super) matches: Box<dyn Fn(&R) -> bool + Send>,
+    /// In the order of the key, or against it.
+    pub(super) newest_first: bool,
+    pub(super) limit: u32,
+}
+
+impl<R: Row> Query<R> {
+    /// All rows, oldest first.
+    pub(super) fn all() -> Self {
+        Self { filter: None, matches: Box::new(|_| true), newest_first: false, limit: u32::MAX }
+    }
+
+    /// The rows with this value in this column.
+    pub(super) fn by<F: Field>(
+        column: &'static str,
+        value: &F,
+        matches: impl Fn(&R) -> bool + Send + 'static,
+    ) -> Self {
+        let filter = Some((column, value.put()));
+        Self { filter, matches: Box::new(matches), ..Self::all() }
+    }
+
+    /// The statement; `$1` is the value.
+    pub(super) fn sql(&self) -> String {
+        let columns = super::sql::columns::<R>();
+        let filter = self
+            .filter
+            .as_ref()
+            .map_or(String::new(), |(column, _)| format!(" WHERE {column} = $1"));
+        let way = if self.newest_first { " DESC" } else { "" };
+        let keys: Vec<String> =
+            super::sql::key_columns::<R>().map(|key| format!("{key}{way}")).collect();
+        let (table, keys, limit) = (R::TABLE, keys.join(", "), self.limit);
+        format!("SELECT {columns} FROM {table}{filter} ORDER BY {keys} LIMIT {limit}")
+    }
+
+    /// The rows of a table in memory.
+    #[cfg(test)]
+    pub(super) fn select(&self, table: &Tab<R>) -> Vec<R> {
+        let matching = table.iter().filter(|row| (self.matches)(row)).cloned();
+        let mut rows: Vec<R> = matching.collect();
+        if self.newest_first {
+            rows.reverse();
+        }
+        rows.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        rows
+    }
+}
+
+/// Tables that can be read beside the writer.
+pub(super) trait Readable: Row {
+    #[cfg(test)]
+    fn table(tables: &WorkingSet) -> &Tab<Self>;
+}
+
+macro_rules! readable {
+    ($($row:ident: $field:ident),+ $(,)?) => {$(
+        impl Readable for $row {
+            #[cfg(test)]
+            fn table(tables: &WorkingSet) -> &Tab<Self> {
+                &tables.$field
+            }
+        }
+    )+};
+}
+
+readable! {
+    Account: accounts,
+    Cursor: cursors,
+    Entry: entries,
+    Hold: holds,
+    Invoice: invoices,
+    MasterKey: keys,
+}
+
+/// One reader per store.
+#[derive(Clone)]
+pub(super) enum Reader {
+    #[cfg(test)]
+    Memory(Arc<Mutex<super::memory::Tables>>),
+    Sqlite(Arc<Mutex<rusqlite::Connection>>),
+}
+
+impl Reader {
+    pub(super) async fn rows<R: Readable>(&self, query: Query<R>) -> Result<Vec<R>, LedgerError> {
+        match self {
+            #[cfg(test)]
+            Self::Memory(tables) => Ok(query.select(R::table(&super::memory::lock(tables)))),
+            Self::Sqlite(connection) => {
+                blocking(connection, move |connection| sqlite::read::rows(connection, &query)).await
+            }
+        }
+    }
+
+    pub(super) async fn stats(&self, now_ms: u64) -> Result<Stats, LedgerError> {
+        match self {
+            #[cfg(test)]
+            Self::Memory(tables) => Ok(super::memory::lock(tables).stats(now_ms)),
+            Self::Sqlite(connection) => {
+                blocking(connection, move |connection| sqlite::read::stats(connection, now_ms))
+                    .await
+            }
+        }
+    }
+
+    pub(super) async fn audit(&self) -> Result<AuditReport, LedgerError> {
+        match self {
+            #[cfg(test)]
+            Self::Memory(tables) => Ok(super::memory::lock(tables).audit()),
+            Self::Sqlite(connection) => blocking(connection, sqlite::read::audit).await,
+        }
+    }
+}
+
+/// Runs on a thread that may wait for the disk.
+async fn blocking<A: Send + 'static>(
+    connection: &Arc<Mutex<rusqlite::Connection>>,
+    look: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<A> + Send + 'static,
+) -> Result<A, LedgerError> {
+    let connection = Arc::clone(connection);
+    let looked = tokio::task::spawn_blocking(move || {
+        // A reader that panicked has changed nothing, so its connection is still good.
+        let connection = connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        look(&connection)
+    });
+    match looked.await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "reading the store failed");
+            Err(LedgerError::Store(StoreFault::from(&error)))
+        }
+        Err(_) => Err(LedgerError::Stopped),
+    }
+}

@@ -1,0 +1,300 @@
+//! The rows of the ledger, declared once for all stores.
+//!
+//! A row knows its table, its columns and how it becomes values; the stores move rows without
+//! knowing them, and the engine reads rows without knowing stores. An account is named by the
+//! payment hash that opened it, in every table, so that all rows of one account can live
+//! together.
+
+pub(super) mod field;
+
+use tollway_core::id::{HoldId, KeyId};
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+
+use super::KeyBytes;
+use field::{Field, Kind, Value, words};
+
+/// A row of a table.
+pub(super) trait Row: Clone + PartialEq + Send + Sync + 'static {
+    type Key: Clone + Ord + Send;
+
+    const TABLE: &'static str;
+    /// The columns of the key come first.
+    const COLUMNS: &'static [(&'static str, Kind)];
+    const KEY_COLUMNS: usize;
+
+    fn key(&self) -> Self::Key;
+
+    fn put(&self) -> Vec<Value>;
+
+    /// `None` if a value is missing or is not one of its column.
+    fn get(values: Vec<Value>) -> Option<Self>;
+}
+
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident in $table:literal by ($($key:ident: $key_type:ty),+) {
+        $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)?
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub(super) struct $name {
+            $(pub(super) $key: $key_type,)+
+            $($(#[$field_doc])* pub(super) $field: $type,)*
+        }
+
+        impl Row for $name {
+            type Key = ($($key_type,)+);
+
+            const TABLE: &'static str = $table;
+            const COLUMNS: &'static [(&'static str, Kind)] = &[
+                $((stringify!($key), <$key_type as Field>::KIND),)+
+                $((stringify!($field), <$type as Field>::KIND),)*
+            ];
+            const KEY_COLUMNS: usize = [$(stringify!($key)),+].len();
+
+            fn key(&self) -> Self::Key {
+                ($(self.$key.clone(),)+)
+            }
+
+            fn put(&self) -> Vec<Value> {
+                vec![$(self.$key.put(),)+ $(self.$field.put(),)*]
+            }
+
+            fn get(values: Vec<Value>) -> Option<Self> {
+                let mut values = values.into_iter();
+                Some(Self {
+                    $($key: Field::get(values.next()?)?,)+
+                    $($field: Field::get(values.next()?)?,)*
+                })
+            }
+        }
+    };
+}
+
+words! {
+    /// Where a hold stands.
+    pub(super) enum HoldState {
+        Open = "open",
+        Released = "released",
+        Expired = "expired",
+    }
+}
+
+words! {
+    /// Why a balance changed.
+    pub(super) enum EntryKind {
+        /// A settled invoice: what was paid.
+        Credit = "credit",
+        /// What an invoice promised beyond its price.
+        Bonus = "bonus",
+        /// A gift to a new account.
+        Seed = "seed",
+        /// A posting.
+        Charge = "charge",
+        /// Debt of an over-run, paid from a later credit.
+        Repayment = "repayment",
+        /// Credit whose time was over.
+        Expiry = "expiry",
+        /// A charge that an operator gave back.
+        Refund = "refund",
+        /// A gift of an operator.
+        Grant = "grant",
+    }
+}
+
+words! {
+    /// What an operator did.
+    pub(super) enum ActionKind {
+        Refund = "refund",
+        Grant = "grant",
+        Revoke = "revoke",
+        Unrevoke = "unrevoke",
+        RotateKey = "rotate_key",
+        RetireKey = "retire_key",
+    }
+}
+
+table! {
+    /// A prepaid balance. The amounts repeat what other rows say; the audit recomputes them.
+    Account in "accounts" by (account: PaymentHash) {
+        /// The sum of the entries.
+        balance_msat: Msat,
+        /// The sum of what open holds still set aside.
+        held_msat: Msat,
+        /// The part of the balance that expires: the sum of the tranches.
+        tranched_msat: Msat,
+        /// What over-runs charged beyond the balance and no credit has repaid.
+        debt_msat: Msat,
+        /// The sum of all charges and repayments.
+        charged_msat: Msat,
+        /// The sum of all refunds.
+        refunded_msat: Msat,
+        /// How many entries there are; the newest one has this number.
+        entries: u64,
+        opened_at_ms: u64,
+        revoked_at_ms: Option<u64>,
+    }
+}
+
+table! {
+    /// An invoice, and after its settlement the proof that it was credited. A settled invoice
+    /// is never deleted.
+    Invoice in "invoices" by (payment_hash: PaymentHash) {
+        /// The account that it pays into; a row only exists once something was credited.
+        account: PaymentHash,
+        /// What it asks.
+        amount_msat: Msat,
+        /// What it buys: at least the amount.
+        credit_msat: Msat,
+        /// What it adds if it is the first credit of its account.
+        seed_msat: Msat,
+        /// How long the credit lives; for ever without it.
+        credit_ttl_ms: Option<u64>,
+        route: String,
+        bolt11: String,
+        /// Who asked, as a keyed hash.
+        client: Option<[u8; 32]>,
+        /// Who asked for what: a repeat within a short time shares the invoice.
+        offer: Option<[u8; 32]>,
+        created_at_ms: u64,
+        expires_at_ms: u64,
+        settled_at_ms: Option<u64>,
+        /// What was really paid, where the node said so.
+        received_msat: Option<Msat>,
+    }
+}
+
+table! {
+    /// Credit set aside.
+    Hold in "holds" by (id: HoldId) {
+        account: PaymentHash,
+        /// The credential that asked.
+        payment_hash: PaymentHash,
+        min_msat: Msat,
+        asked_msat: Msat,
+        /// The first grant.
+        granted_msat: Msat,
+        /// The first grant and all extensions.
+        amount_msat: Msat,
+        posted_msat: Msat,
+        ttl_ms: u64,
+        route: String,
+        state: HoldState,
+        opened_at_ms: u64,
+        expires_at_ms: u64,
+        /// The last extension: its number, what it asked, what it got.
+        extension_seq: Option<u32>,
+        extension_msat: Option<Msat>,
+        extension_ttl_ms: Option<u64>,
+        extension_granted_msat: Option<Msat>,
+        /// The idempotency key under which it was opened.
+        once_key: Option<[u8; 32]>,
+    }
+}
+
+table! {
+    /// A part of a hold that became revenue.
+    Charge in "postings" by (hold_id: HoldId, seq: u32) {
+        account: PaymentHash,
+        /// What was reported.
+        amount_msat: Msat,
+        /// What was taken from the balance.
+        charged_msat: Msat,
+        /// What became debt.
+        debt_msat: Msat,
+        route: String,
+        release: bool,
+        /// How an amount beyond the hold was to be treated.
+        over_run: String,
+        posted_at_ms: u64,
+    }
+}
+
+table! {
+    /// A line of the journal, numbered from 1 within its account. Append-only.
+    Entry in "entries" by (account: PaymentHash, n: u64) {
+        kind: EntryKind,
+        /// Positive for what came in.
+        amount_msat: i64,
+        payment_hash: Option<PaymentHash>,
+        hold_id: Option<HoldId>,
+        seq: Option<u32>,
+        route: Option<String>,
+        /// The operator's action.
+        action: Option<[u8; 16]>,
+        at_ms: u64,
+    }
+}
+
+table! {
+    /// A part of a balance that expires, numbered as the entry that brought it.
+    Tranche in "tranches" by (account: PaymentHash, n: u64) {
+        remaining_msat: Msat,
+        expires_at_ms: u64,
+        /// When the sweeper looks: at the expiry, or later while holds protect it.
+        due_at_ms: u64,
+    }
+}
+
+table! {
+    /// A request that is charged once, however often it comes.
+    Once in "once" by (account: PaymentHash, key: [u8; 32]) {
+        fingerprint: [u8; 32],
+        hold_id: HoldId,
+        response: Option<Vec<u8>>,
+        expires_at_ms: u64,
+    }
+}
+
+table! {
+    /// What one client has used of one free tier in its window.
+    Allowance in "allowances" by (client: [u8; 32]) {
+        used: u64,
+        ends_at_ms: u64,
+    }
+}
+
+table! {
+    /// The secret that hashes client addresses on one day.
+    DaySecret in "day_secrets" by (day: u64) {
+        secret: KeyBytes,
+    }
+}
+
+table! {
+    /// A key of the gate. The highest id mints; all that are not retired verify.
+    MasterKey in "master_keys" by (id: KeyId) {
+        secret: KeyBytes,
+        created_at_ms: u64,
+        retired_at_ms: Option<u64>,
+    }
+}
+
+table! {
+    /// A line of the audit log. Append-only.
+    Action in "actions" by (id: [u8; 16]) {
+        kind: ActionKind,
+        actor: String,
+        reason: String,
+        /// The payment hash that named the account.
+        subject: Option<PaymentHash>,
+        account: Option<PaymentHash>,
+        amount_msat: Option<Msat>,
+        key_id: Option<KeyId>,
+        at_ms: u64,
+    }
+}
+
+table! {
+    /// How far a follower of the node's events has come.
+    Cursor in "cursors" by (name: String) {
+        position: u64,
+    }
+}
+
+table! {
+    /// Written by the readiness probe after a failed commit, to learn whether the store is back.
+    Probe in "probe" by (id: u64) {
+        at_ms: u64,
+    }
+}

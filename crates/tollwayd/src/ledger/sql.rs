@@ -1,0 +1,224 @@
+//! Statements that both databases understand, made from the declarations of the rows.
+
+use tollway_core::wire::WINDOW_SECONDS_MAX;
+
+use super::engine::allowances::DAY_MS;
+use super::rows::Row;
+use super::rows::field::Value;
+
+/// How long an unpaid invoice is kept after its end, for a payment that is reported late.
+const UNPAID_KEPT_MS: u64 = 7 * DAY_MS;
+/// Rows that one pruning deletes of one table.
+const PRUNED_ROWS_MAX: u64 = 5_000;
+/// Days whose secrets are kept: the longest window, and the day on which it ends.
+const DAY_SECRETS_KEPT: u64 = WINDOW_SECONDS_MAX / 86_400 + 1;
+/// Clients whose free tier is remembered. Beyond it those whose window ends first are
+/// forgotten, which gives them a new one: a flood of addresses locks nobody out.
+const ALLOWANCES_MAX: u64 = 500_000;
+
+/// The columns of a table, as a list.
+pub(super) fn columns<R: Row>() -> String {
+    let names: Vec<&str> = R::COLUMNS.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+/// The columns of a table's key.
+pub(super) fn key_columns<R: Row>() -> impl Iterator<Item = &'static str> {
+    R::COLUMNS.iter().take(R::KEY_COLUMNS).map(|(name, _)| *name)
+}
+
+/// Deletions of what nobody needs any more.
+pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
+    let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+    [
+        (
+            "DELETE FROM invoices WHERE settled_at_ms IS NULL AND payment_hash IN
+               (SELECT payment_hash FROM invoices
+                WHERE settled_at_ms IS NULL AND expires_at_ms < $1
+                ORDER BY expires_at_ms LIMIT $2)",
+            vec![int(now_ms.saturating_sub(UNPAID_KEPT_MS)), int(PRUNED_ROWS_MAX)],
+        ),
+        (
+            "DELETE FROM once WHERE (account, key) IN
+               (SELECT account, key FROM once WHERE expires_at_ms <= $1
+                ORDER BY expires_at_ms LIMIT $2)",
+            vec![int(now_ms), int(PRUNED_ROWS_MAX)],
+        ),
+        (
+            "DELETE FROM allowances WHERE client IN
+               (SELECT client FROM allowances WHERE ends_at_ms <= $1
+                ORDER BY ends_at_ms LIMIT $2)",
+            vec![int(now_ms), int(PRUNED_ROWS_MAX)],
+        ),
+        (
+            "DELETE FROM allowances WHERE client IN
+               (SELECT client FROM allowances ORDER BY ends_at_ms DESC LIMIT $1 OFFSET $2)",
+            vec![int(PRUNED_ROWS_MAX), int(ALLOWANCES_MAX)],
+        ),
+        (
+            // A window may have begun under an older secret.
+            "DELETE FROM day_secrets WHERE day < $1",
+            vec![int((now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT))],
+        ),
+    ]
+}
+
+/// Counts and sums; `$1` is the time.
+pub(super) const STATS: &str = "SELECT
+    (SELECT count(*) FROM accounts),
+    (SELECT count(*) FROM invoices WHERE settled_at_ms IS NULL AND expires_at_ms > $1),
+    (SELECT count(*) FROM invoices WHERE settled_at_ms IS NOT NULL),
+    (SELECT count(*) FROM invoices WHERE settled_at_ms IS NULL AND expires_at_ms <= $1),
+    (SELECT count(*) FROM holds WHERE state = 'open'),
+    (SELECT CAST(coalesce(sum(amount_msat), 0) AS BIGINT) FROM entries
+     WHERE kind IN ('credit', 'bonus', 'seed')),
+    (SELECT CAST(coalesce(sum(charged_msat), 0) AS BIGINT) FROM accounts),
+    (SELECT CAST(coalesce(sum(held_msat), 0) AS BIGINT) FROM accounts),
+    (SELECT CAST(coalesce(sum(balance_msat), 0) AS BIGINT) FROM accounts),
+    (SELECT CAST(coalesce(sum(refunded_msat), 0) AS BIGINT) FROM accounts),
+    (SELECT CAST(coalesce(sum(debt_msat), 0) AS BIGINT) FROM accounts)";
+
+/// One comparison of the audit: a query that yields only the rows that differ, as account name,
+/// subject, claimed, recorded.
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) sql: &'static str,
+}
+
+/// The audit trusts entries, postings, holds and tranches, and compares everything that repeats
+/// them.
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "balance_msat against the sum of entries",
+        sql: "SELECT hex(a.account), NULL, a.balance_msat, coalesce(e.total, 0)
+              FROM accounts a
+              LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
+                         GROUP BY account) e ON e.account = a.account
+              WHERE a.balance_msat <> coalesce(e.total, 0)",
+    },
+    Check {
+        name: "entries of an account against their numbers",
+        sql: "SELECT hex(a.account), NULL, a.entries, coalesce(e.total, 0)
+              FROM accounts a
+              LEFT JOIN (SELECT account, count(*) AS total, max(n) AS last FROM entries
+                         GROUP BY account) e ON e.account = a.account
+              WHERE a.entries <> coalesce(e.total, 0) OR a.entries <> coalesce(e.last, 0)",
+    },
+    Check {
+        name: "held_msat against the open holds",
+        sql: "SELECT hex(a.account), NULL, a.held_msat, coalesce(h.total, 0)
+              FROM accounts a
+              LEFT JOIN (SELECT account, CAST(sum(amount_msat - posted_msat) AS BIGINT) AS total
+                         FROM holds WHERE state = 'open' GROUP BY account) h
+                ON h.account = a.account
+              WHERE a.held_msat <> coalesce(h.total, 0)",
+    },
+    Check {
+        name: "tranched_msat against the tranches",
+        sql: "SELECT hex(a.account), NULL, a.tranched_msat, coalesce(t.total, 0)
+              FROM accounts a
+              LEFT JOIN (SELECT account, CAST(sum(remaining_msat) AS BIGINT) AS total
+                         FROM tranches GROUP BY account) t ON t.account = a.account
+              WHERE a.tranched_msat <> coalesce(t.total, 0)",
+    },
+    Check {
+        name: "debt_msat against the postings and repayments",
+        sql: "SELECT hex(a.account), NULL, a.debt_msat,
+                     coalesce(p.total, 0) + coalesce(e.total, 0)
+              FROM accounts a
+              LEFT JOIN (SELECT account, CAST(sum(debt_msat) AS BIGINT) AS total FROM postings
+                         GROUP BY account) p ON p.account = a.account
+              LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
+                         WHERE kind = 'repayment' GROUP BY account) e ON e.account = a.account
+              WHERE a.debt_msat <> coalesce(p.total, 0) + coalesce(e.total, 0)",
+    },
+    Check {
+        name: "charged_msat against the charges and repayments",
+        sql: "SELECT hex(a.account), NULL, a.charged_msat, -coalesce(e.total, 0)
+              FROM accounts a
+              LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
+                         WHERE kind IN ('charge', 'repayment') GROUP BY account) e
+                ON e.account = a.account
+              WHERE a.charged_msat <> -coalesce(e.total, 0)",
+    },
+    Check {
+        name: "refunded_msat against the refunds",
+        sql: "SELECT hex(a.account), NULL, a.refunded_msat, coalesce(e.total, 0)
+              FROM accounts a
+              LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
+                         WHERE kind = 'refund' GROUP BY account) e ON e.account = a.account
+              WHERE a.refunded_msat <> coalesce(e.total, 0)",
+    },
+    Check {
+        name: "available credit below zero",
+        sql: "SELECT hex(a.account), NULL, a.balance_msat - a.held_msat, 0 FROM accounts a
+              WHERE a.balance_msat < a.held_msat OR a.held_msat < 0",
+    },
+    Check {
+        name: "credit entries of an invoice against its settlement",
+        sql: "SELECT hex(i.account), 'invoice ' || hex(i.payment_hash), coalesce(e.credits, 0),
+                     CASE WHEN i.settled_at_ms IS NULL THEN 0 ELSE 1 END
+              FROM invoices i
+              LEFT JOIN (SELECT account, payment_hash, count(*) AS credits FROM entries
+                         WHERE kind = 'credit' GROUP BY account, payment_hash) e
+                ON e.payment_hash = i.payment_hash AND e.account = i.account
+              WHERE coalesce(e.credits, 0)
+                    <> CASE WHEN i.settled_at_ms IS NULL THEN 0 ELSE 1 END",
+    },
+    Check {
+        name: "credited amount against the invoice's",
+        sql: "SELECT hex(e.account), 'invoice ' || hex(e.payment_hash), e.amount_msat,
+                     CASE WHEN i.amount_msat IS NULL THEN 0
+                          WHEN i.received_msat > i.amount_msat THEN i.received_msat
+                          ELSE i.amount_msat END
+              FROM entries e
+              LEFT JOIN invoices i
+                ON i.payment_hash = e.payment_hash AND i.account = e.account
+              WHERE e.kind = 'credit' AND e.amount_msat <>
+                     CASE WHEN i.amount_msat IS NULL THEN 0
+                          WHEN i.received_msat > i.amount_msat THEN i.received_msat
+                          ELSE i.amount_msat END",
+    },
+    Check {
+        name: "posted_msat of a hold against its postings",
+        sql: "SELECT hex(h.account), 'hold ' || hex(h.id), h.posted_msat, coalesce(p.total, 0)
+              FROM holds h
+              LEFT JOIN (SELECT hold_id, CAST(sum(charged_msat) AS BIGINT) AS total
+                         FROM postings GROUP BY hold_id) p ON p.hold_id = h.id
+              WHERE h.posted_msat <> coalesce(p.total, 0)",
+    },
+    Check {
+        name: "postings of a hold above its amount",
+        sql: "SELECT hex(h.account), 'hold ' || hex(h.id), p.total, h.amount_msat
+              FROM holds h
+              JOIN (SELECT hold_id, CAST(sum(charged_msat) AS BIGINT) AS total FROM postings
+                    GROUP BY hold_id) p ON p.hold_id = h.id
+              WHERE p.total > h.amount_msat",
+    },
+    Check {
+        name: "charge entries of a posting against its amount",
+        sql: "SELECT hex(p.account), 'hold ' || hex(p.hold_id) || ' seq ' || p.seq,
+                     coalesce(e.total, 0), p.charged_msat
+              FROM postings p
+              LEFT JOIN (SELECT account, hold_id, seq, CAST(-sum(amount_msat) AS BIGINT) AS total
+                         FROM entries WHERE kind = 'charge' GROUP BY account, hold_id, seq) e
+                ON e.hold_id = p.hold_id AND e.seq = p.seq AND e.account = p.account
+              WHERE coalesce(e.total, 0) <> p.charged_msat",
+    },
+    Check {
+        name: "a charge entry without its posting",
+        sql: "SELECT hex(e.account), 'hold ' || hex(e.hold_id) || ' seq ' || e.seq,
+                     -e.amount_msat, CAST(0 AS BIGINT)
+              FROM entries e
+              LEFT JOIN postings p ON p.hold_id = e.hold_id AND p.seq = e.seq
+              WHERE e.kind = 'charge' AND p.hold_id IS NULL",
+    },
+    Check {
+        name: "a refund or grant against the audit log",
+        sql: "SELECT hex(e.account), 'action ' || hex(e.action), e.amount_msat,
+                     coalesce(a.amount_msat, 0)
+              FROM entries e LEFT JOIN actions a ON a.id = e.action AND a.kind = e.kind
+              WHERE e.kind IN ('refund', 'grant')
+                AND e.amount_msat <> coalesce(a.amount_msat, 0)",
+    },
+];

@@ -1,0 +1,95 @@
+//! Reading rows, sums, and the audit.
+
+use std::path::Path;
+
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Connection, Error, Result};
+
+use super::open::{OpenError, check_schema, open_reader};
+use crate::ledger::reads::Query;
+use crate::ledger::rows::Row;
+use crate::ledger::rows::field::{Field, Value};
+use crate::ledger::sql;
+use crate::ledger::views::{AuditReport, Difference, Stats};
+
+/// A row of the columns that [`sql::columns`] lists. A value that is not one of its column is an
+/// error, never a guess.
+pub(super) fn row<R: Row>(found: &rusqlite::Row<'_>) -> Result<R> {
+    let values = (0..R::COLUMNS.len()).map(|index| value(found, index));
+    R::get(values.collect::<Result<_>>()?).ok_or_else(|| {
+        let what = format!("a row of {} is none", R::TABLE);
+        Error::FromSqlConversionFailure(0, Type::Null, what.into())
+    })
+}
+
+fn value(found: &rusqlite::Row<'_>, index: usize) -> Result<Value> {
+    Ok(match found.get_ref(index)? {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+        text @ ValueRef::Text(_) => Value::Text(text.as_str()?.to_owned()),
+        ValueRef::Real(_) => {
+            return Err(Error::InvalidColumnType(index, String::new(), Type::Real));
+        }
+    })
+}
+
+pub(super) fn all<R: Row>(
+    connection: &Connection,
+    text: &str,
+    values: Vec<Value>,
+) -> Result<Vec<R>> {
+    connection.prepare_cached(text)?.query_map(rusqlite::params_from_iter(values), row)?.collect()
+}
+
+pub(in crate::ledger) fn rows<R: Row>(connection: &Connection, query: &Query<R>) -> Result<Vec<R>> {
+    let values = query.filter.iter().map(|(_, value)| value.clone()).collect();
+    all(connection, &query.sql(), values)
+}
+
+pub(in crate::ledger) fn stats(connection: &Connection, now_ms: u64) -> Result<Stats> {
+    // One statement sees one moment.
+    let mut statement = connection.prepare_cached(sql::STATS)?;
+    let columns = statement.column_count();
+    let sums: Vec<i64> = statement
+        .query_row((now_ms.put(),), |row| (0..columns).map(|index| row.get(index)).collect())?;
+    Stats::from_columns(&sums).ok_or(Error::QueryReturnedNoRows)
+}
+
+/// Audits a file, perhaps beside a server.
+///
+/// # Errors
+/// [`OpenError`] if the file cannot be read as a ledger.
+pub(crate) fn audit_file(path: &Path) -> std::result::Result<AuditReport, OpenError> {
+    if let Err(source) = std::fs::metadata(path) {
+        return Err(OpenError::File { path: path.to_path_buf(), source });
+    }
+    let connection = open_reader(path)?;
+    check_schema(&connection, path)?;
+    audit(&connection).map_err(|source| OpenError::Sqlite { path: path.to_path_buf(), source })
+}
+
+/// Looks at one moment of the file.
+pub(in crate::ledger) fn audit(connection: &Connection) -> Result<AuditReport> {
+    let moment = connection.unchecked_transaction()?;
+    let count = |text: &str| moment.query_row(text, (), |row| row.get::<_, u32>(0)).map(u64::from);
+    let accounts = count("SELECT count(*) FROM accounts")?;
+    let entries = count("SELECT count(*) FROM entries")?;
+    let mut differences = Vec::new();
+    for check in sql::CHECKS {
+        let mut statement = moment.prepare(check.sql)?;
+        let found = statement.query_map((), |row| {
+            Ok(Difference {
+                account: row.get::<_, String>(0)?.to_lowercase(),
+                check: check.name,
+                about: row.get::<_, Option<String>>(1)?.map(|about| about.to_lowercase()),
+                claimed: row.get(2)?,
+                recorded: row.get(3)?,
+            })
+        })?;
+        for difference in found {
+            differences.push(difference?);
+        }
+    }
+    Ok(AuditReport { accounts, entries, differences })
+}

@@ -1,0 +1,223 @@
+//! The laws of the ledger, on every store.
+
+mod faults;
+mod laws;
+mod model;
+mod races;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tollway_core::id::HoldId;
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+use tollway_core::wire::{HoldRefusal, HoldReply, Overrun, Posting, PostingOutcome};
+
+use super::memory::Tables;
+use super::*;
+use crate::clock::ManualClock;
+use crate::metrics::Metrics;
+
+const START_MS: u64 = 1_700_000_000_000;
+const TTL_MS: u64 = 30_000;
+
+/// Where the ledger of a test lives.
+enum Place {
+    Memory(Arc<Mutex<Tables>>),
+    Sqlite(tempfile::TempDir),
+}
+
+/// A ledger of its own, and a clock that tests move.
+struct Bench {
+    place: Place,
+    clock: Arc<ManualClock>,
+    metrics: Metrics,
+    ledger: Ledger,
+    writer: Option<Writer>,
+}
+
+impl Bench {
+    fn open(place: Place, clock: Arc<ManualClock>) -> Self {
+        let metrics = Metrics::new();
+        let counters = metrics.ledger.clone();
+        let Opening { ledger, writer, .. } = match &place {
+            Place::Memory(tables) => {
+                Ledger::open_memory(Arc::clone(tables), clock.clone(), counters).unwrap()
+            }
+            Place::Sqlite(directory) => {
+                Ledger::open(&directory.path().join("l.db"), clock.clone(), counters).unwrap()
+            }
+        };
+        Self { place, clock, metrics, ledger, writer: Some(writer) }
+    }
+
+    fn at(place: Place) -> Self {
+        Self::open(place, Arc::new(ManualClock::new(START_MS)))
+    }
+
+    fn memory() -> Self {
+        Self::at(Place::Memory(Arc::default()))
+    }
+
+    fn sqlite() -> Self {
+        Self::at(Place::Sqlite(tempfile::tempdir().unwrap()))
+    }
+
+    fn path(&self) -> PathBuf {
+        match &self.place {
+            Place::Sqlite(directory) => directory.path().join("l.db"),
+            Place::Memory(_) => panic!("a ledger without a file"),
+        }
+    }
+
+    /// Stops the writer and opens the ledger anew.
+    async fn reopen(mut self) -> Self {
+        let writer = self.writer.take().unwrap();
+        tokio::task::spawn_blocking(move || writer.stop()).await.unwrap().unwrap();
+        drop(self.ledger);
+        Self::open(self.place, self.clock)
+    }
+
+    /// A second connection, which can break the file's rules.
+    fn meddle(&self, sql: &str) {
+        let connection = rusqlite::Connection::open(self.path()).unwrap();
+        connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        connection.execute_batch(sql).unwrap();
+    }
+
+    async fn paid(&self, tag: u8, amount: u64) -> PaymentHash {
+        let invoice = invoice(tag, amount, None);
+        let hash = invoice.payment_hash;
+        assert_eq!(self.ledger.open_invoice(invoice).await, Ok(InvoiceOutcome::Stored));
+        assert_eq!(self.ledger.settle(Settlement::of(hash)).await, Ok(SettleOutcome::Credited));
+        hash
+    }
+
+    /// The outcomes without what was charged.
+    async fn post(&self, postings: Vec<Posting>) -> Result<Vec<PostingOutcome>, LedgerError> {
+        let results = self.ledger.post(postings).await?;
+        Ok(results.into_iter().map(|result| result.outcome).collect())
+    }
+
+    /// Balance and held of an account, in msat.
+    async fn sums(&self, hash: PaymentHash) -> (u64, u64) {
+        let view = self.ledger.account(hash).await.unwrap().unwrap();
+        (view.balance_msat.get(), view.held_msat.get())
+    }
+
+    async fn assert_audit_clean(&self) {
+        assert_eq!(self.ledger.audit().await.unwrap().differences, []);
+    }
+}
+
+/// Stamps every law on every store.
+macro_rules! ledger_contract {
+    ($($group:ident: { $($law:ident),+ $(,)? })+) => {
+        ledger_contract!(@store memory, Bench::memory(), $($group: { $($law),+ })+);
+        ledger_contract!(@store sqlite, Bench::sqlite(), $($group: { $($law),+ })+);
+    };
+    (@store $store:ident, $bench:expr, $($group:ident: { $($law:ident),+ })+) => {
+        mod $store {
+            use super::*;
+
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $law() {
+                    super::$group::$law($bench).await;
+                }
+            )+)+
+        }
+    };
+}
+
+ledger_contract! {
+    laws: {
+        a_payment_credits_once_whoever_reports_it,
+        the_first_proof_settles_the_invoice_even_if_the_hold_is_refused,
+        refusals_come_in_the_order_of_precedence_and_are_not_remembered,
+        a_top_up_pays_into_the_same_account_under_either_hash,
+        a_repeated_hold_gets_the_first_answer_and_other_fields_a_conflict,
+        postings_charge_in_parts_and_the_release_returns_the_rest,
+        a_refund_is_a_release_without_a_charge,
+        posting_outcomes_come_in_their_order,
+        an_expired_hold_returns_its_rest_before_it_could_block_credit,
+        the_sweeper_returns_credit_in_quiet_times,
+        amounts_at_the_edge_are_refused_and_never_wrapped,
+        a_hold_of_the_longest_life_ends_even_at_the_end_of_time,
+        rotation_adds_a_current_key_and_keeps_the_others,
+        a_restart_keeps_everything,
+        sums_and_metrics_tell_the_same_story,
+    }
+    races: {
+        sixty_four_first_uses_credit_once,
+        a_balance_for_k_admits_exactly_k_of_200,
+        one_hold_id_asked_for_by_many_is_one_hold,
+        one_posting_reported_by_many_counts_once,
+    }
+}
+
+fn msat(amount: u64) -> Msat {
+    Msat::new(amount).unwrap()
+}
+
+fn hash(tag: u8) -> PaymentHash {
+    PaymentHash::from_bytes([tag; 32])
+}
+
+fn invoice(tag: u8, amount: u64, top_up: Option<PaymentHash>) -> NewInvoice {
+    NewInvoice {
+        payment_hash: hash(tag),
+        bolt11: format!("invoice {tag}"),
+        amount: msat(amount),
+        credit: msat(amount),
+        seed: Msat::ZERO,
+        credit_ttl_ms: None,
+        route: "joke".to_owned(),
+        expires_at_ms: START_MS + 600_000,
+        top_up,
+        asker: None,
+    }
+}
+
+fn hold_id(number: u128) -> HoldId {
+    HoldId::from_bytes(number.to_be_bytes())
+}
+
+fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
+    HoldOrder {
+        id: hold_id(id),
+        payment_hash,
+        proven: true,
+        min: msat(amount),
+        amount: msat(amount),
+        ttl_ms: TTL_MS,
+        route: "joke".to_owned(),
+        once: None,
+    }
+}
+
+fn posting(id: u128, seq: u32, amount: u64, release: bool) -> Posting {
+    Posting {
+        hold: hold_id(id),
+        seq,
+        amount_msat: msat(amount),
+        route: "joke".to_owned(),
+        release,
+        overrun: Overrun::Cap,
+        store: None,
+    }
+}
+
+fn granted(account: PaymentHash, amount: u64, balance: u64) -> HoldOutcome {
+    HoldOutcome::Answered(HoldReply::Granted {
+        account,
+        granted_msat: msat(amount),
+        balance_msat: msat(balance),
+        already_charged: false,
+        replay: None,
+    })
+}
+
+fn refused(refusal: HoldRefusal, balance: u64) -> HoldOutcome {
+    HoldOutcome::Answered(HoldReply::Refused { refusal, balance_msat: msat(balance) })
+}

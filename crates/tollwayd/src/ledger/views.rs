@@ -1,0 +1,179 @@
+//! What is read of the ledger without changing it.
+
+use serde::Serialize;
+use tollway_core::id::HoldId;
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+
+use super::rows::{Account, Entry};
+
+/// Entries that one look at an account shows, the newest first.
+pub(super) const ENTRIES_SHOWN_MAX: u32 = 1_000;
+
+/// One account, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct AccountView {
+    /// Its name: the payment hash that opened it.
+    pub(crate) account: PaymentHash,
+    /// The sum of its entries.
+    pub(crate) balance_msat: Msat,
+    /// The part of the balance that live holds set aside.
+    pub(crate) held_msat: Msat,
+    /// The rest, which new holds can take.
+    pub(crate) available_msat: Msat,
+    /// The part of the balance that expires one day.
+    pub(crate) expiring_msat: Msat,
+    /// What over-runs charged beyond the balance, to be repaid by the next credit.
+    pub(crate) debt_msat: Msat,
+    /// All that was charged.
+    pub(crate) charged_msat: Msat,
+    /// All that an operator gave back.
+    pub(crate) refunded_msat: Msat,
+    /// Since when an operator stopped all spending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) revoked_at_ms: Option<u64>,
+    /// How many entries there are in all.
+    pub(crate) entries_total: u64,
+    /// The newest entries, newest first, at most 1,000.
+    pub(crate) entries: Vec<EntryView>,
+}
+
+impl AccountView {
+    pub(super) fn new(account: &Account, entries: Vec<EntryView>) -> Self {
+        Self {
+            account: account.account,
+            balance_msat: account.balance_msat,
+            held_msat: account.held_msat,
+            available_msat: account.available(),
+            expiring_msat: account.tranched_msat,
+            debt_msat: account.debt_msat,
+            charged_msat: account.charged_msat,
+            refunded_msat: account.refunded_msat,
+            revoked_at_ms: account.revoked_at_ms,
+            entries_total: account.entries,
+            entries,
+        }
+    }
+
+    /// An account that nothing was credited to yet.
+    pub(super) fn empty(account: PaymentHash) -> Self {
+        Self {
+            account,
+            balance_msat: Msat::ZERO,
+            held_msat: Msat::ZERO,
+            available_msat: Msat::ZERO,
+            expiring_msat: Msat::ZERO,
+            debt_msat: Msat::ZERO,
+            charged_msat: Msat::ZERO,
+            refunded_msat: Msat::ZERO,
+            revoked_at_ms: None,
+            entries_total: 0,
+            entries: Vec::new(),
+        }
+    }
+}
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct EntryView {
+    /// Its number within the account.
+    pub(crate) n: u64,
+    pub(crate) kind: &'static str,
+    /// Positive for what came in, negative for what went out.
+    pub(crate) amount_msat: i64,
+    pub(crate) at_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payment_hash: Option<PaymentHash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<HoldId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seq: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) route: Option<String>,
+}
+
+impl From<Entry> for EntryView {
+    fn from(entry: Entry) -> Self {
+        Self {
+            n: entry.n,
+            kind: entry.kind.word(),
+            amount_msat: entry.amount_msat,
+            at_ms: entry.at_ms,
+            payment_hash: entry.payment_hash,
+            hold: entry.hold_id,
+            seq: entry.seq,
+            route: entry.route,
+        }
+    }
+}
+
+/// Counts and sums over the whole ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Stats {
+    pub(crate) accounts: u64,
+    /// Waiting for their payment.
+    pub(crate) invoices_open: u64,
+    pub(crate) invoices_settled: u64,
+    /// Never paid in time.
+    pub(crate) invoices_expired: u64,
+    pub(crate) holds_open: u64,
+    pub(crate) credited_msat: u64,
+    pub(crate) charged_msat: u64,
+    pub(crate) held_msat: u64,
+    pub(crate) balance_msat: u64,
+    pub(crate) refunded_msat: u64,
+    pub(crate) debt_msat: u64,
+}
+
+impl Stats {
+    /// The columns of the statement, in its order.
+    pub(super) fn from_columns(columns: &[i64]) -> Option<Self> {
+        let mut columns = columns.iter().map(|number| u64::try_from(*number).ok());
+        let mut next = || columns.next().flatten();
+        Some(Self {
+            accounts: next()?,
+            invoices_open: next()?,
+            invoices_settled: next()?,
+            invoices_expired: next()?,
+            holds_open: next()?,
+            credited_msat: next()?,
+            charged_msat: next()?,
+            held_msat: next()?,
+            balance_msat: next()?,
+            refunded_msat: next()?,
+            debt_msat: next()?,
+        })
+    }
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct AuditReport {
+    pub(crate) accounts: u64,
+    pub(crate) entries: u64,
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// One claim that does not match the records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Difference {
+    /// The account, named by the payment hash that opened it.
+    pub(crate) account: String,
+    /// What was compared.
+    pub(crate) check: &'static str,
+    /// The invoice or the hold it is about, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) about: Option<String>,
+    /// What the ledger claims.
+    pub(crate) claimed: i64,
+    /// What the records say.
+    pub(crate) recorded: i64,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { account, check, about, claimed, recorded } = self;
+        write!(f, "account {account}: {check}: expected {recorded}, but found {claimed}")?;
+        about.iter().try_for_each(|about| write!(f, " ({about})"))
+    }
+}

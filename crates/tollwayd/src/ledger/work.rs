@@ -1,0 +1,146 @@
+//! The working set: the rows that a batch of commands names, in memory.
+//!
+//! A store loads it, the engine changes it, the store writes what changed. Nothing here does
+//! any I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tollway_core::id::HoldId;
+use tollway_core::payment::PaymentHash;
+
+use super::rows::{
+    Account, Action, Allowance, Charge, Cursor, DaySecret, Entry, Hold, Invoice, MasterKey, Once,
+    Probe, Row, Tranche,
+};
+
+/// Expired holds, and tranches, that one batch takes from the whole ledger.
+pub(super) const SWEEP_ROWS_MAX: u32 = 1_024;
+
+/// The rows that commands name. A store finds with them the rows that those lead to.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    /// Invoices, and the accounts that they pay into.
+    pub(super) payments: BTreeSet<PaymentHash>,
+    /// Holds, and their accounts.
+    pub(super) holds: BTreeSet<HoldId>,
+    pub(super) postings: BTreeSet<(HoldId, u32)>,
+    /// Idempotency records of the account that a payment pays into, and their holds.
+    pub(super) once: BTreeSet<(PaymentHash, [u8; 32])>,
+    /// Holds whose idempotency record is needed.
+    pub(super) responses: BTreeSet<HoldId>,
+    /// Unpaid invoices that were made for these.
+    pub(super) offers: BTreeSet<[u8; 32]>,
+    pub(super) allowances: BTreeSet<[u8; 32]>,
+    /// All secrets of days.
+    pub(super) days: bool,
+    pub(super) actions: BTreeSet<[u8; 16]>,
+    pub(super) cursors: BTreeSet<String>,
+    /// All master keys.
+    pub(super) keys: bool,
+    /// Expired holds and tranches of all accounts, at most [`SWEEP_ROWS_MAX`] of each.
+    pub(super) sweep: bool,
+    /// What is out of date is to be deleted first.
+    pub(super) prune: bool,
+    /// Readiness asks whether the store can be written.
+    pub(super) probe: bool,
+}
+
+/// Rows of one table by key.
+#[derive(Clone, Debug)]
+pub(super) struct Tab<R: Row> {
+    rows: BTreeMap<R::Key, R>,
+    stored: BTreeSet<R::Key>,
+    changed: BTreeSet<R::Key>,
+}
+
+impl<R: Row> Default for Tab<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), stored: BTreeSet::new(), changed: BTreeSet::new() }
+    }
+}
+
+impl<R: Row> Tab<R> {
+    /// A row as the store has it.
+    pub(super) fn load(&mut self, row: R) {
+        self.stored.insert(row.key());
+        self.rows.insert(row.key(), row);
+    }
+
+    pub(super) fn get(&self, key: &R::Key) -> Option<&R> {
+        self.rows.get(key)
+    }
+
+    /// A row as it shall be.
+    pub(super) fn put(&mut self, row: R) {
+        let key = row.key();
+        self.changed.insert(key.clone());
+        self.rows.insert(key, row);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &R> {
+        self.rows.values()
+    }
+
+    /// The rows of a range of keys.
+    pub(super) fn range(
+        &self,
+        keys: impl std::ops::RangeBounds<R::Key>,
+    ) -> impl Iterator<Item = &R> {
+        self.rows.range(keys).map(|(_, row)| row)
+    }
+
+    /// The rows that the store does not have.
+    pub(super) fn inserts(&self) -> Vec<&R> {
+        let new = self.changed.iter().filter(|key| !self.stored.contains(*key));
+        new.filter_map(|key| self.rows.get(key)).collect()
+    }
+
+    /// The rows that the store has in another form.
+    pub(super) fn updates(&self) -> Vec<&R> {
+        let known = self.changed.iter().filter(|key| self.stored.contains(*key));
+        known.filter_map(|key| self.rows.get(key)).collect()
+    }
+}
+
+/// The rows of a batch.
+///
+/// What a store promises: every row that [`Needs`] names is here if it exists; every account
+/// that an invoice, a hold or a sweep leads to is here if it exists, with its tranches and with
+/// its holds that have expired by the batch's time.
+#[derive(Debug, Default)]
+pub(super) struct WorkingSet {
+    pub(super) accounts: Tab<Account>,
+    pub(super) invoices: Tab<Invoice>,
+    pub(super) holds: Tab<Hold>,
+    pub(super) postings: Tab<Charge>,
+    pub(super) entries: Tab<Entry>,
+    pub(super) tranches: Tab<Tranche>,
+    pub(super) once: Tab<Once>,
+    pub(super) allowances: Tab<Allowance>,
+    pub(super) days: Tab<DaySecret>,
+    pub(super) keys: Tab<MasterKey>,
+    pub(super) actions: Tab<Action>,
+    pub(super) cursors: Tab<Cursor>,
+    pub(super) probe: Tab<Probe>,
+    /// The sweep took as many rows as it may; more may be due.
+    pub(super) more_due: bool,
+}
+
+impl WorkingSet {
+    /// Loaded accounts, by name.
+    pub(super) fn account_names(&self) -> BTreeSet<PaymentHash> {
+        self.accounts.iter().map(|account| account.account).collect()
+    }
+
+    /// The idempotency records that a store has to load once it knows the invoices and holds.
+    pub(super) fn once_keys(&self, needs: &Needs) -> BTreeSet<(PaymentHash, [u8; 32])> {
+        let named = needs.once.iter().filter_map(|(payment, key)| {
+            self.invoices.get(&(*payment,)).map(|invoice| (invoice.account, *key))
+        });
+        let of_holds = needs.responses.iter().filter_map(|id| {
+            let hold = self.holds.get(&(*id,))?;
+            Some((hold.account, hold.once_key?))
+        });
+        named.chain(of_holds).collect()
+    }
+}
