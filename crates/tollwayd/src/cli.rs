@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, RunningServer};
+use crate::backup::backup;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, RawConfig};
 use crate::ledger::{AuditReport, audit_file};
@@ -41,6 +42,8 @@ enum Command {
     CheckConfig(ConfigArg),
     /// Recompute every balance from its entries and print each difference
     Audit(AuditArgs),
+    /// Copy the ledger of a running or stopped tollwayd, at one moment, into a new file
+    Backup(BackupArgs),
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +60,14 @@ struct AuditArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct BackupArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The copy; it must not exist yet
+    file: PathBuf,
 }
 
 /// Why a command failed; becomes the exit code and one line on standard error.
@@ -83,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve(&args.config),
         Command::CheckConfig(args) => check_config(&args.config),
         Command::Audit(args) => run_audit(&args),
+        Command::Backup(args) => run_backup(&args),
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "tollwayd: {error}");
@@ -133,6 +145,12 @@ fn run_audit(args: &AuditArgs) -> Result<ExitCode, CliError> {
     };
     print(&text)?;
     Ok(ExitCode::from(if report.differences.is_empty() { 0 } else { EXIT_DIFFERENCES }))
+}
+
+fn run_backup(args: &BackupArgs) -> Result<ExitCode, CliError> {
+    let store = RawConfig::load(&args.config.config)?.resolve_store(&environment)?;
+    let bytes = backup(&store, &args.file).map_err(|error| CliError::Failed(error.to_string()))?;
+    print(&format!("backup: {bytes} bytes in {}\n", args.file.display()))
 }
 
 fn text_of(report: &AuditReport) -> String {

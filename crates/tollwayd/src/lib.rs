@@ -10,6 +10,7 @@
 
 mod api;
 mod app;
+mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;

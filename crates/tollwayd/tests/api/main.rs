@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod backup;
 mod canary;
 mod challenges;
 mod faults;

@@ -29,22 +29,22 @@ fn tollwayd(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = tollwayd(directory, arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 /// A tollwayd of its own; killed when dropped.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    doors: Doors,
+    pub(crate) doors: Doors,
     log: Option<std::thread::JoinHandle<String>>,
 }
 
 impl Process {
     /// Starts one and waits for the log line that names its addresses.
-    fn start(directory: &Path) -> Self {
+    pub(crate) fn start(directory: &Path) -> Self {
         let mut child = tollwayd(directory, &["serve", "--config", EXAMPLE])
             .stderr(Stdio::piped())
             .spawn()
@@ -61,7 +61,7 @@ impl Process {
         Self { child, doors, log: Some(log) }
     }
 
-    fn kill_9(mut self) {
+    pub(crate) fn kill_9(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -232,7 +232,7 @@ async fn under_load(process: Process, strike: impl FnOnce(Process)) -> (Paid, Ve
     (paid, clients.join_all().await)
 }
 
-fn assert_audit_clean(directory: &Path) {
+pub(crate) fn assert_audit_clean(directory: &Path) {
     let (code, out, err) = run(directory, &["audit", "--config", EXAMPLE]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     assert!(out.ends_with(" 0 differences\n"), "{out}");
