@@ -59,13 +59,15 @@ clean: ## Removes what was built and what `make setup` put into .tools.
 	$(CARGO) clean
 	rm -rf .tools tests/clients/node_modules
 
-# A C compiler for SQLite and TLS, and Python's venv. Only root can install Debian packages.
+# A C compiler for SQLite and TLS, Python's venv, and PostgreSQL for the tests of its store. Only
+# root can install Debian packages.
 $(STAMPS)/system: Makefile
 	@mkdir -p $(STAMPS)
 	@missing=""; \
 	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	command -v python3 >/dev/null || missing="$$missing python3"; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && $(SUDO_APT) $$missing; \

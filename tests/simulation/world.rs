@@ -406,7 +406,7 @@ impl World {
     }
 
     fn answered(&mut self, request: usize, reply: &Reply) -> Verdict {
-        let body: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let code = body["code"].as_str().unwrap_or_default();
         self.note(format!("request {request}: {} {code}", reply.status));
         let flight = &mut self.flights[request];
