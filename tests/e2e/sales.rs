@@ -1,9 +1,10 @@
-//! The ways to pay: for one request, and for time.
+//! The ways to pay: a chosen amount, one request, a session; and a request that comes again.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tollway_testkit::stack::StackOptions;
 
-use crate::harness::{Gateway, config};
+use crate::harness::{Answer, Gateway, config};
 
 async fn with(change: impl FnOnce(&mut Value)) -> Gateway {
     let mut filter = config();
@@ -15,6 +16,42 @@ async fn with(change: impl FnOnce(&mut Value)) -> Gateway {
 fn route<'a>(filter: &'a mut Value, name: &str) -> &'a mut Value {
     let routes = filter["routes"].as_array_mut().unwrap();
     routes.iter_mut().find(|route| route["name"] == name).unwrap()
+}
+
+async fn choose(gateway: &Gateway, sats: &str, credential: Option<&str>) -> Answer {
+    let mut request = gateway.http.request(Method::GET, "/api/joke");
+    request = request.header("x-toll-purchase-sats", sats);
+    if let Some(credential) = credential {
+        request = request.header("authorization", credential);
+    }
+    gateway.http.send(request).await
+}
+
+#[tokio::test]
+async fn a_client_chooses_how_much_to_buy_and_gets_the_bonus_and_the_seed() {
+    let gateway = with(|filter| {
+        filter["services"][0] = json!({
+            "name": "demo",
+            "purchase": {"default_sats": 20, "max_sats": 1_000,
+                         "bonus": [{"from_sats": 100, "add_percent": 10}]},
+            "seed_sats": 2
+        });
+    })
+    .await;
+    let refused = choose(&gateway, "1001", None).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (400, "purchase_not_sold".into()));
+
+    let challenge = choose(&gateway, "100", None).await;
+    assert_eq!(challenge.status, 402);
+    assert_eq!(challenge.json()["amountSats"], 100);
+    assert_eq!(challenge.json()["creditMsat"], 110_000);
+    let credential = gateway.http.pay(&challenge).await;
+    let answer = gateway.http.get("/api/joke", Some(&credential)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.number("x-toll-balance-msat"), 110_000 + 2_000 - 5_000);
+    assert_eq!(answer.header("x-toll-low-balance"), "");
+    gateway.ledger_at_rest().await;
+    gateway.audit();
 }
 
 #[tokio::test]
@@ -56,4 +93,44 @@ async fn a_session_is_unlimited_until_it_ends_and_needs_no_tollwayd() {
         (gateway.http.get("/api/joke", Some(&session)).await.status == 503).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_request_that_comes_again_is_charged_once_and_its_answer_given_again() {
+    let gateway = with(|filter| {
+        route(filter, "echo")["idempotency"] = json!("replay");
+        route(filter, "status")["idempotency"] = json!("charge_once");
+    })
+    .await;
+    let credential = gateway.http.buy("/echo").await;
+    let send = async |path: &str, key: &str, body: &str| {
+        let request = gateway.http.request(Method::POST, path).body(body.to_owned());
+        let request = request.header("authorization", &credential).header("idempotency-key", key);
+        let answer = gateway.http.send(request).await;
+        gateway.ledger_at_rest().await;
+        answer
+    };
+    let first = send("/echo?a=1", "order-1", "one").await;
+    assert_eq!((first.status.as_u16(), first.number("x-toll-cost-msat")), (200, 1_000));
+    let second = send("/echo?a=1", "order-1", "one").await;
+    assert_eq!((second.status.as_u16(), second.number("x-toll-cost-msat")), (200, 0));
+    assert_eq!(second.header("idempotent-replayed"), "true");
+    assert_eq!(second.header("content-type"), first.header("content-type"));
+    assert_eq!(second.body, first.body);
+    assert_eq!(gateway.stack.upstream().hits().of("/echo"), 1);
+    let other = send("/echo?a=2", "order-1", "one").await;
+    assert_eq!((other.status.as_u16(), other.code()), (422, "idempotency_mismatch".into()));
+
+    // What failed may be tried again under its key, and what was charged is not charged again.
+    assert_eq!(send("/status/503", "order-2", "").await.number("x-toll-cost-msat"), 0);
+    assert_eq!(send("/status/503", "order-2", "").await.status, 503);
+    assert_eq!(send("/status/201", "order-3", "").await.number("x-toll-cost-msat"), 1_000);
+    assert_eq!(send("/status/201", "order-3", "").await.number("x-toll-cost-msat"), 0);
+    for (path, hits) in [("/status/503", 2), ("/status/201", 2)] {
+        assert_eq!(gateway.stack.upstream().hits().of(path), hits, "{path}");
+    }
+
+    let stats = gateway.ledger_at_rest().await;
+    assert_eq!(stats["charged_msat"], 2_000);
+    gateway.audit();
 }
