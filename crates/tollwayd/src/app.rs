@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, BearerToken, Doors};
 use crate::clock::Clock;
 use crate::config::{Backend, Config, Door};
+use crate::flood::Flood;
 use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Writer};
 use crate::lightning::SimulatedNode;
 use crate::metrics::Metrics;
@@ -19,6 +20,9 @@ use crate::paywall::Paywall;
 
 /// How often expired holds are looked for in quiet times.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many sweeps come before what is out of date is deleted.
+const SWEEPS_PER_PRUNING: u32 = 30;
 
 /// The service.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ impl App {
 async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
     let metrics = Arc::new(Metrics::new());
     let Opening { ledger, writer, node_secret } =
-        Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone())?;
+        Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone()).await?;
     let node = match config.backend {
         Backend::Simulated => SimulatedNode::new(node_secret),
     };
@@ -69,7 +73,7 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
         version = env!("CARGO_PKG_VERSION"),
         %gate_addr,
         %admin_addr,
-        store = %config.store.display(),
+        store = %config.store,
         "tollwayd serves"
     );
     tracing::warn!(
@@ -78,7 +82,9 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
          without money; use it for demos and tests only"
     );
     let invoice_expiry_s = config.invoice_expiry_s;
-    let paywall = Paywall { ledger: ledger.clone(), node: Arc::new(node), clock, invoice_expiry_s };
+    let flood = Arc::new(Flood::new(config.challenges, clock.now_ms()));
+    let (ledger_handle, node) = (ledger.clone(), Arc::new(node));
+    let paywall = Paywall { ledger: ledger_handle, node, clock, flood, invoice_expiry_s };
     let doors = Doors { paywall, metrics };
     let (stop, stopped) = watch::channel(false);
     let gate_router = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
@@ -143,12 +149,16 @@ async fn listen(field: &'static str, door: &Door) -> Result<(TcpListener, Socket
 async fn sweep(ledger: Ledger, mut stop: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticked = 0;
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {}
         }
-        match ledger.sweep().await {
+        let swept = ledger.sweep().await;
+        ticked = (ticked + 1) % SWEEPS_PER_PRUNING;
+        let done = if ticked == 0 && swept.is_ok() { ledger.prune().await } else { swept };
+        match done {
             // The writer logs faults of the store; a busy writer sweeps anyway.
             Ok(()) | Err(LedgerError::Busy | LedgerError::Store(_)) => {}
             Err(LedgerError::Stopped) => return,

@@ -11,9 +11,11 @@
 mod api;
 mod app;
 pub mod cli;
+mod clients;
 pub mod clock;
 pub mod config;
 mod entropy;
+mod flood;
 mod ledger;
 mod lightning;
 mod metrics;
