@@ -15,4 +15,5 @@ mod faults;
 mod holds;
 mod process;
 mod races;
+mod sales;
 mod support;
