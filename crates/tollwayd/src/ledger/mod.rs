@@ -12,6 +12,7 @@
 mod engine;
 #[cfg(test)]
 mod memory;
+mod postgres;
 mod questions;
 mod reads;
 mod rows;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex};
 
 use tollway_core::id::KeyId;
 use tollway_core::payment::PaymentHash;
+use tollway_core::secret::SecretText;
 use tollway_core::wire::{AllowanceReply, Posting, PostingResult};
 
 use crate::clock::Clock;
@@ -47,6 +49,9 @@ pub(crate) use sqlite::open::OpenError;
 pub(crate) use sqlite::read::audit_file;
 pub(crate) use views::{AccountView, AuditReport, EntryView, Stats};
 pub(crate) use writer::Writer;
+
+/// Connections that write: while one waits for the disk, the other decides.
+const POSTGRES_WRITERS: usize = 2;
 
 /// The ledger, shared by everything that asks it.
 #[derive(Clone)]
@@ -90,6 +95,28 @@ impl Ledger {
         let (queue, items) = Queue::new();
         let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
+        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        Ok(Opening { ledger, writer, node_secret: opened.node_secret })
+    }
+
+    /// Opens the PostgreSQL database, migrating it as needed, and starts the writers. Other
+    /// tollwayds may serve from it at the same time.
+    ///
+    /// # Errors
+    /// [`OpenError`] if it cannot be reached or is of a newer version.
+    pub(crate) async fn open_postgres(
+        url: &SecretText,
+        clock: Arc<dyn Clock>,
+        metrics: LedgerMetrics,
+    ) -> Result<Opening, OpenError> {
+        let opened = postgres::open::open(url, clock.now_ms()).await?;
+        metrics.open_holds.set(opened.open_holds);
+        let store = || postgres::PostgresStore::new(opened.config.clone());
+        let stores = (0..POSTGRES_WRITERS).map(|_| store()).collect();
+        let (queue, items) = Queue::new();
+        let writer = Writer::start(stores, (queue.clone(), items), &clock, &metrics)
+            .map_err(OpenError::Thread)?;
+        let reader = Reader::Postgres(postgres::read::Reader::new(opened.config));
         let ledger = Self { queue, reader, clock, secrets: Arc::default() };
         Ok(Opening { ledger, writer, node_secret: opened.node_secret })
     }

@@ -16,7 +16,7 @@ pub(super) struct Query<R: Row> {
     pub(super) filter: Option<(&'static str, Value)>,
     /// The same in memory.
     #[cfg_attr(not(test), expect(dead_code, reason = "databases filter by the column"))]
-    pub(super) matches: Box<dyn Fn(&R) -> bool + Send>,
+    pub(super) matches: Box<dyn Fn(&R) -> bool + Send + Sync>,
     /// In the order of the key, or against it.
     pub(super) newest_first: bool,
     pub(super) limit: u32,
@@ -32,7 +32,7 @@ impl<R: Row> Query<R> {
     pub(super) fn by<F: Field>(
         column: &'static str,
         value: &F,
-        matches: impl Fn(&R) -> bool + Send + 'static,
+        matches: impl Fn(&R) -> bool + Send + Sync + 'static,
     ) -> Self {
         let filter = Some((column, value.put()));
         Self { filter, matches: Box::new(matches), ..Self::all() }
@@ -97,6 +97,7 @@ pub(super) enum Reader {
     #[cfg(test)]
     Memory(Arc<Mutex<super::memory::Tables>>),
     Sqlite(Arc<Mutex<rusqlite::Connection>>),
+    Postgres(super::postgres::read::Reader),
 }
 
 impl Reader {
@@ -107,6 +108,7 @@ impl Reader {
             Self::Sqlite(connection) => {
                 blocking(connection, move |connection| sqlite::read::rows(connection, &query)).await
             }
+            Self::Postgres(reader) => reader.rows(&query).await,
         }
     }
 
@@ -118,6 +120,7 @@ impl Reader {
                 blocking(connection, move |connection| sqlite::read::stats(connection, now_ms))
                     .await
             }
+            Self::Postgres(reader) => reader.stats(now_ms).await,
         }
     }
 
@@ -126,6 +129,7 @@ impl Reader {
             #[cfg(test)]
             Self::Memory(tables) => Ok(super::memory::lock(tables).audit()),
             Self::Sqlite(connection) => blocking(connection, sqlite::read::audit).await,
+            Self::Postgres(reader) => reader.audit().await,
         }
     }
 }

@@ -41,6 +41,18 @@ pub(crate) enum OpenError {
     /// The operating system gave no randomness for the first keys.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The database server cannot be used.
+    #[error("store.postgres: {}", source.as_db_error().map_or_else(|| source.to_string(), ToString::to_string))]
+    Postgres {
+        #[from]
+        source: tokio_postgres::Error,
+    },
+    /// The database's schema is not one that this version can use.
+    #[error("store.postgres: cannot bring the database to this version: {0}")]
+    PostgresMigration(Box<refinery::Error>),
+    /// The words that name the database cannot be read.
+    #[error("store.postgres: expected a URL like postgresql://user@host/database")]
+    PostgresUrl,
     /// The file has no ledger in it, or one of another version.
     #[error(
         "store.sqlite: expected a ledger of schema version {expected} in {path}, but found {}; \

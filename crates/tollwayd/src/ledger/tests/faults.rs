@@ -8,7 +8,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_second_owner_is_refused_and_the_next_one_after_a_stop_is_not() {
-    let bench = Bench::sqlite();
+    let bench = Bench::sqlite().await;
     let error = Ledger::open(&bench.path(), bench.clock.clone(), bench.metrics.ledger.clone())
         .err()
         .unwrap();
@@ -19,7 +19,7 @@ async fn a_second_owner_is_refused_and_the_next_one_after_a_stop_is_not() {
 
 #[tokio::test]
 async fn the_files_are_private_even_if_they_were_not() {
-    let bench = Bench::sqlite();
+    let bench = Bench::sqlite().await;
     let mode = |name: &str| {
         let path = bench.path().parent().unwrap().join(name);
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -53,7 +53,7 @@ fn what_is_no_ledger_is_refused_with_its_path() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let mut bench = Bench::sqlite();
+    let mut bench = Bench::sqlite().await;
     let writer = bench.writer.take().unwrap();
     tokio::task::spawn_blocking(move || writer.stop()).await.unwrap().unwrap();
     bench.meddle(
@@ -82,7 +82,7 @@ fn an_audit_of_what_is_no_ledger_says_so() {
 
 #[tokio::test]
 async fn the_journal_refuses_changes() {
-    let bench = Bench::sqlite();
+    let bench = Bench::sqlite().await;
     bench.paid(1, 50).await;
     let connection = rusqlite::Connection::open(bench.path()).unwrap();
     for sql in ["UPDATE entries SET amount_msat = 51", "DELETE FROM entries"] {
@@ -93,7 +93,7 @@ async fn the_journal_refuses_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_failing_command_takes_nothing_of_the_others_with_it() {
-    let bench = Bench::sqlite();
+    let bench = Bench::sqlite().await;
     let hash = bench.paid(1, 1_000).await;
     bench.meddle(
         "CREATE TRIGGER boom AFTER INSERT ON holds WHEN NEW.amount_msat = 13
@@ -116,7 +116,7 @@ async fn one_failing_command_takes_nothing_of_the_others_with_it() {
 
 #[tokio::test]
 async fn a_failing_first_use_credits_and_counts_nothing() {
-    let bench = Bench::sqlite();
+    let bench = Bench::sqlite().await;
     bench.ledger.open_invoice(invoice(1, 100, None)).await.unwrap();
     let before = bench.metrics.encode();
     bench.meddle(
@@ -137,7 +137,7 @@ async fn a_failing_first_use_credits_and_counts_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_that_ends_the_transaction_fails_the_whole_batch() {
-    let bench = Bench::sqlite();
+    let bench = Bench::sqlite().await;
     let hash = bench.paid(1, 1_000).await;
     bench.meddle(
         "CREATE TRIGGER boom AFTER INSERT ON holds WHEN NEW.amount_msat = 13
@@ -151,7 +151,7 @@ async fn a_fault_that_ends_the_transaction_fails_the_whole_batch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_runs_ahead_of_a_failed_commit() {
-    let bench = Bench::sqlite();
+    let bench = Bench::sqlite().await;
     let hash = bench.paid(1, 1_000).await;
     let before = bench.metrics.encode();
     // The trigger leaves a dangling reference that only COMMIT notices.
@@ -173,7 +173,7 @@ async fn nothing_runs_ahead_of_a_failed_commit() {
 
 #[tokio::test]
 async fn the_audit_names_every_planted_difference() {
-    let bench = Bench::sqlite();
+    let bench = Bench::sqlite().await;
     let hash = bench.paid(1, 100).await;
     bench.paid(2, 100).await;
     bench.ledger.hold(order(1, hash, 60)).await.unwrap();

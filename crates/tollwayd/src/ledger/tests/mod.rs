@@ -3,6 +3,7 @@
 mod faults;
 mod laws;
 mod model;
+mod postgres;
 mod races;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ const TTL_MS: u64 = 30_000;
 enum Place {
     Memory(Arc<Mutex<Tables>>),
     Sqlite(tempfile::TempDir),
+    /// The URL of a schema.
+    Postgres(String),
 }
 
 /// A ledger of its own, and a clock that tests move.
@@ -37,7 +40,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn open(place: Place, clock: Arc<ManualClock>) -> Self {
+    async fn open(place: Place, clock: Arc<ManualClock>) -> Self {
         let metrics = Metrics::new();
         let counters = metrics.ledger.clone();
         let Opening { ledger, writer, .. } = match &place {
@@ -47,26 +50,30 @@ impl Bench {
             Place::Sqlite(directory) => {
                 Ledger::open(&directory.path().join("l.db"), clock.clone(), counters).unwrap()
             }
+            Place::Postgres(url) => {
+                let url = SecretText::new(url.clone());
+                Ledger::open_postgres(&url, clock.clone(), counters).await.unwrap()
+            }
         };
         Self { place, clock, metrics, ledger, writer: Some(writer) }
     }
 
-    fn at(place: Place) -> Self {
-        Self::open(place, Arc::new(ManualClock::new(START_MS)))
+    async fn at(place: Place) -> Self {
+        Self::open(place, Arc::new(ManualClock::new(START_MS))).await
     }
 
-    fn memory() -> Self {
-        Self::at(Place::Memory(Arc::default()))
+    async fn memory() -> Self {
+        Self::at(Place::Memory(Arc::default())).await
     }
 
-    fn sqlite() -> Self {
-        Self::at(Place::Sqlite(tempfile::tempdir().unwrap()))
+    async fn sqlite() -> Self {
+        Self::at(Place::Sqlite(tempfile::tempdir().unwrap())).await
     }
 
     fn path(&self) -> PathBuf {
         match &self.place {
             Place::Sqlite(directory) => directory.path().join("l.db"),
-            Place::Memory(_) => panic!("a ledger without a file"),
+            Place::Memory(_) | Place::Postgres(_) => panic!("a ledger without a file"),
         }
     }
 
@@ -75,7 +82,7 @@ impl Bench {
         let writer = self.writer.take().unwrap();
         tokio::task::spawn_blocking(move || writer.stop()).await.unwrap().unwrap();
         drop(self.ledger);
-        Self::open(self.place, self.clock)
+        Self::open(self.place, self.clock).await
     }
 
     /// A second connection, which can break the file's rules.
@@ -113,8 +120,9 @@ impl Bench {
 /// Stamps every law on every store.
 macro_rules! ledger_contract {
     ($($group:ident: { $($law:ident),+ $(,)? })+) => {
-        ledger_contract!(@store memory, Bench::memory(), $($group: { $($law),+ })+);
-        ledger_contract!(@store sqlite, Bench::sqlite(), $($group: { $($law),+ })+);
+        ledger_contract!(@store memory_store, Some(Bench::memory().await), $($group: { $($law),+ })+);
+        ledger_contract!(@store sqlite_store, Some(Bench::sqlite().await), $($group: { $($law),+ })+);
+        ledger_contract!(@store postgres_store, postgres::bench().await, $($group: { $($law),+ })+);
     };
     (@store $store:ident, $bench:expr, $($group:ident: { $($law:ident),+ })+) => {
         mod $store {
@@ -123,7 +131,9 @@ macro_rules! ledger_contract {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $law() {
-                    super::$group::$law($bench).await;
+                    if let Some(bench) = $bench {
+                        super::$group::$law(bench).await;
+                    }
                 }
             )+)+
         }

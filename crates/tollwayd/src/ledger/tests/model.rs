@@ -206,19 +206,19 @@ proptest! {
 
     #[test]
     fn the_ledger_agrees_with_the_model(steps in proptest::collection::vec(step(), 1..60)) {
-        live(Bench::sqlite, steps);
+        live(async || Bench::sqlite().await, steps);
     }
 
     #[test]
     fn the_engine_agrees_with_the_model(steps in proptest::collection::vec(step(), 1..90)) {
-        live(Bench::memory, steps);
+        live(async || Bench::memory().await, steps);
     }
 }
 
-fn live(bench: fn() -> Bench, steps: Vec<Step>) {
+fn live(bench: impl AsyncFn() -> Bench, steps: Vec<Step>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let mut bench = bench();
+        let mut bench = bench().await;
         let mut model = Model { now_ms: START_MS, ..Model::default() };
         for step in steps {
             bench = run(bench, &mut model, step).await;

@@ -1,0 +1,59 @@
+//! Opening the database: migrations, first keys.
+
+use tokio_postgres::Config;
+use tollway_core::secret::SecretText;
+
+use super::connection::connect;
+use crate::entropy;
+use crate::ledger::KeyBytes;
+use crate::ledger::rows::field::Field;
+use crate::ledger::sqlite::open::OpenError;
+
+mod embedded {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// One replica migrates at a time: an arbitrary number that nothing else locks.
+const MIGRATION_LOCK: i64 = 0x0054_6f6c_6c77_6179;
+
+/// What opening yields.
+pub(in crate::ledger) struct Opened {
+    pub(in crate::ledger) config: Config,
+    pub(in crate::ledger) node_secret: KeyBytes,
+    pub(in crate::ledger) open_holds: i64,
+}
+
+/// Connects once, and brings the database to this version.
+pub(in crate::ledger) async fn open(url: &SecretText, now_ms: u64) -> Result<Opened, OpenError> {
+    let mut config: Config = url.reveal().parse().map_err(|_| OpenError::PostgresUrl)?;
+    if config.get_application_name().is_none() {
+        config.application_name("tollwayd");
+    }
+    let mut live = connect(&config).await?;
+    live.client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+    embedded::migrations::runner()
+        .run_async(&mut live.client)
+        .await
+        .map_err(|error| OpenError::PostgresMigration(Box::new(error)))?;
+    let first_key: [u8; 32] = entropy::random_bytes()?;
+    live.client
+        .execute(
+            "INSERT INTO master_keys (id, secret, created_at_ms)
+             SELECT 1, $1, $2 WHERE NOT EXISTS (SELECT 1 FROM master_keys)",
+            &[&&first_key[..], &i64::try_from(now_ms).unwrap_or(i64::MAX)],
+        )
+        .await?;
+    let first_node_secret: [u8; 32] = entropy::random_bytes()?;
+    live.client
+        .execute(
+            "INSERT INTO node_secret (id, secret) VALUES (1, $1) ON CONFLICT DO NOTHING",
+            &[&&first_node_secret[..]],
+        )
+        .await?;
+    live.client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+    let row = live.client.query_one("SELECT secret FROM node_secret", &[]).await?;
+    let node_secret = KeyBytes::get(crate::ledger::rows::field::Value::Bytes(row.try_get(0)?))
+        .ok_or(OpenError::PostgresUrl)?;
+    let row = live.client.query_one("SELECT count(*) FROM holds WHERE state = 'open'", &[]).await?;
+    Ok(Opened { config, node_secret, open_holds: row.try_get(0)? })
+}
