@@ -133,6 +133,11 @@ impl Stream for EnvoyHost {
         let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value);
     }
 
+    fn response_body(&self, bytes: usize) -> Vec<u8> {
+        let part = hostcalls::get_buffer(BufferType::HttpResponseBody, 0, bytes);
+        part.ok().flatten().unwrap_or_default()
+    }
+
     fn response_trouble(&self) -> ResponseTrouble {
         let flags = hostcalls::get_property(vec!["response", "flags"])
             .ok()

@@ -37,7 +37,7 @@ impl Request {
                 self.send_grpc_response(grpc_code(status), Some(message), metadata);
             }
             None => {
-                let body = (!reply.body.is_empty()).then_some(reply.body.as_bytes());
+                let body = (!reply.body.is_empty()).then_some(reply.body.as_slice());
                 self.send_http_response(u32::from(reply.status), headers, body);
             }
         }
@@ -75,8 +75,16 @@ impl HttpContext for Request {
         self.hold_back()
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
         self.exchange.response_headers(&self.host);
+        if end {
+            self.exchange.response_body(&self.host, 0, true);
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, bytes: usize, end: bool) -> Action {
+        self.exchange.response_body(&self.host, bytes, end);
         Action::Continue
     }
 
@@ -90,6 +98,7 @@ const fn grpc_code(status: GrpcStatus) -> GrpcStatusCode {
         GrpcStatus::InvalidArgument => GrpcStatusCode::InvalidArgument,
         GrpcStatus::PermissionDenied => GrpcStatusCode::PermissionDenied,
         GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,
+        GrpcStatus::Aborted => GrpcStatusCode::Aborted,
         GrpcStatus::Internal => GrpcStatusCode::Internal,
         GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,
     }

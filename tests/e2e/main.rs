@@ -21,5 +21,6 @@ mod observe;
 mod races;
 mod refunds;
 mod reload;
+mod sales;
 mod shipped;
 mod story;

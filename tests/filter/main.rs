@@ -11,7 +11,11 @@
 
 mod failures;
 mod flood;
+mod free;
 mod payments;
 mod postings;
+mod purchases;
+mod repeats;
 mod requests;
+mod sessions;
 mod world;

@@ -94,7 +94,7 @@ fn head_names_the_price_without_an_invoice() {
     assert_eq!(header(&reply, "x-l402-price-sats"), "2");
     assert_eq!(header(&reply, "www-authenticate"), "");
     assert_eq!(header(&reply, "cache-control"), "no-store");
-    assert_eq!(reply.body, "");
+    assert_eq!(reply.body, b"");
     world.assert_no_call();
 }
 
@@ -135,7 +135,7 @@ fn grpc_callers_get_grpc_answers() {
     let (_, reply) = world.answer_challenge(&mut exchange);
     assert_eq!(reply.grpc, Some((GrpcStatus::Internal, "payment required")));
     assert_eq!(reply.status, 200);
-    assert_eq!(reply.body, "");
+    assert_eq!(reply.body, b"");
     assert!(header(&reply, "www-authenticate").starts_with("L402 macaroon=\""));
 
     let denied = answer(world.method("POST", "/unknown", grpc).1);

@@ -3,8 +3,10 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use tollway_core::caveat::TIER_CREDITS;
 use tollway_core::challenge::{Challenge, ChallengeTerms};
 use tollway_core::keyring::Keyring;
+use tollway_core::macaroon::Macaroon;
 use tollway_core::payment::Preimage;
 use tollway_gate::config::Config;
 use tollway_gate::exchange::{Exchange, Step};
@@ -179,16 +181,28 @@ pub(crate) fn keyring_json(current: u8, keys: &[u8]) -> Value {
 
 /// A paid credential minted with key `key`.
 pub(crate) fn credential(service: &str, key: u8, valid_until: u64) -> String {
+    tier_credential(service, TIER_CREDITS, key, valid_until)
+}
+
+/// The same, bought at this tier.
+pub(crate) fn tier_credential(service: &str, tier: u8, key: u8, valid_until: u64) -> String {
+    let macaroon = token(service, tier, key, valid_until);
+    format!("L402 {}:{}", macaroon.to_base64(), preimage().reveal_hex())
+}
+
+/// A token minted with key `key`.
+pub(crate) fn token(service: &str, tier: u8, key: u8, valid_until: u64) -> Macaroon {
     let ring = serde_json::from_value(keyring_json(key, &[key])).unwrap();
     let terms = ChallengeTerms {
         location: "tollway",
         payment_hash: preimage().payment_hash(),
         service,
+        tier,
         valid_until,
         random: [7; 32],
     };
     let challenge = Challenge::mint(&Keyring::from_reply(&ring).unwrap(), terms, INVOICE).unwrap();
-    format!("L402 {}:{}", challenge.macaroon().to_base64(), preimage().reveal_hex())
+    challenge.macaroon().clone()
 }
 
 pub(crate) fn ok(body: &Value) -> CallReply {
@@ -223,5 +237,5 @@ pub(crate) fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
 }
 
 pub(crate) fn body(reply: &Reply) -> Value {
-    serde_json::from_str(&reply.body).unwrap()
+    serde_json::from_slice(&reply.body).unwrap()
 }

@@ -46,6 +46,7 @@ unsafe extern "C" {
     fn proxy_on_request_body(context: u32, size: usize, end: bool) -> u32;
     fn proxy_on_request_trailers(context: u32, trailers: usize) -> u32;
     fn proxy_on_response_headers(context: u32, headers: usize, end: bool) -> u32;
+    fn proxy_on_response_body(context: u32, size: usize, end: bool) -> u32;
     fn proxy_on_http_call_response(
         context: u32,
         token: u32,
@@ -81,7 +82,8 @@ fn config() -> String {
     json!({
         "tollwayd": {"cluster": "tollwayd", "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": [{"name": "demo"}],
-        "routes": [{"name": "joke", "match": {"path": "/api/joke"}, "price_sats": 5}],
+        "routes": [{"name": "joke", "match": {"path": "/api/joke"}, "price_sats": 5,
+                    "idempotency": "replay"}],
         "unmatched": "deny",
         "tick_ms": 50
     })
@@ -103,6 +105,7 @@ fn credential() -> String {
         location: "tollway",
         payment_hash: preimage().payment_hash(),
         service: "demo",
+        tier: 0,
         valid_until: 1_900_000_000,
         random: [3; 32],
     };
@@ -246,6 +249,29 @@ fn a_paid_request_is_resumed_marked_and_posted() {
     assert_eq!(batch["postings"][0]["amount_msat"], 5000);
     assert_eq!(metric("tollway_requests.decision=ok"), 1);
     proxy(|proxy| assert_eq!(proxy.properties["tollway_decision"], b"ok"));
+}
+
+#[test]
+fn a_response_streams_on_while_it_is_kept_for_a_repeat() {
+    started();
+    let credential = credential();
+    request(&[("authorization", credential.as_bytes()), ("idempotency-key", b"k")]);
+    answer(
+        &one_call(),
+        "200",
+        &json!({"outcome": "granted", "account": preimage().payment_hash().to_hex(),
+                "granted_msat": 5000, "balance_msat": 10_000}),
+    );
+    proxy(|proxy| proxy.maps.insert(RESPONSE_HEADERS, headers(&[(":status", b"200")])));
+    assert_eq!(unsafe { proxy_on_response_headers(STREAM, 1, false) }, CONTINUE);
+    for (part, end) in [(&b"ha"[..], false), (b"!\xff", true)] {
+        proxy(|proxy| proxy.response_body = part.into());
+        assert_eq!(unsafe { proxy_on_response_body(STREAM, part.len(), end) }, CONTINUE);
+    }
+    end();
+    unsafe { proxy_on_tick(ROOT) };
+    let batch: Value = serde_json::from_slice(&one_call().body).unwrap();
+    assert_eq!(batch["postings"][0]["store"]["body_base64"], "aGEh/w==");
 }
 
 #[test]

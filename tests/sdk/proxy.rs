@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::slice;
 
 /// Buffer types and map types of the ABI that the filter uses.
+const RESPONSE_BODY: u32 = 1;
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 pub(crate) const REQUEST_HEADERS: u32 = 0;
@@ -45,6 +46,7 @@ pub(crate) struct Proxy {
     pub(crate) configuration: Vec<u8>,
     pub(crate) maps: HashMap<u32, Headers>,
     pub(crate) call_body: Vec<u8>,
+    pub(crate) response_body: Vec<u8>,
     pub(crate) properties: HashMap<String, Vec<u8>>,
     pub(crate) tick_ms: u32,
     pub(crate) calls: Vec<SentCall>,
@@ -138,6 +140,7 @@ extern "C" fn proxy_get_buffer_bytes(
     let whole = proxy(|proxy| match buffer {
         PLUGIN_CONFIGURATION => proxy.configuration.clone(),
         CALL_RESPONSE_BODY => proxy.call_body.clone(),
+        RESPONSE_BODY => proxy.response_body.clone(),
         _ => Vec::new(),
     });
     if whole.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! | caveat | holds when |
 //! |---|---|
-//! | `services=<name>:<tier>[,..]` | the request's service is in the list |
+//! | `services=<name>:<tier>[,..]` | the request's service is in the list, at its route's tier |
 //! | `<service>_valid_until=<unix s>` | the request is for another service, or earlier than this |
 //! | `expires_at=<unix s>` | the request is earlier than this |
 //! | `endpoint=<path>` | the request's path, without its query, is exactly this |
@@ -27,6 +27,12 @@ use crate::verdict::{Rejection, RequestFacts};
 /// The longest service name. It stands in two caveats of every token.
 pub const SERVICE_NAME_BYTES_MAX: usize = 64;
 
+/// The tier of tokens that buy credit, which each request spends.
+pub const TIER_CREDITS: u8 = 0;
+
+/// The tier of tokens that buy time: until they expire, requests cost nothing.
+pub const TIER_SESSION: u8 = 1;
+
 /// The most services in one caveat; lists are compared pair by pair.
 pub const SERVICES_MAX: usize = 32;
 
@@ -46,7 +52,7 @@ pub fn is_service_name(text: &str) -> bool {
 pub struct Service {
     /// The name; see [`is_service_name`].
     pub name: String,
-    /// The tier; 0 is the plain one.
+    /// The tier: [`TIER_CREDITS`] or [`TIER_SESSION`]; no other opens anything.
     pub tier: u8,
 }
 
@@ -113,7 +119,10 @@ impl Caveat {
     fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Rejection> {
         let (holds, otherwise) = match self {
             Self::Services(services) => {
-                (services.iter().any(|s| s.name == facts.service), Rejection::WrongService)
+                match services.iter().find(|service| service.name == facts.service) {
+                    Some(service) => (service.tier == facts.tier, Rejection::WrongTier),
+                    None => (false, Rejection::WrongService),
+                }
             }
             Self::ValidUntil { service, unix_s } => {
                 (service != facts.service || facts.now_s < *unix_s, Rejection::Expired)
@@ -383,6 +392,7 @@ mod tests {
 
     const FACTS: RequestFacts<'_> = RequestFacts {
         service: "a",
+        tier: TIER_CREDITS,
         path: b"/v1/joke?lang=en",
         method: b"GET",
         client_ip: Some("203.0.113.7"),
@@ -448,6 +458,25 @@ mod tests {
         ] {
             let caveats = [&["services=a:0,b:0"], more].concat();
             assert_eq!(judge(&caveats, &FACTS), Err(expected), "{caveats:?}");
+        }
+    }
+
+    #[test]
+    fn a_tier_opens_its_own_routes_and_no_holder_changes_it() {
+        let session = RequestFacts { tier: TIER_SESSION, ..FACTS };
+        for (caveats, facts, expected) in [
+            (&["services=a:0"][..], &FACTS, Ok(())),
+            (&["services=a:1"], &session, Ok(())),
+            (&["services=a:0,b:1"], &FACTS, Ok(())),
+            (&["services=a:1"], &FACTS, Err(Rejection::WrongTier)),
+            (&["services=a:0"], &session, Err(Rejection::WrongTier)),
+            (&["services=a:0,b:1"], &session, Err(Rejection::WrongTier)),
+            (&["services=a:2"], &session, Err(Rejection::WrongTier)),
+            (&["services=a:0", "services=a:1"], &session, Err(Rejection::CaveatWidens)),
+            (&["services=a:1", "services=a:0"], &FACTS, Err(Rejection::CaveatWidens)),
+            (&["services=a:0", "services=a:0,a:1"], &session, Err(Rejection::CaveatMalformed)),
+        ] {
+            assert_eq!(judge(caveats, facts), expected, "{caveats:?} at tier {}", facts.tier);
         }
     }
 

@@ -37,6 +37,8 @@ pub struct ChallengeTerms<'a> {
     pub payment_hash: PaymentHash,
     /// The only service that the token may be used for; see [`is_service_name`].
     pub service: &'a str,
+    /// The way of paying that it buys; see [`crate::caveat::TIER_CREDITS`].
+    pub tier: u8,
     /// When the token's use ends, Unix time in seconds.
     pub valid_until: u64,
     /// Fresh randomness for the token id.
@@ -115,6 +117,7 @@ impl Challenge {
             macaroon: self.macaroon_base64.clone(),
             amount_sats: notes.amount.to_sats_rounded_up(),
             price_msat: notes.price,
+            credit_msat: notes.credit,
             payment_hash: self.payment_hash,
             expires_at: self.valid_until,
             invoice_expires_at: notes.invoice_expires_at,
@@ -161,7 +164,8 @@ fn mint_token(keyring: &Keyring, terms: &ChallengeTerms<'_>) -> Macaroon {
     let (key_id, key) = keyring.current();
     let token_id = TokenId::new(key_id, terms.random);
     let identifier = Identifier { payment_hash: terms.payment_hash, token_id }.encode();
-    let services = Caveat::Services([Service { name: terms.service.into(), tier: 0 }].into());
+    let services =
+        Caveat::Services([Service { name: terms.service.into(), tier: terms.tier }].into());
     let valid_until =
         Caveat::ValidUntil { service: terms.service.into(), unix_s: terms.valid_until };
     Macaroon::mint(&key.root_key(&identifier), terms.location, &identifier)
@@ -186,6 +190,8 @@ pub struct ChallengeNotes<'a> {
     pub amount: Msat,
     /// What this request costs.
     pub price: Msat,
+    /// The credit that the payment buys, if it buys credit.
+    pub credit: Option<Msat>,
     /// When the invoice can no longer be paid, Unix time in seconds.
     pub invoice_expires_at: u64,
     /// What is sold.
@@ -218,6 +224,9 @@ pub struct ChallengeBody {
     pub amount_sats: u64,
     /// What this request costs.
     pub price_msat: Msat,
+    /// The credit that the payment buys, a bonus included; absent where it buys none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit_msat: Option<Msat>,
     /// The invoice's payment hash.
     pub payment_hash: PaymentHash,
     /// Until when the paid credential is valid, Unix time in seconds; clients cache by it.
@@ -287,6 +296,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::caveat::TIER_CREDITS;
     use crate::entropy::Seed;
     use crate::id::KeyId;
     use crate::secret::MasterKey;
@@ -299,6 +309,7 @@ mod tests {
         location: "lsat",
         payment_hash: PaymentHash::from_bytes([0x11; 32]),
         service: "joke",
+        tier: TIER_CREDITS,
         valid_until: 1_700_000_000,
         random: [0x22; 32],
     };
@@ -316,6 +327,7 @@ mod tests {
             code: "payment_required",
             amount: Msat::new(20_001).unwrap(),
             price: Msat::from_sats(5).unwrap(),
+            credit: Some(Msat::from_sats(22).unwrap()),
             invoice_expires_at: 1_600_000_000,
             description: "A joke",
             balance: None,
@@ -353,7 +365,7 @@ mod tests {
                 r#"{{"type":"https://paymentauth.org/problems/payment-required","#,
                 r#""title":"Payment Required","status":402,"detail":"Pay \"this\".","#,
                 r#""code":"payment_required","invoice":"{}","macaroon":"{}","amountSats":21,"#,
-                r#""priceMsat":5000,"paymentHash":"{}","expiresAt":1700000000,"#,
+                r#""priceMsat":5000,"creditMsat":22000,"paymentHash":"{}","expiresAt":1700000000,"#,
                 r#""invoiceExpiresAt":1600000000,"description":"A joke"}}"#,
             ),
             INVOICE,
@@ -362,6 +374,8 @@ mod tests {
         );
         assert_eq!(body.to_json(), expected);
         assert_eq!(serde_json::from_str::<ChallengeBody>(&expected).unwrap(), body);
+        let session = challenge.body(ChallengeNotes { credit: None, ..notes() });
+        assert!(!session.to_json().contains("creditMsat"));
         let with_balance = challenge.body(ChallengeNotes { balance: Some(Msat::ZERO), ..notes() });
         assert!(with_balance.to_json().ends_with(r#","balanceMsat":0}"#));
     }

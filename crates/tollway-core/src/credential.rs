@@ -166,6 +166,7 @@ mod tests {
 
     const FACTS: RequestFacts<'_> = RequestFacts {
         service: "joke",
+        tier: crate::caveat::TIER_CREDITS,
         path: b"/v1/joke",
         method: b"GET",
         client_ip: None,

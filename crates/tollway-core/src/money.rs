@@ -77,6 +77,16 @@ impl Msat {
             None => None,
         }
     }
+
+    /// `percent` hundredths of the amount, rounded up to a whole msat, or `None` above
+    /// [`Msat::MAX`].
+    #[must_use]
+    pub const fn percent_rounded_up(self, percent: u32) -> Option<Self> {
+        // 53 bits times 32 fit 128 many times over.
+        let hundredths = self.0 as u128 * percent as u128;
+        let msat = hundredths.div_ceil(100);
+        if msat <= Self::MAX.0 as u128 { Some(Self(msat as u64)) } else { None }
+    }
 }
 
 impl<'de> Deserialize<'de> for Msat {
@@ -118,6 +128,19 @@ mod tests {
         for (msat, sats) in [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)] {
             assert_eq!(Msat(msat).to_sats_rounded_up(), sats, "{msat} msat");
         }
+    }
+
+    #[test]
+    fn percentages_round_up() {
+        for (msat, percent, expected) in
+            [(1_000, 10, 100), (1_001, 10, 101), (1, 1, 1), (0, 50, 0), (7, 0, 0), (3, 1_000, 30)]
+        {
+            let expected = Msat::new(expected);
+            assert_eq!(Msat(msat).percent_rounded_up(percent), expected, "{percent} % of {msat}");
+        }
+        assert_eq!(Msat::MAX.percent_rounded_up(100), Some(Msat::MAX));
+        assert_eq!(Msat::MAX.percent_rounded_up(101), None);
+        assert_eq!(Msat::MAX.percent_rounded_up(u32::MAX), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::money::Msat;
 pub struct RequestFacts<'a> {
     /// The service that the request's route belongs to.
     pub service: &'a str,
+    /// The tier at which its route is sold; see [`crate::caveat::TIER_CREDITS`].
+    pub tier: u8,
     /// The path as the proxy normalised it; a query is ignored.
     pub path: &'a [u8],
     /// The method.
@@ -44,6 +46,8 @@ pub enum Rejection {
     CaveatWidens,
     /// No `services` caveat, or one without this request's service.
     WrongService,
+    /// The token was bought for another way of paying.
+    WrongTier,
     /// Too late.
     Expired,
     /// The token is bound to another path.
@@ -71,6 +75,7 @@ impl Rejection {
             Self::CaveatMalformed => "caveat_malformed",
             Self::CaveatWidens => "caveat_widens",
             Self::WrongService => "wrong_service",
+            Self::WrongTier => "wrong_tier",
             Self::Expired => "credential_expired",
             Self::WrongEndpoint => "wrong_endpoint",
             Self::WrongMethod => "wrong_method",
@@ -113,6 +118,10 @@ impl fmt::Display for Rejection {
             }
             Self::WrongService => {
                 "The token is for another service. Pay this challenge for one that fits."
+            }
+            Self::WrongTier => {
+                "The token was bought for another way of paying: by credit, or by time. Pay this \
+                 challenge for one that fits."
             }
             Self::Expired => "The token has expired. Pay this challenge for a new one.",
             Self::WrongEndpoint => "The token is bound to another path. Send one that fits.",

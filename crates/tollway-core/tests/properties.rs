@@ -21,6 +21,7 @@ const KEY: u32 = 7;
 const MASTER: MasterKey = MasterKey::from_bytes([3; 32]);
 const FACTS: RequestFacts<'_> = RequestFacts {
     service: "a",
+    tier: 0,
     path: b"/v1/joke",
     method: b"GET",
     client_ip: Some("203.0.113.7"),

@@ -10,12 +10,26 @@ const OURS: &str = "x-toll-";
 /// Carriers of our credential that are removed whole.
 const MACAROON_CARRIERS: [&str; 2] = ["macaroon", "grpc-metadata-macaroon"];
 /// The response headers that a browser's script may read.
-pub(crate) const EXPOSED: &str =
-    "WWW-Authenticate, Retry-After, X-Toll-Cost-Msat, X-Toll-Balance-Msat, X-Toll-Price-Msat";
+pub(crate) const EXPOSED: &str = "WWW-Authenticate, Retry-After, Idempotent-Replayed, X-Toll-Cost-Msat, X-Toll-Balance-Msat, \
+     X-Toll-Low-Balance, X-Toll-Free-Remaining, X-Toll-Free-Reset, X-Toll-Tier, X-Toll-Price-Msat";
 
 /// The value of a header, the first of its name.
 pub(crate) fn find<'a>(headers: &'a HeaderList, name: &str) -> Option<&'a [u8]> {
     headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
+}
+
+/// A header that a client may send once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Repeated;
+
+/// The value of a header that must not come twice.
+pub(crate) fn single<'a>(
+    headers: &'a HeaderList,
+    name: &str,
+) -> Result<Option<&'a [u8]>, Repeated> {
+    let mut values = headers.iter().filter(|(key, _)| key == name);
+    let value = values.next().map(|(_, value)| value.as_slice());
+    if values.next().is_some() { Err(Repeated) } else { Ok(value) }
 }
 
 /// Removes what must not reach the upstream: our credentials and whatever a client sent in our
@@ -48,21 +62,57 @@ pub(crate) fn mark_paid_request(
     stream.set_request_header("x-toll-balance-msat", Some(balance.get().to_string().as_bytes()));
 }
 
+/// Tells the upstream whose session it is.
+pub(crate) fn mark_session_request(stream: &impl Stream, account: &PaymentHash) {
+    stream.set_request_header("x-toll-account", Some(account.to_hex().as_bytes()));
+    stream.set_request_header("x-toll-cost-msat", Some(b"0"));
+    stream.set_request_header("x-toll-tier", Some(b"session"));
+}
+
 /// Tells the upstream that nobody paid.
 pub(crate) fn mark_free_request(stream: &impl Stream) {
     stream.set_request_header("x-toll-free", Some(b"true"));
 }
 
-/// Tells the client what it paid and has left, and keeps shared caches from handing the paid
+/// What a client is told beside the upstream's response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResponseMarks {
+    /// It paid this and has that left.
+    Paid {
+        cost: Msat,
+        balance: Msat,
+        /// The balance that should be left, where it is not.
+        low: Option<Msat>,
+    },
+    /// It had the request free.
+    FreeTier { remaining: u64, resets_at: u64 },
+    /// It has bought time.
+    Session,
+}
+
+/// Tells the client what the request meant for it, and keeps shared caches from handing the
 /// response to others.
-pub(crate) fn mark_paid_response(
-    stream: &impl Stream,
-    cost: Msat,
-    balance: Msat,
-    from_browser: bool,
-) {
-    stream.set_response_header("x-toll-cost-msat", Some(cost.get().to_string().as_bytes()));
-    stream.set_response_header("x-toll-balance-msat", Some(balance.get().to_string().as_bytes()));
+pub(crate) fn mark_response(stream: &impl Stream, marks: ResponseMarks, from_browser: bool) {
+    let set = |name, number: u64| {
+        stream.set_response_header(name, Some(number.to_string().as_bytes()));
+    };
+    match marks {
+        ResponseMarks::Paid { cost, balance, low } => {
+            set("x-toll-cost-msat", cost.get());
+            set("x-toll-balance-msat", balance.get());
+            if let Some(threshold) = low {
+                set("x-toll-low-balance", threshold.get());
+            }
+        }
+        ResponseMarks::FreeTier { remaining, resets_at } => {
+            set("x-toll-free-remaining", remaining);
+            set("x-toll-free-reset", resets_at);
+        }
+        ResponseMarks::Session => {
+            set("x-toll-cost-msat", 0);
+            stream.set_response_header("x-toll-tier", Some(b"session"));
+        }
+    }
     let upstream = stream.response_header("cache-control");
     if let Some(value) = private_cache_control(upstream.as_deref()) {
         stream.set_response_header("cache-control", Some(&value));

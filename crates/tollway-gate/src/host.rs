@@ -50,7 +50,7 @@ pub struct Reply {
     /// The headers.
     pub headers: Vec<(&'static str, String)>,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
     /// The gRPC status and message to send instead of the HTTP status and body.
     pub grpc: Option<(GrpcStatus, &'static str)>,
 }
@@ -64,6 +64,8 @@ pub enum GrpcStatus {
     PermissionDenied,
     /// 8: too many invoices were asked for.
     ResourceExhausted,
+    /// 10: a request with the same idempotency key is under way.
+    Aborted,
     /// 13: payment required, as the L402 protocol has it.
     Internal,
     /// 14: the gate cannot decide now.
@@ -153,6 +155,9 @@ pub trait Stream: Host {
 
     /// Adds a response header beside those of its name.
     fn add_response_header(&self, name: &str, value: &[u8]);
+
+    /// The first `bytes` bytes of the part of the response's body that passes now.
+    fn response_body(&self, bytes: usize) -> Vec<u8>;
 
     /// What went wrong on the way to the upstream or back, so far.
     fn response_trouble(&self) -> ResponseTrouble;

@@ -4,7 +4,7 @@ use core::fmt;
 
 use serde_json::Value;
 use tollway_core::id::HoldId;
-use tollway_core::wire::{self, ChallengeRequest, HoldRequest, PostingBatch};
+use tollway_core::wire::{self, AllowanceRequest, ChallengeRequest, HoldRequest, PostingBatch};
 
 use crate::config::Tollwayd;
 use crate::host::{CALL_REPLY_BYTES_MAX, Call, CallId, CallReply, Host, NotSent};
@@ -69,6 +69,15 @@ pub(crate) fn place_hold(
 ) -> Result<CallId, CallFault> {
     let path = format!("{}/{hold}", wire::HOLDS_PATH);
     send(host, to, "PUT", &path, Some(&encode(request)))
+}
+
+/// Asks for a free request.
+pub(crate) fn ask_allowance(
+    host: &impl Host,
+    to: &Tollwayd,
+    request: &AllowanceRequest,
+) -> Result<CallId, CallFault> {
+    send(host, to, "POST", wire::ALLOWANCES_PATH, Some(&encode(request)))
 }
 
 /// Reports charges and releases.

@@ -8,14 +8,17 @@ pub enum Decision {
     Ok,
     /// Answered 402, with an invoice or with the price alone.
     Challenged,
-    /// Refused: no price is configured, or the path is not in normal form.
+    /// Refused: no price is configured, the path is not in normal form, or the request asks for
+    /// what is not sold or contradicts an earlier one.
     Denied,
-    /// Passed without payment: a free route or a preflight.
+    /// Passed without payment: a free route, a preflight, or a free tier.
     Free,
     /// Answered 503: the gate could not decide.
     Error,
     /// Passed without payment because `failure_mode_allow` says so.
     FailureModeAllowed,
+    /// Answered with the response to an earlier request, which was paid.
+    Replayed,
     /// Presented a credential that is malformed or not accepted.
     Invalid,
     /// Answered 429: the client asked for too many invoices.
@@ -26,13 +29,14 @@ pub enum Decision {
 
 impl Decision {
     /// Every decision, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ok,
         Self::Challenged,
         Self::Denied,
         Self::Free,
         Self::Error,
         Self::FailureModeAllowed,
+        Self::Replayed,
         Self::Invalid,
         Self::Limited,
         Self::Abandoned,
@@ -48,6 +52,7 @@ impl Decision {
             Self::Free => "free",
             Self::Error => "error",
             Self::FailureModeAllowed => "failure_mode_allowed",
+            Self::Replayed => "replayed",
             Self::Invalid => "invalid",
             Self::Limited => "limited",
             Self::Abandoned => "abandoned",
@@ -62,11 +67,13 @@ pub enum CallKind {
     Challenge,
     /// Setting credit aside.
     Hold,
+    /// Asking for a free request.
+    Allowance,
 }
 
 impl CallKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Challenge, Self::Hold];
+    pub const ALL: [Self; 3] = [Self::Challenge, Self::Hold, Self::Allowance];
 
     /// The label value.
     #[must_use]
@@ -74,6 +81,7 @@ impl CallKind {
         match self {
             Self::Challenge => "challenge",
             Self::Hold => "hold",
+            Self::Allowance => "allowance",
         }
     }
 }

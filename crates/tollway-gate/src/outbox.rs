@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use tollway_core::money::Msat;
 use tollway_core::wire::{
     POSTINGS_PER_BATCH_MAX, Posting, PostingBatch, PostingOutcome, PostingReply,
+    STORED_BYTES_PER_BATCH_MAX,
 };
 
 use crate::ledger::CallFault;
@@ -17,6 +18,10 @@ use crate::ledger::CallFault;
 /// So many rows may wait before priced routes answer 503. With `tollwayd` gone no new hold is
 /// granted, so the queue grows only by the requests that were in flight.
 const ROWS_MAX: usize = 16_384;
+/// So many bytes of responses may wait to be stored.
+const STORED_BYTES_MAX: usize = 4 << 20;
+/// What a stored response weighs beside its body.
+const STORED_ROW_BYTES: usize = 320;
 /// The longest pause between two tries.
 const RETRY_MS_MAX: u64 = 2_000;
 
@@ -26,14 +31,21 @@ pub(crate) struct Outbox {
     rows: VecDeque<Posting>,
     /// How many rows at the front are in the batch under way; zero when none is.
     in_flight: usize,
+    /// The bytes of the responses that wait to be stored.
+    stored_bytes: usize,
     /// Not before this time, in milliseconds.
     retry_at_ms: u64,
     failures: u32,
 }
 
 impl Outbox {
-    /// Appends a row.
-    pub(crate) fn push(&mut self, row: Posting) {
+    /// Appends a row. When too many responses wait to be stored, it travels without its own: a
+    /// repeat of the request then costs nothing all the same, but goes to the upstream.
+    pub(crate) fn push(&mut self, mut row: Posting) {
+        if self.stored_bytes.saturating_add(stored_bytes(&row)) > STORED_BYTES_MAX {
+            row.store = None;
+        }
+        self.stored_bytes = self.stored_bytes.saturating_add(stored_bytes(&row));
         self.rows.push_back(row);
     }
 
@@ -47,8 +59,14 @@ impl Outbox {
         if self.in_flight > 0 || self.rows.is_empty() || now_ms < self.retry_at_ms {
             return None;
         }
-        let postings = self.rows.iter().take(POSTINGS_PER_BATCH_MAX).cloned().collect();
-        Some(PostingBatch { postings })
+        let mut bytes = 0_usize;
+        let fits = |row: &&Posting| {
+            let first = bytes == 0;
+            bytes = bytes.saturating_add(stored_bytes(row));
+            first || bytes <= STORED_BYTES_PER_BATCH_MAX
+        };
+        let rows = self.rows.iter().take(POSTINGS_PER_BATCH_MAX).take_while(fits);
+        Some(PostingBatch { postings: rows.cloned().collect() })
     }
 
     /// The batch was handed to the proxy.
@@ -90,17 +108,24 @@ impl Outbox {
     }
 
     fn drop_batch(&mut self) {
-        self.rows.drain(..self.in_flight.min(self.rows.len()));
+        for row in self.rows.drain(..self.in_flight.min(self.rows.len())) {
+            self.stored_bytes = self.stored_bytes.saturating_sub(stored_bytes(&row));
+        }
         self.in_flight = 0;
         self.failures = 0;
         self.retry_at_ms = 0;
     }
 }
 
+/// What a row's stored response weighs.
+fn stored_bytes(row: &Posting) -> usize {
+    row.store.as_ref().map_or(0, |store| store.body_base64.len().saturating_add(STORED_ROW_BYTES))
+}
+
 #[cfg(test)]
 mod tests {
     use tollway_core::id::HoldId;
-    use tollway_core::wire::{Overrun, PostingResult};
+    use tollway_core::wire::{Overrun, PostingResult, STORED_BODY_BYTES_MAX, StoredResponse};
 
     use super::*;
 
@@ -179,6 +204,28 @@ mod tests {
         assert_eq!(outbox.answered(&PostingReply { outcomes }), Err(CallFault::Garbage));
         assert_eq!(outbox.failed(CallFault::Garbage, 0), 0);
         assert_eq!(outbox.next_batch(5_000), Some(batch));
+    }
+
+    #[test]
+    fn stored_responses_travel_in_smaller_batches_and_never_fill_the_memory() {
+        let stored = StoredResponse::new(200, b"text/plain", &[0; STORED_BODY_BYTES_MAX]);
+        let mut outbox = Outbox::default();
+        for n in 0..400 {
+            outbox.push(Posting { store: stored.clone(), ..row(n) });
+        }
+        let kept = outbox.rows.iter().filter(|row| row.store.is_some()).count();
+        assert_eq!(kept, 189, "4 MiB of base64");
+        let mut sent = Vec::new();
+        while let Some(batch) = outbox.next_batch(0) {
+            outbox.sent(&batch);
+            let outcomes = vec![result(PostingOutcome::Posted); batch.postings.len()];
+            outbox.answered(&PostingReply { outcomes }).unwrap();
+            sent.push(batch.postings.len());
+        }
+        assert_eq!(sent.iter().sum::<usize>(), 400);
+        assert_eq!(sent[..94], [2; 94], "two of them fill a batch");
+        assert_eq!(sent[94..], [212]);
+        assert_eq!(outbox.stored_bytes, 0);
     }
 
     #[test]

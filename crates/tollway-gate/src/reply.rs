@@ -1,9 +1,11 @@
 //! The answers the gate gives itself: the one place where a decision becomes HTTP or gRPC.
 
+use core::fmt;
+
 use tollway_core::challenge::{Challenge, ChallengeBody};
 use tollway_core::money::Msat;
 use tollway_core::pricing::PathFault;
-use tollway_core::wire::Problem;
+use tollway_core::wire::{Problem, StoredResponse};
 
 use crate::headers::EXPOSED;
 use crate::host::{GrpcStatus, Reply};
@@ -40,8 +42,45 @@ pub(crate) fn not_priced(grpc: bool) -> Reply {
 /// 400: the path is not in normal form, so the upstream might read it as another one.
 pub(crate) fn path_not_normal(fault: PathFault, grpc: bool) -> Reply {
     let detail = format!("the request path is not in normal form: {fault}");
-    let reply = plain(400, "path_not_normal", "Bad Request", &detail);
-    or_grpc(reply, grpc, GrpcStatus::InvalidArgument, "the request path is not in normal form")
+    bad_request("path_not_normal", detail, grpc)
+}
+
+/// 400: the client must change the request.
+pub(crate) fn bad_request(code: &'static str, detail: impl fmt::Display, grpc: bool) -> Reply {
+    let reply = plain(400, code, "Bad Request", &detail.to_string());
+    or_grpc(reply, grpc, GrpcStatus::InvalidArgument, code)
+}
+
+/// 409: the first request with the same key has not ended.
+pub(crate) fn in_flight(grpc: bool) -> Reply {
+    let detail = "a request with this Idempotency-Key is under way; try again when it has ended";
+    let mut reply = plain(409, "idempotency_in_flight", "Conflict", detail);
+    reply.headers.push(("retry-after", RETRY_AFTER_S.into()));
+    or_grpc(reply, grpc, GrpcStatus::Aborted, "idempotency_in_flight")
+}
+
+/// 422: the key belongs to another request.
+pub(crate) fn key_mismatch(grpc: bool) -> Reply {
+    let detail = "this Idempotency-Key came with another request before: another method, host, \
+                  path, query or body length; choose a new key for a new request";
+    let reply = plain(422, "idempotency_mismatch", "Unprocessable Content", detail);
+    or_grpc(reply, grpc, GrpcStatus::InvalidArgument, "idempotency_mismatch")
+}
+
+/// A response that was paid for before.
+pub(crate) fn replayed(stored: &StoredResponse, body: Vec<u8>, balance: Msat) -> Reply {
+    let mut headers = vec![
+        ("cache-control", "no-store".to_owned()),
+        ("access-control-allow-origin", "*".to_owned()),
+        ("access-control-expose-headers", EXPOSED.to_owned()),
+        ("idempotent-replayed", "true".to_owned()),
+        ("x-toll-cost-msat", "0".to_owned()),
+        ("x-toll-balance-msat", balance.get().to_string()),
+    ];
+    if !stored.content_type.is_empty() {
+        headers.push(("content-type", stored.content_type.clone()));
+    }
+    Reply { status: stored.status, headers, body, grpc: None }
 }
 
 /// 503: the gate cannot decide now. Never a new invoice: the fault is ours.
@@ -72,7 +111,7 @@ pub(crate) fn preflight(requested_method: &str, requested_headers: Option<&str>)
     if let Some(names) = requested_headers {
         headers.push(("access-control-allow-headers", names.to_owned()));
     }
-    Reply { status: 204, headers, body: String::new(), grpc: None }
+    Reply { status: 204, headers, body: Vec::new(), grpc: None }
 }
 
 fn plain(status: u16, code: &str, title: &str, detail: &str) -> Reply {
@@ -87,7 +126,7 @@ fn problem(status: u16, body: String) -> Reply {
         ("access-control-allow-origin", "*".to_owned()),
         ("access-control-expose-headers", EXPOSED.to_owned()),
     ];
-    Reply { status, headers, body, grpc: None }
+    Reply { status, headers, body: body.into_bytes(), grpc: None }
 }
 
 fn or_grpc(mut reply: Reply, grpc: bool, status: GrpcStatus, message: &'static str) -> Reply {

@@ -25,6 +25,16 @@ impl Answer {
         Self { status, local: status >= 400 && stream.response_is_local() }
     }
 
+    /// The status.
+    pub(crate) const fn status(self) -> u16 {
+        self.status
+    }
+
+    /// Whether the status is a success.
+    pub(crate) const fn is_success(self) -> bool {
+        self.status / 100 == 2
+    }
+
     /// Whether the status is an error of the client or of the server.
     pub(crate) const fn is_error(self) -> bool {
         self.status >= 400

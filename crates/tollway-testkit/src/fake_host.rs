@@ -50,6 +50,7 @@ pub struct FakeHost {
     warnings: RefCell<Vec<String>>,
     request: RefCell<HeaderList>,
     response: RefCell<HeaderList>,
+    response_body: RefCell<Vec<u8>>,
     client_address: RefCell<Option<String>>,
     trouble: Cell<ResponseTrouble>,
     response_is_local: Cell<bool>,
@@ -89,6 +90,11 @@ impl FakeHost {
     pub fn begin_response(&self, headers: &[(&str, &[u8])], local: bool) {
         *self.response.borrow_mut() = owned(headers);
         self.response_is_local.set(local);
+    }
+
+    /// The part of the response's body that passes now.
+    pub fn set_response_body(&self, part: &[u8]) {
+        *self.response_body.borrow_mut() = part.into();
     }
 
     /// What went wrong with the response.
@@ -202,6 +208,11 @@ impl Stream for FakeHost {
 
     fn add_response_header(&self, name: &str, value: &[u8]) {
         self.response.borrow_mut().push((name.into(), value.into()));
+    }
+
+    fn response_body(&self, bytes: usize) -> Vec<u8> {
+        let part = self.response_body.borrow();
+        part.get(..bytes).unwrap_or(&part).to_vec()
     }
 
     fn response_trouble(&self) -> ResponseTrouble {

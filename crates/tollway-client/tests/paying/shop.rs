@@ -142,6 +142,7 @@ async fn sell(
     let opens = verified.filter(|verified| {
         let facts = tollway_core::credential::RequestFacts {
             service: &service,
+            tier: 0,
             now_s: 1_700_000_000,
             path: b"/",
             method: b"GET",
@@ -191,6 +192,7 @@ fn challenge(shop: &Shop, service: &str) -> Response {
         location: "shop",
         payment_hash,
         service,
+        tier: 0,
         valid_until: 4_000_000_000,
         random: [books.challenges; 32],
     };

@@ -38,7 +38,9 @@ pub struct ChallengeRequest {
 }
 
 /// Tells clients apart, so that one that asks again and again gets one invoice and two people
-/// behind one address get two. `tollwayd` keeps the address under a keyed hash only.
+/// behind one address get two. An invoice is shared only between requests that are equal in all
+/// fields of the [`ChallengeRequest`]: the route's name keeps one payment from buying both credit
+/// and a session. `tollwayd` keeps the address under a keyed hash only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientKey {

@@ -6,29 +6,36 @@
 //! the remedy. What decides about money has no default: every route says its price, and
 //! `unmatched` says what becomes of the requests that no route matches.
 
+mod free_tier;
+mod purchase;
 mod reader;
 mod refund;
 mod routes;
+mod services;
+mod terms;
+#[cfg(test)]
+mod terms_tests;
 #[cfg(test)]
 mod tests;
 
 use std::rc::Rc;
 
 use serde_json::Value;
-use tollway_core::caveat::{SERVICE_NAME_BYTES_MAX, is_service_name};
 use tollway_core::challenge::LOCATION_BYTES_MAX;
-use tollway_core::money::Msat;
-use tollway_core::pricing::{Price, PriceTable};
+use tollway_core::pricing::PriceTable;
 use tollway_core::secret::SecretText;
 
+pub use free_tier::{FreeTier, Limit};
+pub use purchase::{Bonus, Purchase, PurchaseFault};
 pub use reader::ConfigError;
 pub use refund::RefundOn;
+pub use services::Service;
+pub use terms::{Idempotency, Mode, Route};
 
 use reader::{Node, Object};
 use routes::RouteReader;
+use services::services;
 
-/// The most services: one per backend API, with room to spare.
-const SERVICES_MAX: usize = 256;
 /// A shorter token could be guessed.
 const GATE_TOKEN_BYTES_MIN: usize = 16;
 /// The longest name of a cluster or authority, in bytes.
@@ -95,34 +102,6 @@ pub struct CacheLimits {
     pub entries_max: usize,
     /// The most bytes of credentials.
     pub bytes_max: usize,
-}
-
-/// A priced or free part of the API.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// Its name in logs, metrics and the ledger.
-    pub name: String,
-    /// The service it belongs to.
-    pub service: Rc<Service>,
-    /// What a request costs.
-    pub price: Price,
-    /// The memo of its invoices.
-    pub description: String,
-    /// When a request is not charged.
-    pub refund_on: RefundOn,
-    /// How long credit stays set aside for a request.
-    pub hold_ttl_ms: u64,
-}
-
-/// What a credential is good for: one credential opens every route of its service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    /// Its name in the macaroon's `services` caveat.
-    pub name: String,
-    /// How much credit an invoice sells, where that is more than the route's price.
-    pub purchase_default: Option<Msat>,
-    /// How long a credential is valid.
-    pub credential_ttl_s: u64,
 }
 
 impl Config {
@@ -253,48 +232,6 @@ fn gate_token(
     } else {
         Ok(SecretText::new(token))
     }
-}
-
-fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigError> {
-    let list = root.required("services", "write at least one, such as [{\"name\": \"api\"}]")?;
-    let mut services: Vec<Rc<Service>> = Vec::new();
-    for node in list.items(SERVICES_MAX)? {
-        let fields = node.object(&["name", "purchase", "credential_ttl_s"])?;
-        let name = fields.required("name", "give the service a name")?;
-        let service = Service {
-            name: service_name(&name)?,
-            purchase_default: match fields.optional("purchase") {
-                Some(purchase) => purchase_default(&purchase)?,
-                None => None,
-            },
-            credential_ttl_s: fields.integer("credential_ttl_s", 31_536_000, 1..=3_153_600_000)?,
-        };
-        if services.iter().any(|known| known.name == service.name) {
-            return Err(name.fault("a name that no service before has", "rename one of the two"));
-        }
-        services.push(Rc::new(service));
-    }
-    if services.is_empty() {
-        let problem = "expected at least one service, but found none; write [{\"name\": \"api\"}]";
-        return Err(list.problem(problem.to_owned()));
-    }
-    Ok(services)
-}
-
-fn service_name(node: &Node<'_>) -> Result<String, ConfigError> {
-    let expected = format!("a name of 1 to {SERVICE_NAME_BYTES_MAX} characters");
-    let name = node.text(&expected)?;
-    if is_service_name(name) {
-        Ok(name.to_owned())
-    } else {
-        Err(node.fault(&expected, "use a-z, 0-9, \"_\" and \"-\""))
-    }
-}
-
-fn purchase_default(node: &Node<'_>) -> Result<Option<Msat>, ConfigError> {
-    let fields = node.object(&["default_sats"])?;
-    let Some(sats) = fields.optional("default_sats") else { return Ok(None) };
-    Ok(Msat::from_sats(sats.integer(1, routes::PRICE_SATS_MAX)?))
 }
 
 fn preflight(root: &Object<'_>) -> Result<Preflight, ConfigError> {

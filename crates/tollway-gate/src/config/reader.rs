@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde_json::{Map, Value};
+use tollway_core::money::Msat;
 
 /// The most characters of a faulty value that a message repeats.
 const FOUND_CHARS_MAX: usize = 64;
@@ -52,6 +53,10 @@ impl<'a> Node<'a> {
 
     pub(super) fn is_text(&self) -> bool {
         self.value.is_string()
+    }
+
+    pub(super) fn is_object(&self) -> bool {
+        self.value.is_object()
     }
 
     /// A fault of this value that shows the value.
@@ -166,6 +171,14 @@ impl<'a> Object<'a> {
         match self.optional(name) {
             Some(node) => node.integer(*range.start(), *range.end()),
             None => Ok(default),
+        }
+    }
+
+    /// An amount in sats, at least 1; zero where the field is not there.
+    pub(super) fn sats(&self, name: &str, sats_max: u64) -> Result<Msat, ConfigError> {
+        match self.optional(name) {
+            Some(node) => Ok(Msat::from_sats(node.integer(1, sats_max)?).unwrap_or(Msat::MAX)),
+            None => Ok(Msat::ZERO),
         }
     }
 

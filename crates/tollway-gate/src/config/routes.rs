@@ -2,17 +2,15 @@
 
 use std::rc::Rc;
 
-use tollway_core::money::{MSAT_PER_SAT, Msat};
 use tollway_core::pricing::{
     HeaderFault, HeaderRule, HostRule, MethodRule, PathRule, PatternFault, Price, RouteMatch,
 };
-use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, ROUTE_NAME_BYTES_MAX};
+use tollway_core::wire::ROUTE_NAME_BYTES_MAX;
 
 use super::reader::{ConfigError, Node, Object};
-use super::{RefundOn, Route, Service, Unmatched};
+use super::terms::{Mode, Route, TERMS, charge};
+use super::{Service, Unmatched};
 
-/// The highest price, and the most credit that one invoice sells.
-pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
 /// The most routes. Finding two equal ones compares all pairs, which stays instant up to here.
 const ROUTES_MAX: usize = 2_000;
 /// The most methods or header conditions of one route.
@@ -21,6 +19,23 @@ const CONDITIONS_MAX: usize = 64;
 const PATTERN_BYTES_MAX: usize = 1_024;
 /// Stands for the requests that no route matches, wherever routes are named.
 const UNMATCHED: &str = "unmatched";
+
+/// The fields of a route: its own, and [`TERMS`].
+const ROUTE_FIELDS: [&str; 13] = [
+    "name",
+    "match",
+    "service",
+    "price_sats",
+    "price_msat",
+    "free",
+    "description",
+    "refund_on",
+    "hold_ttl_s",
+    "mode",
+    "free_tier",
+    "idempotency",
+    "overrun",
+];
 
 /// Routes in the order of the configuration.
 type Routes = Vec<(RouteMatch, Rc<Route>)>;
@@ -60,6 +75,14 @@ impl<'s> RouteReader<'s> {
             routes.push((rule, Rc::new(route)));
         }
         let unmatched = self.unmatched(root)?;
+        let all = routes.iter().map(|(_, route)| route);
+        one_session_per_service(
+            &list,
+            match &unmatched {
+                Unmatched::Route(route) => all.chain(Some(route)).collect(),
+                Unmatched::Deny => all.collect(),
+            },
+        )?;
         if routes.is_empty() && !charges(&unmatched) {
             return Err(list.problem(
                 "expected at least one route, but found none; list one, or give \"unmatched\" a \
@@ -71,17 +94,7 @@ impl<'s> RouteReader<'s> {
     }
 
     fn route(&self, node: &Node<'_>) -> Result<(RouteMatch, Route), ConfigError> {
-        let fields = node.object(&[
-            "name",
-            "service",
-            "match",
-            "price_sats",
-            "price_msat",
-            "free",
-            "description",
-            "refund_on",
-            "hold_ttl_s",
-        ])?;
+        let fields = node.object(&ROUTE_FIELDS)?;
         let name = route_name(&fields.required("name", "give the route a name")?)?;
         let rule =
             route_match(&fields.required(
@@ -102,28 +115,13 @@ impl<'s> RouteReader<'s> {
                 ("deny", _) => Ok(Unmatched::Deny),
                 // A free route never looks at its service.
                 ("free", Some(service)) => {
-                    let free = Route {
-                        name: UNMATCHED.to_owned(),
-                        service: Rc::clone(service),
-                        price: Price::Free,
-                        description: format!("{} {UNMATCHED}", service.name),
-                        refund_on: RefundOn::default(),
-                        hold_ttl_ms: HOLD_TTL_S_DEFAULT * 1_000,
-                    };
+                    let free = Route::free(UNMATCHED.to_owned(), Rc::clone(service));
                     Ok(Unmatched::Route(Rc::new(free)))
                 }
                 _ => Err(node.fault("\"deny\", \"free\" or an object with a price", REMEDY)),
             };
         }
-        let fields = node.object(&[
-            "service",
-            "price_sats",
-            "price_msat",
-            "free",
-            "description",
-            "refund_on",
-            "hold_ttl_s",
-        ])?;
+        let fields = node.object(&TERMS)?;
         let service = self.service(&fields)?;
         let route = charge(&fields, UNMATCHED.to_owned(), service)?;
         Ok(Unmatched::Route(Rc::new(route)))
@@ -145,62 +143,29 @@ impl<'s> RouteReader<'s> {
     }
 }
 
-const HOLD_TTL_S_DEFAULT: u64 = 300;
-
-/// The part that routes and `unmatched` have in common.
-fn charge(fields: &Object<'_>, name: String, service: Rc<Service>) -> Result<Route, ConfigError> {
-    let ttl_s = fields.integer("hold_ttl_s", HOLD_TTL_S_DEFAULT, 1..=HOLD_TTL_MS_MAX / 1_000)?;
-    Ok(Route {
-        price: price(fields)?,
-        description: match fields.optional("description") {
-            Some(node) => description(&node)?,
-            None => format!("{} {name}", service.name),
-        },
-        refund_on: match fields.optional("refund_on") {
-            Some(node) => RefundOn::read(&node)?,
-            None => RefundOn::default(),
-        },
-        hold_ttl_ms: ttl_s * 1_000,
-        name,
-        service,
-    })
-}
-
 fn charges(unmatched: &Unmatched) -> bool {
     matches!(unmatched, Unmatched::Route(route) if route.price != Price::Free)
 }
 
-fn price(fields: &Object<'_>) -> Result<Price, ConfigError> {
-    const NOTHING: &str = "write \"free\": true for what costs nothing";
-    let amount = match fields.one_of(&["price_sats", "price_msat", "free"])? {
-        None => {
-            return Err(fields.problem(
-                "expected a price, but found none; write price_sats, price_msat or \"free\": true"
-                    .to_owned(),
-            ));
-        }
-        Some((node, 0)) if node.is_below(1) => {
-            Msat::from_sats(node.integer_or(1, PRICE_SATS_MAX, NOTHING)?)
-        }
-        Some((node, 0)) if node.is_fraction() => Msat::from_sats(node.integer_or(
-            1,
-            PRICE_SATS_MAX,
-            "write price_msat for a part of a sat",
-        )?),
-        Some((node, 0)) => Msat::from_sats(node.integer(1, PRICE_SATS_MAX)?),
-        Some((node, 1)) if node.is_below(1) => {
-            Msat::new(node.integer_or(1, Msat::MAX.get(), NOTHING)?)
-        }
-        Some((node, 1)) => Msat::new(node.integer(1, Msat::MAX.get())?),
-        Some((node, _)) => {
-            if !node.flag()? {
-                return Err(node.fault("true", "leave the field out and write a price"));
+/// A session opens every session route of its service, so all of them must sell the same.
+fn one_session_per_service(list: &Node<'_>, routes: Vec<&Rc<Route>>) -> Result<(), ConfigError> {
+    let mut sold: Vec<&Rc<Route>> = Vec::new();
+    for route in routes {
+        let Mode::Session { .. } = route.mode else { continue };
+        match sold.iter().find(|other| other.service.name == route.service.name) {
+            Some(other) if (other.price, other.mode) != (route.price, route.mode) => {
+                return Err(list.problem(format!(
+                    "expected one price and duration for all session routes of a service, but \
+                     found others in \"{}\" than in \"{}\"; one session opens both, so make them \
+                     equal or put them into two services",
+                    route.name, other.name
+                )));
             }
-            return Ok(Price::Free);
+            Some(_) => {}
+            None => sold.push(route),
         }
-    };
-    // The range above never leaves what an amount can be.
-    Ok(Price::Fixed(amount.unwrap_or(Msat::MAX)))
+    }
+    Ok(())
 }
 
 fn route_name(node: &Node<'_>) -> Result<String, ConfigError> {
@@ -215,16 +180,6 @@ fn route_name(node: &Node<'_>) -> Result<String, ConfigError> {
         Ok(name.to_owned())
     } else {
         Err(node.fault(&expected, "use A-Z, a-z, 0-9, \".\", \"_\" and \"-\""))
-    }
-}
-
-fn description(node: &Node<'_>) -> Result<String, ConfigError> {
-    let expected = format!("a text of at most {MEMO_BYTES_MAX} bytes without control characters");
-    let text = node.text(&expected)?;
-    if text.len() <= MEMO_BYTES_MAX && !text.chars().any(char::is_control) {
-        Ok(text.to_owned())
-    } else {
-        Err(node.fault(&expected, "it becomes the memo of the route's invoices"))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Good configurations resolve, and each bad one has its message.
 
 use serde_json::{Value, json};
-use tollway_core::pricing::RequestHead;
+use tollway_core::money::Msat;
+use tollway_core::pricing::{Price, RequestHead};
 
 use super::*;
 
@@ -18,7 +19,7 @@ fn env(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn minimal() -> Value {
+pub(super) fn minimal() -> Value {
     json!({
         "tollwayd": { "cluster": "tollwayd", "gate_token": "env:GATE_TOKEN" },
         "services": [{ "name": "jokes" }],
@@ -28,13 +29,13 @@ fn minimal() -> Value {
 }
 
 /// The minimal configuration with `value` at `path`, a JSON pointer whose last step may be new.
-fn with(path: &str, value: Value) -> Value {
+pub(super) fn with(path: &str, value: Value) -> Value {
     let mut config = minimal();
     set(&mut config, path, value);
     config
 }
 
-fn set(config: &mut Value, path: &str, value: Value) {
+pub(super) fn set(config: &mut Value, path: &str, value: Value) {
     let (parent, name) = path.rsplit_once('/').unwrap();
     match config.pointer_mut(parent).unwrap() {
         Value::Object(fields) => drop(fields.insert(name.to_owned(), value)),
@@ -50,11 +51,11 @@ fn without(path: &str) -> Value {
     config
 }
 
-fn parse(config: &Value) -> Result<Config, ConfigError> {
+pub(super) fn parse(config: &Value) -> Result<Config, ConfigError> {
     Config::parse(&serde_json::to_vec(config).unwrap(), &env)
 }
 
-fn found(config: &Config, path: &str) -> Option<Rc<Route>> {
+pub(super) fn found(config: &Config, path: &str) -> Option<Rc<Route>> {
     let head =
         RequestHead { host: b"example.com", path: path.as_bytes(), method: b"GET", headers: &[] };
     config.routes.find(&head).cloned()
@@ -80,7 +81,15 @@ fn defaults_are_filled_in() {
     assert_eq!(joke.hold_ttl_ms, 300_000);
     assert_eq!(
         *joke.service,
-        Service { name: "jokes".into(), purchase_default: None, credential_ttl_s: 31_536_000 }
+        Service {
+            name: "jokes".into(),
+            purchase: Purchase::default(),
+            credential_ttl_s: 31_536_000,
+            seed: Msat::ZERO,
+            credit_ttl_s: None,
+            low_balance: Msat::ZERO,
+            free_tier: None,
+        }
     );
     assert!(found(&config, "/other").is_none());
 }
@@ -138,7 +147,7 @@ fn every_field_is_read() {
         RequestHead { host: b"example.com", path: b"/jokes/7", method: b"HEAD", headers: &headers };
     let joke = config.routes.find(&head).unwrap();
     assert_eq!(joke.name, "joke.v1");
-    assert_eq!(joke.service.purchase_default, Msat::from_sats(100));
+    assert_eq!(joke.service.purchase.default, Msat::from_sats(100).unwrap());
     assert_eq!(joke.service.credential_ttl_s, 3_600);
     assert_eq!(joke.price, Price::Fixed(Msat::new(1).unwrap()));
     assert_eq!(joke.description, "Ein Witz \u{fc}ber Zahlen");
@@ -241,7 +250,7 @@ fn err_top_level() {
         (
             with("/unmatched", json!({ "name": "x", "price_sats": 1 })),
             "unmatched.name: unknown field; known here: service, price_sats, price_msat, free, \
-             description, refund_on, hold_ttl_s",
+             description, refund_on, hold_ttl_s, mode, free_tier, idempotency, overrun",
         ),
         (
             with("/location", json!("")),
@@ -398,7 +407,7 @@ fn err_services() {
         (
             with("/services/0/purchase", json!(100)),
             "services[0].purchase: expected an object, but found 100; its fields are \
-             default_sats",
+             default_sats, min_sats, max_sats, bonus",
         ),
         (
             with("/services/0/credential_ttl_s", json!(-1)),
@@ -424,8 +433,9 @@ fn err_routes() {
         ),
         (
             with("/routes/-", json!("x")),
-            "routes[1]: expected an object, but found \"x\"; its fields are name, service, \
-             match, price_sats, price_msat, free, description, refund_on, hold_ttl_s",
+            "routes[1]: expected an object, but found \"x\"; its fields are name, match, \
+             service, price_sats, price_msat, free, description, refund_on, hold_ttl_s, mode, \
+             free_tier, idempotency, overrun",
         ),
         (without("/routes/0/name"), "routes[0].name: missing; give the route a name"),
         (
@@ -712,7 +722,7 @@ fn err_json() {
 }
 
 /// Each configuration is refused with its message, and none shows a planted secret.
-fn check(table: &[(Value, &str)]) {
+pub(super) fn check(table: &[(Value, &str)]) {
     for (config, expected) in table {
         let message = parse(config).expect_err(expected).to_string();
         assert_eq!(message, *expected, "{config}");

@@ -9,6 +9,7 @@ use tollway_core::wire::{CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest
 
 use super::offer::Offer;
 use super::{Challenging, Context, Exchange, State, Step};
+use crate::config::{Mode, Purchase, PurchaseFault, Route};
 use crate::headers;
 use crate::host::{CallReply, HeaderList, LogField, Stream};
 use crate::ledger::{self, CallFault};
@@ -27,17 +28,21 @@ impl Exchange {
         if headers::find(&context.headers, ":method") == Some(b"HEAD") {
             return self.answer(stream, Decision::Challenged, reply::price_only(context.cost));
         }
+        let sale = match Sale::of(&context) {
+            Ok(sale) => sale,
+            Err(fault) => {
+                let answer = reply::bad_request("purchase_not_sold", fault, context.grpc);
+                return self.answer(stream, Decision::Denied, answer);
+            }
+        };
         let service = &context.route.service;
-        let wanted = service.purchase_default.unwrap_or_default().max(context.cost);
-        // Above the largest amount there is no whole sat to round up to; ask for what there is.
-        let amount_msat = wanted.rounded_up_to_sat().unwrap_or(wanted);
         let request = ChallengeRequest {
             route: context.route.name.clone(),
             service: service.name.clone(),
-            amount_msat,
-            credit_msat: amount_msat,
-            seed_msat: Msat::ZERO,
-            credit_ttl_s: None,
+            amount_msat: sale.amount,
+            credit_msat: sale.credit,
+            seed_msat: if offer.top_up.is_none() { sale.seed } else { Msat::ZERO },
+            credit_ttl_s: sale.credit_ttl_s,
             memo: context.route.description.clone(),
             top_up: offer.top_up,
             client: client_key(stream, &context.headers),
@@ -60,10 +65,14 @@ impl Exchange {
     ) -> Step {
         let Challenging { context, offer, .. } = challenging;
         let outcome = ledger::decode::<ChallengeReply>(reply);
-        let (payment_hash, invoice, amount, invoice_expires_at) = match outcome {
+        let (payment_hash, invoice, amount, credit, invoice_expires_at) = match outcome {
             Ok(ChallengeReply::Invoice {
-                payment_hash, invoice, amount_msat, expires_at, ..
-            }) => (payment_hash, invoice, amount_msat, expires_at),
+                payment_hash,
+                invoice,
+                amount_msat,
+                credit_msat,
+                expires_at,
+            }) => (payment_hash, invoice, amount_msat, credit_msat, expires_at),
             Ok(ChallengeReply::Limited { retry_after_s }) => {
                 self.gate.reached(stream);
                 let answer = reply::limited(retry_after_s, context.grpc);
@@ -72,12 +81,17 @@ impl Exchange {
             Err(fault) => return self.fail(stream, context, Some(fault)),
         };
         self.gate.reached(stream);
-        let service = &context.route.service;
+        let Route { service, mode, .. } = &*context.route;
+        let (valid_for_s, credit) = match mode {
+            Mode::Session { duration_s } => (*duration_s, None),
+            Mode::Credits | Mode::SingleUse => (service.credential_ttl_s, Some(credit)),
+        };
         let terms = ChallengeTerms {
             location: &self.gate.config().location,
             payment_hash,
             service: &service.name,
-            valid_until: (stream.now_ms() / 1_000).saturating_add(service.credential_ttl_s),
+            tier: mode.tier(),
+            valid_until: (stream.now_ms() / 1_000).saturating_add(valid_for_s),
             random: self.gate.random(),
         };
         let minted = self.gate.with_keyring(|keyring| Challenge::mint(keyring, terms, &invoice));
@@ -89,6 +103,7 @@ impl Exchange {
             code: offer.code,
             amount,
             price: context.cost,
+            credit,
             invoice_expires_at,
             description: &context.route.description,
             balance: offer.balance,
@@ -112,9 +127,38 @@ impl Exchange {
             let rest = read_credential(&context.headers).authorization_rest;
             headers::strip_request(stream, &context.headers, rest.as_deref());
             headers::mark_free_request(stream);
-            return self.pass(stream, Decision::FailureModeAllowed);
+            return self.pass(stream, Decision::FailureModeAllowed, None, false);
         }
         self.answer(stream, Decision::Error, reply::unavailable(context.grpc))
+    }
+}
+
+/// What an invoice sells.
+struct Sale {
+    amount: Msat,
+    credit: Msat,
+    seed: Msat,
+    credit_ttl_s: Option<u64>,
+}
+
+impl Sale {
+    /// What is sold to this request, as its client chose.
+    fn of(context: &Context) -> Result<Self, PurchaseFault> {
+        let chosen = headers::single(&context.headers, "x-toll-purchase-sats")
+            // Two choices are none, and fail as such.
+            .unwrap_or(Some(b""));
+        let Route { service, mode, .. } = &*context.route;
+        if *mode == Mode::Credits {
+            let amount = service.purchase.amount(context.cost, chosen)?;
+            return Ok(Self {
+                amount,
+                credit: service.purchase.credit(amount),
+                seed: service.seed,
+                credit_ttl_s: service.credit_ttl_s,
+            });
+        }
+        let amount = Purchase::of_price(context.cost).amount(context.cost, chosen)?;
+        Ok(Self { amount, credit: amount, seed: Msat::ZERO, credit_ttl_s: None })
     }
 }
 

@@ -7,15 +7,19 @@ use tollway_core::header::read_credential;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldReply, HoldRequest};
+use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
 
 use super::offer::Offer;
+use super::repeat::idempotency_key;
+use super::response::Recording;
 use super::{Admitted, Context, Exchange, Holding, State, Step, decided};
 use crate::cache::{CredentialCache, Known};
-use crate::headers;
+use crate::config::{Idempotency, Mode};
+use crate::headers::{self, ResponseMarks};
 use crate::host::{CallReply, LogField, Stream};
 use crate::ledger::{self, CallFault};
 use crate::metrics::Decision;
+use crate::reply;
 
 impl Exchange {
     /// Decides what a request on a priced route presents.
@@ -28,12 +32,12 @@ impl Exchange {
                 stream.count(Decision::Invalid);
                 self.challenge(stream, context, offer)
             }
-            Ok(None) => {
-                let offer = Offer::first_payment();
-                self.challenge(stream, context, offer)
-            }
+            Ok(None) => self.unpaid(stream, context),
             Ok(Some(credential)) => match self.authorize(stream, &context, &credential) {
-                Ok(()) => self.hold(stream, context, &credential),
+                Ok(()) => match context.route.mode {
+                    Mode::Session { .. } => self.admit_session(stream, context, &credential),
+                    Mode::Credits | Mode::SingleUse => self.hold(stream, context, &credential),
+                },
                 Err(offer) => {
                     stream.count(Decision::Invalid);
                     self.challenge(stream, context, offer)
@@ -77,11 +81,16 @@ impl Exchange {
         let client = stream.client_address();
         let facts = RequestFacts {
             service: &context.route.service.name,
+            tier: context.route.mode.tier(),
             path: target.split(|byte| *byte == b'?').next().unwrap_or_default(),
             method: headers::find(&context.headers, ":method").unwrap_or_default(),
             client_ip: client.as_deref(),
             now_s: stream.now_ms() / 1_000,
-            cost: context.cost,
+            // A session is paid for; its requests cost nothing.
+            cost: match context.route.mode {
+                Mode::Session { .. } => Msat::ZERO,
+                Mode::Credits | Mode::SingleUse => context.cost,
+            },
         };
         credential.authorize(&facts).map_err(|fault| Offer::rejected(fault.code(), fault))
     }
@@ -93,6 +102,14 @@ impl Exchange {
         mut context: Context,
         credential: &VerifiedCredential,
     ) -> Step {
+        let idempotency = match idempotency_key(&context) {
+            Ok(key) => key,
+            Err(fault) => {
+                let answer = reply::bad_request("idempotency_key_malformed", fault, context.grpc);
+                return self.answer(stream, Decision::Denied, answer);
+            }
+        };
+        let keyed = idempotency.is_some();
         let now_ms = stream.now_ms();
         let hold = self.gate.mint_hold_id(now_ms);
         // The proof travels every time: it costs less than knowing whether the ledger needs it,
@@ -104,13 +121,13 @@ impl Exchange {
             min_msat: None,
             ttl_ms: context.route.hold_ttl_ms,
             route: context.route.name.clone(),
-            idempotency: None,
+            idempotency,
         };
         context.call_started_ms = now_ms;
         match ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request) {
             Ok(call) => {
                 let payment_hash = request.payment_hash;
-                self.state = State::Holding(Holding { call, context, hold, payment_hash });
+                self.state = State::Holding(Holding { call, context, hold, payment_hash, keyed });
                 Step::Wait
             }
             Err(fault) => self.fail(stream, context, Some(fault)),
@@ -123,21 +140,38 @@ impl Exchange {
         holding: Holding,
         reply: &CallReply,
     ) -> Step {
-        let Holding { context, hold, payment_hash, .. } = holding;
+        let Holding { context, hold, payment_hash, keyed, .. } = holding;
         match ledger::decode::<HoldReply>(reply) {
-            Ok(HoldReply::Granted { account, granted_msat, balance_msat, .. })
-                if granted_msat == context.cost =>
-            {
+            Ok(HoldReply::Granted {
+                account,
+                granted_msat,
+                balance_msat,
+                already_charged: false,
+                ..
+            }) if granted_msat == context.cost => {
                 self.gate.reached(stream);
-                self.admit(stream, context, hold, &account, balance_msat)
+                self.admit(stream, Admission { context, hold, keyed }, &account, balance_msat)
+            }
+            Ok(HoldReply::Granted {
+                account, balance_msat, already_charged: true, replay, ..
+            }) if keyed => {
+                self.gate.reached(stream);
+                self.repeated(stream, context, &account, balance_msat, replay)
+            }
+            Ok(HoldReply::Refused { refusal: HoldRefusal::IdempotencyInFlight, .. }) if keyed => {
+                self.gate.reached(stream);
+                self.answer(stream, Decision::Denied, reply::in_flight(context.grpc))
+            }
+            Ok(HoldReply::Refused { refusal: HoldRefusal::IdempotencyMismatch, .. }) if keyed => {
+                self.gate.reached(stream);
+                self.answer(stream, Decision::Denied, reply::key_mismatch(context.grpc))
             }
             Ok(HoldReply::Refused { refusal, balance_msat }) => {
-                match Offer::refused(refusal, payment_hash, context.cost, balance_msat) {
+                match Offer::refused(refusal, &context, payment_hash, balance_msat) {
                     Some(offer) => {
                         self.gate.reached(stream);
                         self.challenge(stream, context, offer)
                     }
-                    // No key was sent.
                     None => self.fail(stream, context, Some(CallFault::Garbage)),
                 }
             }
@@ -152,18 +186,51 @@ impl Exchange {
     fn admit(
         &mut self,
         stream: &impl Stream,
-        context: Context,
-        hold: HoldId,
+        admission: Admission,
         account: &PaymentHash,
         balance: Msat,
     ) -> Step {
+        let Admission { context, hold, keyed } = admission;
         let Context { route, cost, headers: list, authorization_rest, from_browser, .. } = context;
         headers::strip_request(stream, &list, authorization_rest.as_deref());
         headers::mark_paid_request(stream, account, cost, balance);
         stream.note(LogField::Account, &account.to_hex());
         decided(stream, Decision::Ok);
-        self.state =
-            State::Admitted(Admitted { hold, route, cost, balance, from_browser, answer: None });
+        // A gRPC response ends with trailers, which a stored one has not.
+        let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
+        let recording = replayable.then(Recording::default);
+        let answer = None;
+        self.state = State::Admitted(Admitted {
+            hold,
+            route,
+            cost,
+            balance,
+            from_browser,
+            answer,
+            recording,
+        });
         Step::Continue
     }
+
+    /// A session needs no call: the signature, the proof and the time say all.
+    fn admit_session(
+        &mut self,
+        stream: &impl Stream,
+        context: Context,
+        credential: &VerifiedCredential,
+    ) -> Step {
+        let account = credential.payment_hash();
+        headers::strip_request(stream, &context.headers, context.authorization_rest.as_deref());
+        headers::mark_session_request(stream, &account);
+        stream.note(LogField::Account, &account.to_hex());
+        stream.note(LogField::CostMsat, "0");
+        self.pass(stream, Decision::Ok, Some(ResponseMarks::Session), context.from_browser)
+    }
+}
+
+/// A request whose hold was granted.
+struct Admission {
+    context: Context,
+    hold: HoldId,
+    keyed: bool,
 }

@@ -2,15 +2,23 @@
 //!
 //! ```text
 //! headers --> free, preflight ------------------------------------> Passed
-//!        \--> no or bad credential --> Challenging --> 402 -------> Answered
+//!        \--> no credential, free tier --> Asking --> granted -----> Passed
+//!        |                                      \--> exhausted --> Challenging
+//!        \--> no or bad credential --> Challenging --> 402, 429 --> Answered
+//!        \--> session credential ---------------------------------> Passed
 //!        \--> credential --> Holding --> granted -----------------> Admitted --> charged
-//!                                   \--> refused --> Challenging    or refunded at the end
+//!                                   \--> charged before ----------> Passed      or refunded
+//!                                   |     or its response again --> Answered    at the end
+//!                                   \--> refused --> Challenging
 //! any failure of ours --> 503 (or, if the operator chose so, Passed)
 //! ```
 
 mod challenge;
+mod free;
 mod hold;
 mod offer;
+mod repeat;
+mod response;
 
 use std::rc::Rc;
 
@@ -19,17 +27,17 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::pricing::{Price, RequestHead, check_normalised};
-use tollway_core::wire::{Overrun, Posting};
 
 use crate::config::{Preflight, Route, Unmatched};
 use crate::gate::Gate;
-use crate::headers;
+use crate::headers::{self, ResponseMarks};
 use crate::host::{CallId, CallReply, HeaderList, LogField, Reply, Stream};
 use crate::metrics::{CallKind, Decision};
 use crate::reply;
-use crate::settle::{Answer, charge};
+use crate::settle::Answer;
 
 use offer::Offer;
+use response::Recording;
 
 /// What the proxy is to do with the request now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,11 +61,12 @@ pub struct Exchange {
 enum State {
     /// Nothing was decided; also what a finished exchange leaves behind.
     Undecided,
+    Asking(Asking),
     Challenging(Challenging),
     Holding(Holding),
     Admitted(Admitted),
     /// On its way to the upstream without a hold.
-    Passed,
+    Passed(Passed),
     /// Answered by the gate.
     Answered,
 }
@@ -74,6 +83,13 @@ struct Context {
     call_started_ms: u64,
 }
 
+/// Waits to hear whether the request is free.
+#[derive(Debug)]
+struct Asking {
+    call: CallId,
+    context: Context,
+}
+
 #[derive(Debug)]
 struct Challenging {
     call: CallId,
@@ -87,6 +103,8 @@ struct Holding {
     context: Context,
     hold: HoldId,
     payment_hash: PaymentHash,
+    /// The request came with an idempotency key.
+    keyed: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +116,15 @@ struct Admitted {
     balance: Msat,
     from_browser: bool,
     answer: Option<Answer>,
+    /// Where the response may have to be given again.
+    recording: Option<Recording>,
+}
+
+/// What the client is told of a request without a hold, if anything.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    marks: Option<ResponseMarks>,
+    from_browser: bool,
 }
 
 impl Exchange {
@@ -111,7 +138,7 @@ impl Exchange {
     /// body nor trailers.
     #[must_use]
     pub const fn is_held_back(&self) -> bool {
-        !matches!(self.state, State::Admitted(_) | State::Passed)
+        !matches!(self.state, State::Admitted(_) | State::Passed(_))
     }
 
     /// The request's headers are here.
@@ -143,7 +170,7 @@ impl Exchange {
                 let rest = read_credential(&list).authorization_rest;
                 headers::strip_request(stream, &list, rest.as_deref());
                 headers::mark_free_request(stream);
-                self.pass(stream, Decision::Free)
+                self.pass(stream, Decision::Free, None, false)
             }
             Price::Fixed(cost) => {
                 let context = Context {
@@ -167,6 +194,10 @@ impl Exchange {
                 record(stream, CallKind::Hold, &holding.context);
                 self.hold_answered(stream, holding, reply)
             }
+            State::Asking(asking) if asking.call == call => {
+                record(stream, CallKind::Allowance, &asking.context);
+                self.allowance_answered(stream, asking, reply)
+            }
             State::Challenging(challenging) if challenging.call == call => {
                 record(stream, CallKind::Challenge, &challenging.context);
                 self.challenge_answered(stream, challenging, reply)
@@ -179,56 +210,13 @@ impl Exchange {
         }
     }
 
-    /// The response's headers are here; the gate's own answers come by too.
-    pub fn response_headers(&mut self, stream: &impl Stream) {
-        let State::Admitted(admitted) = &mut self.state else { return };
-        let answer = Answer::read(stream);
-        admitted.answer = Some(answer);
-        // Before an error there is no trouble yet, and asking costs a host call.
-        let trouble =
-            if answer.is_error() { stream.response_trouble() } else { Default::default() };
-        let charged = charge(&admitted.route, admitted.cost, Some(answer), trouble);
-        let returned = admitted.cost.checked_sub(charged).unwrap_or_default();
-        let balance = admitted.balance.checked_add(returned).unwrap_or(Msat::MAX);
-        headers::mark_paid_response(stream, charged, balance, admitted.from_browser);
-        stream.note(LogField::CostMsat, &charged.get().to_string());
-    }
-
-    /// The stream has ended, one way or another.
-    pub fn finished(&mut self, stream: &impl Stream) {
-        match core::mem::replace(&mut self.state, State::Answered) {
-            State::Admitted(done) => {
-                let amount_msat =
-                    charge(&done.route, done.cost, done.answer, stream.response_trouble());
-                stream.note(LogField::CostMsat, &amount_msat.get().to_string());
-                let route = done.route.name.clone();
-                self.gate.post(Posting {
-                    hold: done.hold,
-                    seq: 0,
-                    amount_msat,
-                    route,
-                    release: true,
-                    overrun: Overrun::Cap,
-                    store: None,
-                });
-            }
-            State::Holding(holding) => {
-                // The client left; the hold may stand in the ledger all the same.
-                self.release(holding.hold, &holding.context.route);
-                decided(stream, Decision::Abandoned);
-            }
-            State::Challenging(_) => decided(stream, Decision::Abandoned),
-            State::Undecided | State::Passed | State::Answered => {}
-        }
-    }
-
     fn preflight(&mut self, stream: &impl Stream, list: &HeaderList) -> Step {
         match self.gate.config().preflight {
             Preflight::Pass => {
                 let rest = read_credential(list).authorization_rest;
                 headers::strip_request(stream, list, rest.as_deref());
                 headers::mark_free_request(stream);
-                self.pass(stream, Decision::Free)
+                self.pass(stream, Decision::Free, None, false)
             }
             Preflight::Answer => {
                 let text = |name| {
@@ -243,22 +231,15 @@ impl Exchange {
         }
     }
 
-    fn release(&self, hold: HoldId, route: &Route) {
-        let route = route.name.clone();
-        self.gate.post(Posting {
-            hold,
-            seq: 0,
-            amount_msat: Msat::ZERO,
-            route,
-            release: true,
-            overrun: Overrun::Cap,
-            store: None,
-        });
-    }
-
-    fn pass(&mut self, stream: &impl Stream, decision: Decision) -> Step {
+    fn pass(
+        &mut self,
+        stream: &impl Stream,
+        decision: Decision,
+        marks: Option<ResponseMarks>,
+        from_browser: bool,
+    ) -> Step {
         decided(stream, decision);
-        self.state = State::Passed;
+        self.state = State::Passed(Passed { marks, from_browser });
         Step::Continue
     }
 

@@ -6,6 +6,9 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::HoldRefusal;
 
+use super::Context;
+use crate::config::Mode;
+
 /// Why a challenge is made, and for which account.
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
@@ -23,6 +26,15 @@ impl Offer {
         Self { code: "payment_required", detail: detail.into(), top_up: None, balance: None }
     }
 
+    /// For a client that has had what is free.
+    pub(super) fn free_tier_exhausted(resets_at: u64) -> Self {
+        let detail = format!(
+            "What is free is used up until {resets_at} (Unix time in seconds). Pay the invoice, \
+             then repeat the request with Authorization: L402 <macaroon>:<preimage>."
+        );
+        Self { code: "free_tier_exhausted", detail, top_up: None, balance: None }
+    }
+
     /// For a credential that is not accepted; the payment opens a new account.
     pub(super) fn rejected(code: &'static str, why: impl fmt::Display) -> Self {
         Self { code, detail: why.to_string(), top_up: None, balance: None }
@@ -31,8 +43,8 @@ impl Offer {
     /// For a hold that the ledger refused; `None` for a refusal that no payment heals.
     pub(super) fn refused(
         refusal: HoldRefusal,
+        context: &Context,
         paid: PaymentHash,
-        cost: Msat,
         balance: Msat,
     ) -> Option<Self> {
         Some(match refusal {
@@ -48,11 +60,18 @@ impl Offer {
                 "account_revoked",
                 "The operator revoked this token. Pay this challenge for a new one.",
             ),
+            HoldRefusal::InsufficientCredit if context.route.mode == Mode::SingleUse => {
+                Self::rejected(
+                    "credential_used",
+                    "This token was good for one request. Pay this challenge for a new one.",
+                )
+            }
             HoldRefusal::InsufficientCredit => Self {
                 code: "insufficient_credit",
                 detail: format!(
-                    "This request costs {cost}, the account has {balance} left. Pay the invoice to top \
-                     up the same account; the old credential keeps working."
+                    "This request costs {}, the account has {balance} left. Pay the invoice to top \
+                     up the same account; the old credential keeps working.",
+                    context.cost
                 ),
                 top_up: Some(paid),
                 balance: Some(balance),

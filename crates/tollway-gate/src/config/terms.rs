@@ -1,0 +1,246 @@
+//! What routes and `unmatched` have in common: the price, and the terms of its payment.
+
+use std::rc::Rc;
+
+use tollway_core::caveat::{TIER_CREDITS, TIER_SESSION};
+use tollway_core::money::{MSAT_PER_SAT, Msat};
+use tollway_core::pricing::Price;
+use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, Overrun};
+
+use super::free_tier::FreeTier;
+use super::reader::{ConfigError, Node, Object};
+use super::services::LIFE_S_MAX;
+use super::{RefundOn, Service};
+
+/// The highest price, and the most credit that one invoice sells.
+pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
+/// The fields that are read here, and the service's name.
+pub(super) const TERMS: [&str; 11] = [
+    "service",
+    "price_sats",
+    "price_msat",
+    "free",
+    "description",
+    "refund_on",
+    "hold_ttl_s",
+    "mode",
+    "free_tier",
+    "idempotency",
+    "overrun",
+];
+
+const HOLD_TTL_S_DEFAULT: u64 = 300;
+
+/// A priced or free part of the API.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name in logs, metrics and the ledger.
+    pub name: String,
+    /// The service it belongs to.
+    pub service: Rc<Service>,
+    /// What a request costs, or a session.
+    pub price: Price,
+    /// What the price buys.
+    pub mode: Mode,
+    /// The memo of its invoices.
+    pub description: String,
+    /// What a client has free before it must pay.
+    pub free_tier: Option<FreeTier>,
+    /// When a request is not charged.
+    pub refund_on: RefundOn,
+    /// What a client's `Idempotency-Key` does.
+    pub idempotency: Idempotency,
+    /// What happens to a cost above what was set aside for the request.
+    pub overrun: Overrun,
+    /// How long credit stays set aside for a request.
+    pub hold_ttl_ms: u64,
+}
+
+/// What the price of a route buys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Each request spends from an account, which is filled in advance and topped up.
+    Credits,
+    /// Each invoice is for one request; a used token is not topped up.
+    SingleUse,
+    /// Time: requests cost nothing until the token expires, and are admitted without a call.
+    Session {
+        /// How long, from the challenge on.
+        duration_s: u64,
+    },
+}
+
+impl Mode {
+    /// The tier in the `services` caveat of tokens that are sold here, and of those that open it.
+    #[must_use]
+    pub const fn tier(self) -> u8 {
+        match self {
+            Self::Credits | Self::SingleUse => TIER_CREDITS,
+            Self::Session { .. } => TIER_SESSION,
+        }
+    }
+}
+
+/// What a client's `Idempotency-Key` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotency {
+    /// Nothing; the upstream gets it as any other header.
+    Off,
+    /// A repeated request goes to the upstream and costs nothing.
+    ChargeOnce,
+    /// A repeated request gets the first one's response, if that was a success of at most 16 KiB
+    /// without a content coding; else as [`Idempotency::ChargeOnce`].
+    Replay,
+}
+
+impl Route {
+    /// A route that costs nothing.
+    pub(super) fn free(name: String, service: Rc<Service>) -> Self {
+        Self {
+            price: Price::Free,
+            mode: Mode::Credits,
+            description: format!("{} {name}", service.name),
+            free_tier: None,
+            refund_on: RefundOn::default(),
+            idempotency: Idempotency::Off,
+            overrun: Overrun::Cap,
+            hold_ttl_ms: HOLD_TTL_S_DEFAULT * 1_000,
+            name,
+            service,
+        }
+    }
+}
+
+/// Reads the terms of a route.
+pub(super) fn charge(
+    fields: &Object<'_>,
+    name: String,
+    service: Rc<Service>,
+) -> Result<Route, ConfigError> {
+    let ttl_s = fields.integer("hold_ttl_s", HOLD_TTL_S_DEFAULT, 1..=HOLD_TTL_MS_MAX / 1_000)?;
+    let mut route = Route::free(name, service);
+    route.price = price(fields)?;
+    route.hold_ttl_ms = ttl_s * 1_000;
+    if let Some(node) = fields.optional("description") {
+        route.description = description(&node)?;
+    }
+    if let Some(node) = fields.optional("refund_on") {
+        route.refund_on = RefundOn::read(&node)?;
+    }
+    if let Some(node) = fields.optional("mode") {
+        route.mode = mode(&node)?;
+    }
+    route.free_tier = free_tier(fields, &route)?;
+    for name in ["idempotency", "overrun"] {
+        if let (Mode::Session { .. }, Some(node)) = (route.mode, fields.optional(name)) {
+            return Err(node.problem(
+                "expected none on a session route, but found one; its requests are not charged"
+                    .to_owned(),
+            ));
+        }
+    }
+    if let Some(node) = fields.optional("idempotency") {
+        route.idempotency = idempotency(&node)?;
+    }
+    if let Some(node) = fields.optional("overrun") {
+        route.overrun = overrun(&node)?;
+    }
+    Ok(route)
+}
+
+fn price(fields: &Object<'_>) -> Result<Price, ConfigError> {
+    const NOTHING: &str = "write \"free\": true for what costs nothing";
+    let amount = match fields.one_of(&["price_sats", "price_msat", "free"])? {
+        None => {
+            return Err(fields.problem(
+                "expected a price, but found none; write price_sats, price_msat or \"free\": true"
+                    .to_owned(),
+            ));
+        }
+        Some((node, 0)) if node.is_below(1) => {
+            Msat::from_sats(node.integer_or(1, PRICE_SATS_MAX, NOTHING)?)
+        }
+        Some((node, 0)) if node.is_fraction() => Msat::from_sats(node.integer_or(
+            1,
+            PRICE_SATS_MAX,
+            "write price_msat for a part of a sat",
+        )?),
+        Some((node, 0)) => Msat::from_sats(node.integer(1, PRICE_SATS_MAX)?),
+        Some((node, 1)) if node.is_below(1) => {
+            Msat::new(node.integer_or(1, Msat::MAX.get(), NOTHING)?)
+        }
+        Some((node, 1)) => Msat::new(node.integer(1, Msat::MAX.get())?),
+        Some((node, _)) => {
+            if !node.flag()? {
+                return Err(node.fault("true", "leave the field out and write a price"));
+            }
+            return Ok(Price::Free);
+        }
+    };
+    // The range above never leaves what an amount can be.
+    Ok(Price::Fixed(amount.unwrap_or(Msat::MAX)))
+}
+
+fn mode(node: &Node<'_>) -> Result<Mode, ConfigError> {
+    const EXPECTED: &str = "\"credits\", \"single_use\" or {\"session\": {\"duration_s\": 3600}}";
+    if node.is_object() {
+        let session = node.object(&["session"])?.required("session", "write its duration_s")?;
+        let fields = session.object(&["duration_s"])?;
+        let duration = fields.required("duration_s", "write how long one payment lasts")?;
+        return Ok(Mode::Session { duration_s: duration.integer(1, LIFE_S_MAX)? });
+    }
+    match node.text(EXPECTED)? {
+        "credits" => Ok(Mode::Credits),
+        "single_use" => Ok(Mode::SingleUse),
+        _ => Err(node.fault(EXPECTED, "write one of the three")),
+    }
+}
+
+/// The route's own free tier, or its service's.
+fn free_tier(fields: &Object<'_>, route: &Route) -> Result<Option<FreeTier>, ConfigError> {
+    match fields.optional("free_tier") {
+        None => Ok(route.service.free_tier.clone()),
+        Some(node) if node.is_object() => {
+            FreeTier::read(&node, format!("{}/{}", route.service.name, route.name)).map(Some)
+        }
+        Some(node) => match node.text("an object or \"off\"")? {
+            "off" => Ok(None),
+            _ => Err(node.fault("an object or \"off\"", "\"off\" leaves the service's out")),
+        },
+    }
+}
+
+fn idempotency(node: &Node<'_>) -> Result<Idempotency, ConfigError> {
+    const EXPECTED: &str = "\"off\", \"charge_once\" or \"replay\"";
+    match node.text(EXPECTED)? {
+        "off" => Ok(Idempotency::Off),
+        "charge_once" => Ok(Idempotency::ChargeOnce),
+        "replay" => Ok(Idempotency::Replay),
+        _ => Err(node.fault(EXPECTED, "write one of the three")),
+    }
+}
+
+fn overrun(node: &Node<'_>) -> Result<Overrun, ConfigError> {
+    const EXPECTED: &str = "\"cap\", \"debit_rest\" or {\"debt_sats\": 100}";
+    if node.is_object() {
+        let fields = node.object(&["debt_sats"])?;
+        let limit = fields.required("debt_sats", "write how far an account may go below zero")?;
+        let limit = Msat::from_sats(limit.integer(1, PRICE_SATS_MAX)?);
+        return Ok(Overrun::Debt { limit_msat: limit.unwrap_or(Msat::MAX) });
+    }
+    match node.text(EXPECTED)? {
+        "cap" => Ok(Overrun::Cap),
+        "debit_rest" => Ok(Overrun::DebitRest),
+        _ => Err(node.fault(EXPECTED, "write one of the three")),
+    }
+}
+
+fn description(node: &Node<'_>) -> Result<String, ConfigError> {
+    let expected = format!("a text of at most {MEMO_BYTES_MAX} bytes without control characters");
+    let text = node.text(&expected)?;
+    if text.len() <= MEMO_BYTES_MAX && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(node.fault(&expected, "it becomes the memo of the route's invoices"))
+    }
+}

@@ -1,0 +1,146 @@
+//! The way back: what the client is told, what is charged, what is kept for a repeat.
+
+use tollway_core::id::HoldId;
+use tollway_core::money::Msat;
+use tollway_core::wire::{Posting, STORED_BODY_BYTES_MAX, StoredResponse};
+
+use super::{Admitted, Exchange, State, decided};
+use crate::config::{Mode, Route};
+use crate::headers::{self, ResponseMarks};
+use crate::host::{LogField, Stream};
+use crate::metrics::Decision;
+use crate::settle::{Answer, charge};
+
+/// So many requests more should lie in an account, or its client is told that it is low.
+const LOW_BALANCE_REQUESTS: u64 = 5;
+
+/// A response while it passes, kept in case its request is repeated.
+#[derive(Debug, Default)]
+pub(super) struct Recording {
+    status: u16,
+    content_type: Vec<u8>,
+    body: Vec<u8>,
+    /// The whole body has passed.
+    complete: bool,
+}
+
+impl Recording {
+    /// Begins with the headers; `None` for a response that cannot be given again: no success, a
+    /// part of one (206), or with a coded body, whose coding would have to be negotiated.
+    fn begin(stream: &impl Stream, answer: Answer) -> Option<Self> {
+        let coding = stream.response_header("content-encoding").unwrap_or_default();
+        let content_type = stream.response_header("content-type").unwrap_or_default();
+        let whole = answer.is_success() && answer.status() != 206;
+        (whole && coding.is_empty()).then(|| Self {
+            status: answer.status(),
+            content_type,
+            ..Self::default()
+        })
+    }
+
+    /// Takes the part that passes now; `None` when the whole grows too long.
+    fn with_part(mut self, stream: &impl Stream, bytes: usize, end: bool) -> Option<Self> {
+        if self.body.len().saturating_add(bytes) > STORED_BODY_BYTES_MAX {
+            return None;
+        }
+        let before = self.body.len();
+        if bytes > 0 {
+            self.body.extend_from_slice(&stream.response_body(bytes));
+        }
+        self.complete = end;
+        (self.body.len() - before == bytes).then_some(self)
+    }
+
+    fn stored(&self) -> Option<StoredResponse> {
+        let stored = StoredResponse::new(self.status, &self.content_type, &self.body)?;
+        self.complete.then_some(stored)
+    }
+}
+
+impl Exchange {
+    /// The response's headers are here; the gate's own answers come by too.
+    pub fn response_headers(&mut self, stream: &impl Stream) {
+        let admitted = match &mut self.state {
+            State::Admitted(admitted) => admitted,
+            State::Passed(passed) => {
+                if let Some(marks) = passed.marks {
+                    headers::mark_response(stream, marks, passed.from_browser);
+                }
+                return;
+            }
+            _ => return,
+        };
+        let answer = Answer::read(stream);
+        admitted.answer = Some(answer);
+        if admitted.recording.is_some() {
+            admitted.recording = Recording::begin(stream, answer);
+        }
+        // Before an error there is no trouble yet, and asking costs a host call.
+        let trouble =
+            if answer.is_error() { stream.response_trouble() } else { Default::default() };
+        let cost = charge(&admitted.route, admitted.cost, Some(answer), trouble);
+        let returned = admitted.cost.checked_sub(cost).unwrap_or_default();
+        let balance = admitted.balance.checked_add(returned).unwrap_or(Msat::MAX);
+        let low = low_balance(&admitted.route, admitted.cost).filter(|least| balance < *least);
+        let marks = ResponseMarks::Paid { cost, balance, low };
+        headers::mark_response(stream, marks, admitted.from_browser);
+        stream.note(LogField::CostMsat, &cost.get().to_string());
+    }
+
+    /// A part of the response's body passes, unchanged; `end` says that it is the last.
+    pub fn response_body(&mut self, stream: &impl Stream, bytes: usize, end: bool) {
+        if let State::Admitted(Admitted { recording, .. }) = &mut self.state {
+            *recording = recording.take().and_then(|r| r.with_part(stream, bytes, end));
+        }
+    }
+
+    /// The stream has ended, one way or another.
+    pub fn finished(&mut self, stream: &impl Stream) {
+        match core::mem::replace(&mut self.state, State::Answered) {
+            State::Admitted(done) => {
+                let amount_msat =
+                    charge(&done.route, done.cost, done.answer, stream.response_trouble());
+                stream.note(LogField::CostMsat, &amount_msat.get().to_string());
+                let recording = done.recording.filter(|_| amount_msat > Msat::ZERO);
+                self.gate.post(Posting {
+                    amount_msat,
+                    store: recording.and_then(|recording| recording.stored()),
+                    ..release(done.hold, &done.route)
+                });
+            }
+            State::Holding(holding) => {
+                // The client left; the hold may stand in the ledger all the same.
+                self.release(holding.hold, &holding.context.route);
+                decided(stream, Decision::Abandoned);
+            }
+            State::Challenging(_) | State::Asking(_) => decided(stream, Decision::Abandoned),
+            State::Undecided | State::Passed(_) | State::Answered => {}
+        }
+    }
+
+    /// Gives back what may have been set aside.
+    pub(super) fn release(&self, hold: HoldId, route: &Route) {
+        self.gate.post(release(hold, route));
+    }
+}
+
+/// The row that ends a hold without a charge.
+fn release(hold: HoldId, route: &Route) -> Posting {
+    Posting {
+        hold,
+        seq: 0,
+        amount_msat: Msat::ZERO,
+        route: route.name.clone(),
+        release: true,
+        overrun: route.overrun,
+        store: None,
+    }
+}
+
+/// The balance that should be left after a request of this price: enough for a few more, and at
+/// least what the service says. A token for one request never has one.
+fn low_balance(route: &Route, price: Msat) -> Option<Msat> {
+    let few = price.get().saturating_mul(LOW_BALANCE_REQUESTS);
+    let few = Msat::new(few).unwrap_or(Msat::MAX);
+    (route.mode == Mode::Credits).then(|| few.max(route.service.low_balance))
+}
