@@ -69,7 +69,7 @@ impl Campaign {
         let gateway = Gateway::with(options).await;
         let crowd = Arc::new(Crowd::default());
         let clients = (0..CLIENTS)
-            .map(|_| tokio::spawn(spend(gateway.http.clone(), Arc::clone(&crowd))))
+            .map(|n| tokio::spawn(spend(gateway.http.clone(), Arc::clone(&crowd), n)))
             .collect();
         Self { gateway, crowd, clients }
     }
