@@ -85,6 +85,7 @@ impl Campaign {
             outcome.kills += 1;
             outcome.failpoints += u32::from(death != Death::Kill9);
         }
+        self.gateway.stack.kill_tollwayd();
         self.gateway.stack.set_tollwayd_env(Vec::new());
         self.gateway.stack.start_tollwayd().await.unwrap();
         self.crowd.stop.store(true, Ordering::SeqCst);
