@@ -56,7 +56,7 @@ impl Companion {
     pub(crate) fn restart(&mut self) {
         if self.service.is_none() {
             let clock = Arc::clone(&self.clock);
-            self.service = Some(App::open(&self.config(), clock).unwrap());
+            self.service = Some(self.runtime.block_on(App::open(&self.config(), clock)).unwrap());
         }
     }
 

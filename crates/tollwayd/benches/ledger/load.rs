@@ -72,7 +72,7 @@ impl Load {
             .enable_all()
             .build()
             .unwrap();
-        let service = App::open(&store.config(), Arc::new(SystemClock)).unwrap();
+        let service = runtime.block_on(App::open(&store.config(), Arc::new(SystemClock))).unwrap();
         Self { service, runtime }
     }
 
