@@ -69,7 +69,7 @@ impl Campaign {
         let gateway = Gateway::with(options).await;
         let crowd = Arc::new(Crowd::default());
         let clients = (0..CLIENTS)
-            .map(|_| tokio::spawn(spend(gateway.http.clone(), Arc::clone(&crowd))))
+            .map(|n| tokio::spawn(spend(gateway.http.clone(), Arc::clone(&crowd), n)))
             .collect();
         Self { gateway, crowd, clients }
     }
@@ -85,6 +85,7 @@ impl Campaign {
             outcome.kills += 1;
             outcome.failpoints += u32::from(death != Death::Kill9);
         }
+        self.gateway.stack.kill_tollwayd();
         self.gateway.stack.set_tollwayd_env(Vec::new());
         self.gateway.stack.start_tollwayd().await.unwrap();
         self.crowd.stop.store(true, Ordering::SeqCst);

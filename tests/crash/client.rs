@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Http};
@@ -32,19 +33,26 @@ pub(crate) struct Account {
 }
 
 /// Buys when it must and asks until the crowd is told to stop.
-pub(crate) async fn spend(http: Http, crowd: Arc<Crowd>) -> Account {
+pub(crate) async fn spend(http: Http, crowd: Arc<Crowd>, number: usize) -> Account {
+    // All come from one address: only this tells them apart.
+    let agent = format!("crash-client/{number}");
     let mut account = Account::default();
     while !crowd.stop.load(Ordering::SeqCst) {
         let credential = Some(account.credential.as_str()).filter(|text| !text.is_empty());
         crowd.asked.fetch_add(1, Ordering::SeqCst);
-        let answer = http.get("/echo", credential).await;
+        let mut request = http.request(Method::GET, "/echo").header("user-agent", &agent);
+        if let Some(credential) = credential {
+            request = request.header("authorization", credential);
+        }
+        let answer = http.send(request).await;
         match answer.status.as_u16() {
             200 => {
                 account.served += 1;
                 crowd.served.fetch_add(1, Ordering::SeqCst);
             }
             402 => buy(&http, &mut account, &answer).await,
-            503 => tokio::time::sleep(PAUSE).await,
+            // Too many open invoices of one address, or a fault of ours.
+            429 | 503 => tokio::time::sleep(PAUSE).await,
             _ => account.surprises.push(format!("{answer:?}")),
         }
     }

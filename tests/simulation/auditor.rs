@@ -101,6 +101,7 @@ impl Auditor {
             (402, "payment_required") => seen.shown == Shown::Nothing,
             (402, "insufficient_credit") => seen.refused,
             (402, _) => seen.shown == Shown::Forged,
+            (429, _) => seen.shown != Shown::Genuine || seen.refused,
             _ => false,
         };
         if justified {
@@ -135,7 +136,7 @@ impl Auditor {
     ) -> Verdict {
         match (call.header(":path"), status) {
             ("/v1/keyring", 200) => Ok(()),
-            ("/v1/challenges", 201) => self.invoice(&call.json(), reply),
+            ("/v1/challenges", 200) => self.invoice(&call.json(), reply),
             ("/v1/postings", 200) => self.postings(now_ms, &call.json(), reply),
             (_, 200) => self.hold(now_ms, call, reply),
             // A repeat of a hold call may come when the hold has ended.
@@ -145,16 +146,26 @@ impl Auditor {
     }
 
     fn invoice(&mut self, asked: &Value, reply: &Value) -> Verdict {
+        if reply["outcome"] == "limited" {
+            return Ok(());
+        }
         let hash = text(reply, "payment_hash");
         let account = match asked["top_up"].as_str() {
             Some(known) => self.books.account_of(known).ok_or("a top-up of nothing")?,
             None => hash.clone(),
         };
-        let amount_msat = number(asked, "amount_msat");
+        let amount_msat = number(reply, "credit_msat");
         let invoice = Invoice { account, amount_msat, credited: false };
-        match self.books.invoices.insert(hash.clone(), invoice) {
-            None => Ok(()),
+        match self.books.invoices.get(&hash) {
+            // A client that asks twice for the same is shown the same invoice.
+            Some(known) if known.account == invoice.account && known.amount_msat == amount_msat => {
+                Ok(())
+            }
             Some(_) => Err(format!("{hash} was used for two invoices")),
+            None => {
+                self.books.invoices.insert(hash, invoice);
+                Ok(())
+            }
         }
     }
 
@@ -203,11 +214,12 @@ impl Auditor {
         let outcomes = reply["outcomes"].as_array().ok_or("postings without outcomes")?;
         agree("outcomes", outcomes.len(), rows.len())?;
         rows.iter().zip(outcomes).try_for_each(|(row, outcome)| {
-            self.posting(now_ms, row, outcome.as_str().unwrap_or_default())
+            let (outcome, charged) = (text(outcome, "outcome"), number(outcome, "charged_msat"));
+            self.posting(now_ms, row, (&outcome, charged))
         })
     }
 
-    fn posting(&mut self, now_ms: u64, row: &Value, outcome: &str) -> Verdict {
+    fn posting(&mut self, now_ms: u64, row: &Value, told: (&str, u64)) -> Verdict {
         let (id, amount_msat) = (text(row, "hold"), number(row, "amount_msat"));
         let seen = &mut self.requests[self.holds[&id]];
         if seen.owed_msat != Some(amount_msat) {
@@ -215,19 +227,19 @@ impl Auditor {
         }
         let Some(hold) = self.books.holds.get_mut(&id) else {
             // Its call is lost or late: a release of nothing.
-            return agree("posting of no hold", (outcome, amount_msat), ("hold_unknown", 0));
+            return agree("posting of no hold", (told, amount_msat), (("hold_unknown", 0), 0));
         };
         self.touched.insert(hold.account.clone());
         if self.books.charges.contains_key(&id) {
-            return agree("repeated posting", outcome, "posted");
+            return agree("repeated posting", told, ("posted", amount_msat));
         }
         if !hold.is_live(now_ms) {
             seen.too_late = true;
-            return agree("posting after the end", outcome, "hold_expired");
+            return agree("posting after the end", told, ("hold_expired", 0));
         }
         hold.released = true;
         self.books.charges.insert(id, amount_msat);
-        agree("posting", outcome, "posted")
+        agree("posting", told, ("posted", amount_msat))
     }
 
     fn touch(&mut self, payment_hash: &str) {

@@ -289,8 +289,10 @@ impl World {
         self.note(format!("{what}: {status} {}", outcome(&reply)));
         self.auditor.processed(self.now_ms(), &call, status, &reply)?;
         let late = reply["outcomes"].as_array().into_iter().flatten();
-        self.summary
-            .count("late postings", late.filter(|row| *row == "hold_expired").count() as u64);
+        self.summary.count(
+            "late postings",
+            late.filter(|row| row["outcome"] == "hold_expired").count() as u64,
+        );
         if self.faults && self.chance.one_in(40) {
             // Between the commit and the reply.
             self.kill_companion();
@@ -348,10 +350,13 @@ impl World {
     ) -> Verdict {
         let request = self.flights.len();
         let host = FakeHost::at(self.now_ms());
+        // All behind one address: only this tells them apart.
+        let agent = format!("client/{client}");
         let mut headers: Vec<(&str, &[u8])> = vec![
             (":method", b"GET"),
             (":path", route.path.as_bytes()),
             (":authority", b"api.example.com"),
+            ("user-agent", agent.as_bytes()),
         ];
         if let Some(credential) = &credential {
             headers.push(("authorization", credential.as_bytes()));

@@ -77,7 +77,8 @@ impl Server {
             };
             let mut proofs = Vec::new();
             for _ in 0..accounts {
-                let order = json!({"route": "bench", "amount_msat": CREDIT_MSAT, "memo": ""});
+                let order = json!({"route": "bench", "service": "bench", "amount_msat": CREDIT_MSAT,
+                    "credit_msat": CREDIT_MSAT, "memo": ""});
                 let url = format!("http://{}/v1/challenges", self.gate);
                 let made = post(url, GATE_TOKEN, order).await;
                 let url = format!("http://{}/sim/v1/pay", self.admin);

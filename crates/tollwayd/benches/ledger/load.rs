@@ -85,7 +85,8 @@ impl Load {
         self.runtime.block_on(async {
             let mut proofs = Vec::new();
             for _ in 0..accounts {
-                let order = json!({"route": "bench", "amount_msat": CREDIT_MSAT, "memo": ""});
+                let order = json!({"route": "bench", "service": "bench", "amount_msat": CREDIT_MSAT,
+                    "credit_msat": CREDIT_MSAT, "memo": ""});
                 let made = call(&self.service.gate, "POST", "/v1/challenges", &order).await;
                 let pay = json!({"invoice": made["invoice"], "event": false});
                 let paid = call(&self.service.admin, "POST", "/sim/v1/pay", &pay).await;

@@ -61,7 +61,10 @@ const POSTGRES_WRITERS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Ledger {
     queue: Queue,
+    /// Looks single rows up.
     reader: Reader,
+    /// Reads whole tables, which takes time and must not hold the others up.
+    scanner: Reader,
     clock: Arc<dyn Clock>,
     /// The secrets of the days, and the day on which they were asked for.
     secrets: Arc<Mutex<Option<DaySecrets>>>,
@@ -111,12 +114,13 @@ impl Ledger {
     ) -> Result<Opening, OpenError> {
         let opened = sqlite::open::open(path, clock.now_ms())?;
         let reader = Reader::Sqlite(Arc::new(Mutex::new(sqlite::open::open_reader(path)?)));
+        let scanner = Reader::Sqlite(Arc::new(Mutex::new(sqlite::open::open_reader(path)?)));
         metrics.open_holds.set(opened.open_holds);
         let store = sqlite::SqliteStore::new(opened.connection, opened.lock);
         let (queue, items) = Queue::new();
         let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
-        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
         Ok(Opening { ledger, writer, node_secret: opened.node_secret })
     }
 
@@ -133,8 +137,9 @@ impl Ledger {
         let (queue, items) = Queue::new();
         let writer = Writer::start(stores, (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
-        let reader = Reader::Postgres(postgres::read::Reader::new(opened.config));
-        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        let reader = Reader::Postgres(postgres::read::Reader::new(opened.config.clone()));
+        let scanner = Reader::Postgres(postgres::read::Reader::new(opened.config));
+        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
         Ok(Opening { ledger, writer, node_secret: opened.node_secret })
     }
 
@@ -155,8 +160,9 @@ impl Ledger {
         let (queue, items) = Queue::new();
         let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
-        let reader = Reader::Memory(tables);
-        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        let reader = Reader::Memory(Arc::clone(&tables));
+        let scanner = Reader::Memory(tables);
+        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
         Ok(Opening { ledger, writer, node_secret: KeyBytes(entropy::random_bytes()?) })
     }
 
@@ -398,7 +404,7 @@ impl Ledger {
             limit: ENTRIES_SHOWN_MAX,
             ..Query::all()
         };
-        let mut lines = self.reader.rows(newest).await?;
+        let mut lines = self.scanner.rows(newest).await?;
         lines.sort_by_key(|line| (line.at_ms, line.id));
         Ok(lines.into_iter().map(ActionView::from).collect())
     }
@@ -408,7 +414,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
     pub(crate) async fn stats(&self) -> Result<Stats, LedgerError> {
-        self.reader.stats(self.clock.now_ms()).await
+        self.scanner.stats(self.clock.now_ms()).await
     }
 
     /// Recomputes what the ledger claims from what it recorded.
@@ -417,6 +423,6 @@ impl Ledger {
     /// [`LedgerError`] if the ledger did not answer.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
     pub(crate) async fn audit(&self) -> Result<AuditReport, LedgerError> {
-        self.reader.audit().await
+        self.scanner.audit().await
     }
 }
