@@ -6,6 +6,8 @@
 # On a line that ends in "# env: NAME", the value is replaced by the variable NAME where that is
 # set; after ": |" the value is the indented block below.
 #
+# A line that begins with "#if NAME: " is taken in, without that beginning, where NAME is set.
+#
 # --mode static     everything in one file (the default)
 # --mode bootstrap  without the listeners, which Envoy then watches in the file that
 #                   TOLLWAY_LDS_PATH names
@@ -51,7 +53,13 @@ mode == "lds" && /^    - name:/ {
   sub(/- /, "  ")
 }
 
-/# env: [A-Z][A-Z0-9_]*$/ {
+/^ *#if [A-Z][A-Z0-9_]*: / {
+  name = $2
+  sub(/:$/, "", name)
+  if (ENVIRON[name] != "") sub(/#if [A-Z][A-Z0-9_]*: /, "")
+}
+
+/# env: [A-Z][A-Z0-9_]*$/ && !/^ *#/ {
   name = $NF
   if (ENVIRON[name] != "") {
     key = $0

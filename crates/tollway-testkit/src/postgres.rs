@@ -4,8 +4,11 @@
 //! one from Debian's package `postgresql`, which ends with the process that started it, however
 //! that ends. A server refuses to run as root, so that root starts it as the user `postgres`.
 
+mod death;
+mod standby;
+
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -21,14 +24,18 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 const USER: &str = "postgres";
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Ends the server, and removes its files, when its input ends.
+/// Starts the server with each line of its input; ends it, and removes its files, when its input
+/// ends.
 const KEEPER: &str = r#"
 directory=$1; shift
-"$@" >"$directory/log" 2>&1 </dev/null &
-server=$!
-cat >/dev/null
-kill -INT "$server" 2>/dev/null
-wait "$server"
+server=
+while read -r _; do
+  [ -z "$server" ] || wait "$server"
+  "$@" >>"$directory/log" 2>&1 </dev/null &
+  server=$!
+done
+[ -z "$server" ] || kill -INT "$server" 2>/dev/null
+wait
 rm -rf "$directory"
 "#;
 
@@ -36,9 +43,17 @@ rm -rf "$directory"
 #[derive(Debug)]
 pub struct Postgres {
     url: String,
-    keeper: Option<(Child, Option<ChildStdin>)>,
-    /// The server's own process, for tests that kill it.
-    data: Option<PathBuf>,
+    private: Option<Private>,
+}
+
+/// A server of our own.
+#[derive(Debug)]
+struct Private {
+    keeper: Child,
+    input: Option<ChildStdin>,
+    programs: PathBuf,
+    directory: PathBuf,
+    owner: Option<u32>,
 }
 
 impl Postgres {
@@ -48,59 +63,41 @@ impl Postgres {
     /// Why there is none, for the test to print: there is no server on this machine, or it does
     /// not start.
     pub fn start() -> Result<Self, String> {
-        if let Ok(url) = std::env::var(ENV_URL) {
-            return Ok(Self { url, keeper: None, data: None });
+        match std::env::var(ENV_URL) {
+            Ok(url) => Ok(Self { url, private: None }),
+            Err(_) => Self::private(),
         }
+    }
+
+    /// A running server of one's own, whatever the environment names: one that may be killed.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn private() -> Result<Self, String> {
+        Self::made(|programs, owner, data| {
+            let mut command = run_as(owner, &programs.join("initdb"));
+            command.args(["--auth=trust", "--username=postgres", "--no-instructions", "--pgdata"]);
+            command.arg(data).env("LC_ALL", "C.UTF-8");
+            command
+        })
+    }
+
+    /// A server on the files that a command makes.
+    fn made(command: impl FnOnce(&Path, Option<u32>, &Path) -> Command) -> Result<Self, String> {
         let programs = programs()?;
         let directory = tempfile::Builder::new()
             .prefix("tollway-postgres-")
             .tempdir()
             .map_err(|error| format!("no directory for a server: {error}"))?
             .keep();
-        let data = directory.join("data");
         let owner = owner(&directory)?;
-        let made = run_as(owner, &programs.join("initdb"))
-            .args(["--auth=trust", "--username=postgres", "--no-instructions", "--pgdata"])
-            .arg(&data)
-            .env("LC_ALL", "C.UTF-8")
-            .output()
-            .map_err(|error| format!("cannot run initdb: {error}"))?;
-        if !made.status.success() {
-            return Err(format!("initdb failed: {}", String::from_utf8_lossy(&made.stderr)));
-        }
-        let server = Self::run(&programs, &directory, owner)
+        succeed(command(&programs, owner, &directory.join("data")))?;
+        let private = Private::keep(programs, directory, owner)
             .map_err(|error| format!("cannot start the server: {error}"))?;
-        server.wait(&directory)?;
+        let url = format!("host={} user=postgres dbname=postgres", private.directory.display());
+        let mut server = Self { url, private: Some(private) };
+        server.start_again()?;
         Ok(server)
-    }
-
-    fn run(programs: &Path, directory: &Path, owner: Option<u32>) -> io::Result<Self> {
-        let data = directory.join("data");
-        let mut keeper = run_as(owner, Path::new("/bin/sh"));
-        keeper.args(["-c", KEEPER, "keeper"]).arg(directory).arg(programs.join("postgres"));
-        keeper.arg("-D").arg(&data).arg("-k").arg(directory);
-        // A socket only: no port is taken, and nobody else can reach it.
-        keeper.args(["-c", "listen_addresses=", "-c", "max_connections=300"]);
-        let mut child = keeper.stdin(Stdio::piped()).spawn()?;
-        let input = child.stdin.take();
-        let url = format!("host={} user=postgres dbname=postgres", directory.display());
-        Ok(Self { url, keeper: Some((child, input)), data: Some(data) })
-    }
-
-    fn wait(&self, directory: &Path) -> Result<(), String> {
-        const PAUSE: Duration = Duration::from_millis(20);
-        let ready = self.data.as_ref().map(|data| data.join("postmaster.pid"));
-        for _ in 0..STARTS_WITHIN.as_millis() / PAUSE.as_millis() {
-            let state = ready.as_ref().and_then(|file| fs::read_to_string(file).ok());
-            if state
-                .is_some_and(|state| state.lines().nth(7).is_some_and(|it| it.trim() == "ready"))
-            {
-                return Ok(());
-            }
-            thread::sleep(PAUSE);
-        }
-        let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
-        Err(format!("the server does not start: {log}"))
     }
 
     /// How to reach it: a URL, or words as libpq knows them.
@@ -110,14 +107,65 @@ impl Postgres {
     }
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        if let Some((child, input)) = &mut self.keeper {
-            drop(input.take());
-            // Nothing is left to do for a keeper that cannot be waited for.
-            let _ = child.wait();
-        }
+impl Private {
+    /// The process that starts and ends the server.
+    fn keep(programs: PathBuf, directory: PathBuf, owner: Option<u32>) -> io::Result<Self> {
+        let mut keeper = run_as(owner, Path::new("/bin/sh"));
+        keeper.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(programs.join("postgres"));
+        keeper.arg("-D").arg(directory.join("data")).arg("-k").arg(&directory);
+        // A socket only: no port is taken, and nobody else can reach it.
+        keeper.args(["-c", "listen_addresses=", "-c", "max_connections=300"]);
+        let mut keeper = keeper.stdin(Stdio::piped()).spawn()?;
+        let input = keeper.stdin.take();
+        Ok(Self { keeper, input, programs, directory, owner })
     }
+
+    fn start(&mut self) -> Result<(), String> {
+        let input = self.input.as_mut().ok_or("the server has no keeper")?;
+        writeln!(input, "start").map_err(|error| format!("the keeper is gone: {error}"))?;
+        until("the server is ready", || self.says(7).is_some_and(|state| state == "ready"))
+            .map_err(|error| format!("{error}: {}", self.log()))
+    }
+
+    /// A line of the file in which a server that runs says who it is.
+    fn says(&self, line: usize) -> Option<String> {
+        let text = fs::read_to_string(self.directory.join("data/postmaster.pid")).ok()?;
+        text.lines().nth(line).map(|words| words.trim().to_owned())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // Nothing is left to do for a keeper that cannot be waited for.
+        let _ = self.keeper.wait();
+    }
+}
+
+/// Looks again and again until it is so.
+fn until(what: &str, mut look: impl FnMut() -> bool) -> Result<(), String> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 0..STARTS_WITHIN.as_millis() / PAUSE.as_millis() {
+        if look() {
+            return Ok(());
+        }
+        thread::sleep(PAUSE);
+    }
+    Err(format!("waited in vain until {what}"))
+}
+
+/// Runs a program to its end, and returns what it said.
+fn succeed(mut command: Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{command:?} failed: {said}"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The newest installed version's programs.

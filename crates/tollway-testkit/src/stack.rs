@@ -35,6 +35,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use companion::Replica;
 use companion::Stub;
 use envoy::EnvoySetup;
 pub use envoy::Listeners;
@@ -59,6 +60,10 @@ pub struct StackOptions {
     pub filter: Option<Value>,
     /// The configuration of `tollwayd`; `None` is `envoy/tollwayd.toml`.
     pub tollwayd_config: Option<PathBuf>,
+    /// How `tollwayd` reaches its PostgreSQL; `None` keeps the ledger in a SQLite file.
+    pub postgres: Option<String>,
+    /// Whether a second `tollwayd` serves from the same PostgreSQL.
+    pub second: bool,
     /// More environment for `tollwayd`.
     pub tollwayd_env: Vec<(String, String)>,
     /// More values for the marked lines of `envoy/envoy.yaml`.
@@ -79,6 +84,8 @@ impl Default for StackOptions {
             listeners: Listeners::Static,
             filter: None,
             tollwayd_config: None,
+            postgres: None,
+            second: false,
             tollwayd_env: Vec::new(),
             envoy_env: Vec::new(),
             ports: None,
@@ -101,6 +108,7 @@ pub fn validate(filter: Option<Value>) -> Result<(), StackError> {
         dir,
         listeners: Listeners::Static,
         concurrency: 1,
+        second_gate: None,
         gate_token: token()?,
         filter,
         env: Vec::new(),
@@ -114,6 +122,8 @@ pub struct Stack {
     // Dropped in this order: the gateway goes first.
     envoy: Option<Process>,
     tollwayd: Option<Process>,
+    second: Option<Process>,
+    second_admin: u16,
     stub: Option<Stub>,
     upstream: Upstream,
     guardian: Guardian,
@@ -144,6 +154,7 @@ impl Stack {
             dir,
             listeners: options.listeners,
             concurrency: options.concurrency,
+            second_gate: options.second.then(ports::free_port).transpose()?,
             gate_token: token()?,
             filter: options.filter.clone(),
             env: options.envoy_env.clone(),
@@ -151,6 +162,8 @@ impl Stack {
         let mut stack = Self {
             envoy: None,
             tollwayd: None,
+            second: None,
+            second_admin: ports::free_port()?,
             stub: None,
             upstream,
             guardian: Guardian::start()?,
@@ -161,6 +174,9 @@ impl Stack {
             _temp: temp,
         };
         stack.start_tollwayd().await?;
+        if stack.options.second {
+            stack.start_replica(Replica::Second).await?;
+        }
         stack.start_envoy().await?;
         Ok(stack)
     }
@@ -245,6 +261,9 @@ impl Stack {
     pub async fn stop(mut self) -> Result<(), StackError> {
         if let Some(envoy) = self.envoy.take() {
             stop(envoy).await?;
+        }
+        if let Some(second) = self.second.take() {
+            stop(second).await?;
         }
         self.stop_tollwayd().await
     }

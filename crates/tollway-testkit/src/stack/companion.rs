@@ -1,8 +1,10 @@
 //! `tollwayd` in the stack: started, stopped, killed, or replaced by something worse.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use axum::Router;
@@ -12,9 +14,71 @@ use tokio::task::JoinHandle;
 use super::error::StackError;
 use super::process::{Process, Program};
 use super::wait::{self, INTERVAL, PATIENCE};
-use super::{Stack, stop};
+use super::{Ports, Stack, local_url, stop};
+
+/// One of the two that may serve from one PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replica {
+    /// The one that every stack has.
+    First,
+    /// The one of [`super::StackOptions::second`].
+    Second,
+}
 
 impl Stack {
+    /// The gate listener of a replica.
+    #[must_use]
+    pub fn gate_url_of(&self, replica: Replica) -> String {
+        local_url(self.doors(replica).0)
+    }
+
+    /// The admin listener of a replica.
+    #[must_use]
+    pub fn admin_url_of(&self, replica: Replica) -> String {
+        local_url(self.doors(replica).1)
+    }
+
+    /// Starts a replica, unless it runs, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start_replica(&mut self, replica: Replica) -> Result<(), StackError> {
+        if self.place(replica).is_some() {
+            return Ok(());
+        }
+        let ready_url = format!("{}/readyz", self.gate_url_of(replica));
+        let mut process = Process::start(self.tollwayd_program(replica)?, &self.guardian)?;
+        wait::until("wait until ready:", &mut process, async || {
+            self.expect_ok(&ready_url).await.map(drop)
+        })
+        .await?;
+        *self.place(replica) = Some(process);
+        Ok(())
+    }
+
+    /// Ends a replica as `kill -9` does.
+    pub fn kill_replica(&mut self, replica: Replica) {
+        if let Some(process) = self.place(replica).take() {
+            process.kill();
+        }
+    }
+
+    fn place(&mut self, replica: Replica) -> &mut Option<Process> {
+        match replica {
+            Replica::First => &mut self.tollwayd,
+            Replica::Second => &mut self.second,
+        }
+    }
+
+    /// The ports for the filter and for the operator.
+    fn doors(&self, replica: Replica) -> (u16, u16) {
+        let Ports { gate, admin, .. } = self.setup.ports;
+        match replica {
+            Replica::First => (gate, admin),
+            Replica::Second => (self.setup.second_gate.unwrap_or(gate), self.second_admin),
+        }
+    }
+
     /// Starts `tollwayd` on the stack's ports and ledger, unless it runs, and waits until it is
     /// ready. A stub in its place goes.
     ///
@@ -24,24 +88,12 @@ impl Stack {
         if let Some(stub) = self.stub.take() {
             stub.stop().await;
         }
-        if self.tollwayd.is_some() {
-            return Ok(());
-        }
-        let ready_url = format!("{}/readyz", self.gate_url());
-        let mut process = Process::start(self.tollwayd_program(), &self.guardian)?;
-        wait::until("wait until ready:", &mut process, async || {
-            self.expect_ok(&ready_url).await.map(drop)
-        })
-        .await?;
-        self.tollwayd = Some(process);
-        Ok(())
+        self.start_replica(Replica::First).await
     }
 
     /// Ends `tollwayd` as `kill -9` does.
     pub fn kill_tollwayd(&mut self) {
-        if let Some(process) = self.tollwayd.take() {
-            process.kill();
-        }
+        self.kill_replica(Replica::First);
     }
 
     /// Whether `tollwayd` was started and has ended by itself.
@@ -108,27 +160,59 @@ impl Stack {
         }
     }
 
-    fn tollwayd_program(&self) -> Program<'_> {
-        let parts = &self.setup.parts;
-        let config = self.options.tollwayd_config.clone();
-        let config = config.unwrap_or_else(|| parts.root.join("envoy/tollwayd.toml"));
-        let ports = self.setup.ports;
+    fn tollwayd_program(&self, replica: Replica) -> Result<Program<'_>, StackError> {
+        let (gate, admin) = self.doors(replica);
         let mut env: Vec<(String, OsString)> = vec![
-            ("TOLLWAYD_LISTEN".to_owned(), format!("127.0.0.1:{}", ports.gate).into()),
-            ("TOLLWAYD_ADMIN_LISTEN".to_owned(), format!("127.0.0.1:{}", ports.admin).into()),
-            ("TOLLWAYD_STORE".to_owned(), self.store().into()),
+            ("TOLLWAYD_LISTEN".to_owned(), format!("127.0.0.1:{gate}").into()),
+            ("TOLLWAYD_ADMIN_LISTEN".to_owned(), format!("127.0.0.1:{admin}").into()),
             ("TOLLWAY_GATE_TOKEN".to_owned(), self.setup.gate_token.clone().into()),
             ("TOLLWAY_ADMIN_TOKEN".to_owned(), self.admin_token.clone().into()),
         ];
+        env.extend(self.store_env());
         let more = self.options.tollwayd_env.iter();
         env.extend(more.map(|(name, value)| (name.clone(), OsString::from(value))));
-        Program {
-            name: "tollwayd",
-            path: &parts.tollwayd,
-            args: vec!["serve".into(), "--config".into(), config.into()],
+        Ok(Program {
+            name: match replica {
+                Replica::First => "tollwayd",
+                Replica::Second => "tollwayd-2",
+            },
+            path: &self.setup.parts.tollwayd,
+            args: vec!["serve".into(), "--config".into(), self.tollwayd_config()?.into()],
             env,
             log_dir: &self.setup.dir,
+        })
+    }
+
+    /// The environment that leads every `tollwayd`, also one that audits, to the ledger.
+    #[must_use]
+    pub fn store_env(&self) -> Vec<(String, OsString)> {
+        vec![match &self.options.postgres {
+            Some(url) => ("TOLLWAY_POSTGRES_URL".to_owned(), url.into()),
+            None => ("TOLLWAYD_STORE".to_owned(), self.store().into()),
+        }]
+    }
+
+    /// The configuration of `tollwayd`: the shipped one, where PostgreSQL stands in for the file
+    /// if the options say so.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn tollwayd_config(&self) -> Result<PathBuf, StackError> {
+        if let Some(given) = &self.options.tollwayd_config {
+            return Ok(given.clone());
         }
+        let shipped = self.setup.parts.root.join("envoy/tollwayd.toml");
+        if self.options.postgres.is_none() {
+            return Ok(shipped);
+        }
+        let failed = |error| StackError::new("write the configuration of tollwayd", error);
+        let text = fs::read_to_string(shipped).map_err(failed)?;
+        let text = text
+            .replace("\nsqlite = ", "\n# sqlite = ")
+            .replace("\n# postgres = ", "\npostgres = ");
+        let path = self.setup.dir.join("tollwayd.toml");
+        fs::write(&path, text).map_err(failed)?;
+        Ok(path)
     }
 }
 

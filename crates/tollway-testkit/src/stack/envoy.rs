@@ -32,6 +32,8 @@ pub(super) struct EnvoySetup {
     pub(super) dir: PathBuf,
     pub(super) listeners: Listeners,
     pub(super) concurrency: u32,
+    /// The port of a second `tollwayd`.
+    pub(super) second_gate: Option<u16>,
     pub(super) gate_token: String,
     pub(super) filter: Option<Value>,
     pub(super) env: Vec<(String, String)>,
@@ -112,6 +114,9 @@ impl EnvoySetup {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(source)
             .stderr(Stdio::piped());
+        if let Some(port) = self.second_gate {
+            command.env("TOLLWAY_SECOND_GATE_PORT", port.to_string());
+        }
         if let Some(filter) = &self.filter {
             command.env("TOLLWAY_FILTER_CONFIG", filter.to_string());
         }
