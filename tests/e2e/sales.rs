@@ -74,7 +74,7 @@ async fn a_token_for_one_request_serves_one() {
 #[tokio::test]
 async fn a_session_is_unlimited_until_it_ends_and_needs_no_tollwayd() {
     let mut gateway =
-        with(|filter| route(filter, "joke")["mode"] = json!({"session": {"duration_s": 4}})).await;
+        with(|filter| route(filter, "joke")["mode"] = json!({"session": {"duration_s": 10}})).await;
     let credit = gateway.http.buy("/echo").await;
     let session = gateway.http.buy("/api/joke").await;
     for (path, credential) in [("/api/joke", &credit), ("/echo", &session)] {
@@ -82,7 +82,7 @@ async fn a_session_is_unlimited_until_it_ends_and_needs_no_tollwayd() {
         assert_eq!((answer.status.as_u16(), answer.code()), (402, "wrong_tier".into()), "{path}");
     }
     gateway.stack.kill_tollwayd();
-    for _ in 0..20 {
+    for _ in 0..5 {
         let answer = gateway.http.get("/api/joke", Some(&session)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("x-toll-tier"), "session");
@@ -133,4 +133,75 @@ async fn a_request_that_comes_again_is_charged_once_and_its_answer_given_again()
     let stats = gateway.ledger_at_rest().await;
     assert_eq!(stats["charged_msat"], 2_000);
     gateway.audit();
+}
+
+#[tokio::test]
+async fn free_requests_are_counted_by_an_address_that_cannot_be_forged() {
+    let gateway = with(|filter| {
+        route(filter, "echo")["free_tier"] = json!({"requests": 2, "window": "7d"});
+    })
+    .await;
+    let forged = async |address: &str| {
+        let request = gateway.http.request(Method::GET, "/echo");
+        gateway.http.send(request.header("x-forwarded-for", address)).await
+    };
+    for remaining in [1, 0] {
+        let answer = forged(&format!("198.51.100.{remaining}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.number("x-toll-free-remaining"), remaining);
+        assert!(answer.number("x-toll-free-reset") > 0);
+        assert_eq!(answer.json()["headers"]["x-toll-free"], "true");
+    }
+    let third = forged("198.51.100.77").await;
+    assert_eq!((third.status.as_u16(), third.code()), (402, "free_tier_exhausted".into()));
+    // Bad credentials never fall back to what is free, and paid ones never use it up.
+    assert_eq!(gateway.http.get("/echo", Some("L402 x:y")).await.status, 402);
+    let credential = gateway.http.pay(&third).await;
+    let paid = gateway.http.get("/echo", Some(&credential)).await;
+    assert_eq!((paid.status.as_u16(), paid.number("x-toll-cost-msat")), (200, 1_000));
+    assert_eq!(paid.header("x-toll-free-remaining"), "");
+    assert_eq!(gateway.stack.upstream().hits().of("/echo"), 3);
+}
+
+#[tokio::test]
+async fn a_balance_that_runs_low_is_announced() {
+    let gateway = with(|filter| {
+        filter["services"][0]["low_balance_sats"] = json!(12);
+    })
+    .await;
+    let credential = gateway.http.buy("/api/joke").await;
+    let first = gateway.http.get("/api/joke", Some(&credential)).await;
+    assert_eq!(
+        (first.number("x-toll-balance-msat"), first.header("x-toll-low-balance")),
+        (15_000, "25000")
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_only_asks_is_held_up_and_disturbs_nobody_s_credit() {
+    let gateway = with(|filter| {
+        filter["services"][0]["purchase"]["max_sats"] = json!(10_000);
+    })
+    .await;
+    let credential = gateway.http.buy("/api/joke").await;
+    // Who asks the same again gets the same invoice, as long as it is not paid.
+    let one = choose(&gateway, "30", None).await;
+    let same = choose(&gateway, "30", None).await;
+    assert_eq!(one.json()["invoice"], same.json()["invoice"]);
+
+    let mut limited = None;
+    for sats in 100..500 {
+        let answer = choose(&gateway, &sats.to_string(), None).await;
+        if answer.status != 402 {
+            limited = Some(answer);
+            break;
+        }
+    }
+    let limited = limited.unwrap();
+    assert_eq!(limited.status, 429, "{limited:?}");
+    assert!(limited.number("retry-after") >= 1);
+    assert_eq!(limited.header("www-authenticate"), "");
+    assert!(gateway.decided("limited").await >= 1);
+    assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), 0);
+    assert_eq!(gateway.http.get("/api/joke", Some(&credential)).await.status, 200);
 }
