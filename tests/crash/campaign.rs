@@ -3,16 +3,18 @@
 use std::env;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tollway_testkit::stack::StackOptions;
 
 use crate::client::{Account, Crowd, spend};
-use crate::harness::{Gateway, config, eventually};
+use crate::harness::{Gateway, config, eventually, repository};
 
 const CLIENTS: usize = 8;
 const PRICE_MSAT: u64 = 1_000;
@@ -36,6 +38,7 @@ pub(crate) struct Campaign {
     gateway: Gateway,
     crowd: Arc<Crowd>,
     clients: Vec<JoinHandle<Account>>,
+    _directory: TempDir,
 }
 
 /// What came out.
@@ -65,13 +68,18 @@ impl Campaign {
     pub(crate) async fn start() -> Self {
         let mut config = config();
         config["services"][0]["purchase"]["default_sats"] = json!(25);
-        let options = StackOptions { filter: Some(config), ..StackOptions::default() };
+        let directory = tempfile::tempdir().unwrap();
+        let options = StackOptions {
+            filter: Some(config),
+            tollwayd_config: Some(settings(directory.path())),
+            ..StackOptions::default()
+        };
         let gateway = Gateway::with(options).await;
         let crowd = Arc::new(Crowd::default());
         let clients = (0..CLIENTS)
             .map(|n| tokio::spawn(spend(gateway.http.clone(), Arc::clone(&crowd), n)))
             .collect();
-        Self { gateway, crowd, clients }
+        Self { gateway, crowd, clients, _directory: directory }
     }
 
     pub(crate) async fn run(mut self) -> Outcome {
@@ -175,6 +183,17 @@ impl Campaign {
                 .map(|row| format!("audit: {row}")),
         );
     }
+}
+
+/// The shipped configuration for many buyers behind one address.
+fn settings(directory: &Path) -> PathBuf {
+    let mut text = std::fs::read_to_string(repository("envoy/tollwayd.toml")).unwrap();
+    for name in ["per_client_per_minute", "per_client_burst"] {
+        text = text.replace(&format!("{name} = 60"), &format!("{name} = 100000"));
+    }
+    let path = directory.join("tollwayd.toml");
+    std::fs::write(&path, text).unwrap();
+    path
 }
 
 fn random() -> u64 {

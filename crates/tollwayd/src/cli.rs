@@ -1,5 +1,7 @@
 //! The command line.
 
+mod admin;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,6 +44,8 @@ enum Command {
     CheckConfig(ConfigArg),
     /// Recompute every balance from its entries and print each difference
     Audit(AuditArgs),
+    /// Look up and act on a running server's ledger; every act goes into its audit log
+    Admin(admin::AdminArgs),
     /// Copy the ledger of a running or stopped tollwayd, at one moment, into a new file
     Backup(BackupArgs),
 }
@@ -94,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve(&args.config),
         Command::CheckConfig(args) => check_config(&args.config),
         Command::Audit(args) => run_audit(&args),
+        Command::Admin(args) => admin::run(&args),
         Command::Backup(args) => run_backup(&args),
     };
     result.unwrap_or_else(|error| {
@@ -154,12 +159,14 @@ fn run_audit(args: &AuditArgs) -> Result<ExitCode, CliError> {
 }
 
 fn run_backup(args: &BackupArgs) -> Result<ExitCode, CliError> {
-    let Store::Sqlite(store) = RawConfig::load(&args.config.config)?.resolve_store(&environment)?
-    else {
-        let remedy = "the ledger is on PostgreSQL; back it up with pg_dump or a base backup";
-        return Err(CliError::Failed(remedy.to_owned()));
+    let path = match RawConfig::load(&args.config.config)?.resolve_store(&environment)? {
+        Store::Sqlite(path) => path,
+        Store::Postgres(_) => {
+            let words = "store.postgres: expected a file, but found a database; use pg_dump";
+            return Err(CliError::Failed(words.to_owned()));
+        }
     };
-    let bytes = backup(&store, &args.file).map_err(|error| CliError::Failed(error.to_string()))?;
+    let bytes = backup(&path, &args.file).map_err(|error| CliError::Failed(error.to_string()))?;
     print(&format!("backup: {bytes} bytes in {}\n", args.file.display()))
 }
 

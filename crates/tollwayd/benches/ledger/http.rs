@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::doors::{ADMIN_TOKEN, GATE_TOKEN, Store};
+use crate::doors::{ADMIN_TOKEN, GATE_TOKEN, Store, settings};
 use crate::load::{CREDIT_MSAT, Proof, Rate, hold, hold_path};
 
 const LASTS: Duration = Duration::from_secs(2);
@@ -34,8 +34,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(store: &Store) -> Self {
         // The no-op door is a refusal: the log must not slow it.
-        let text = include_str!("../../../../envoy/tollwayd.toml");
-        let quiet = text.replace("level = \"info\"", "level = \"error\"");
+        let quiet = settings().replace("level = \"info\"", "level = \"error\"");
         let config = store.path().with_extension("toml");
         std::fs::write(&config, quiet).unwrap();
         let (gate, admin) = (free_address(), free_address());

@@ -18,6 +18,7 @@ mod disk;
 mod doors;
 mod http;
 mod load;
+mod populate;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ use load::{Load, Which};
 /// Rounds of every comparison.
 const ROUNDS: usize = 3;
 const ACTIVE: usize = 10_000;
+const ACCOUNTS: usize = 1_000_000;
 /// Clients of the comparisons.
 const CLIENTS: usize = 64;
 
@@ -41,7 +43,10 @@ fn main() -> ExitCode {
     results.at_least("sqlite_operations_per_fsync_at_64_clients", bar, 16.0);
     let bar = results.value("sqlite.hot_to_spread");
     results.at_least("sqlite_hot_to_spread", bar, 0.70);
-    servers(&mut results, &empty);
+    let full = Store::create(&directory.path().join("full"));
+    let proofs = populate::fill(&full, ACCOUNTS);
+    sizes(&mut results, &empty, &full, &proofs);
+    servers(&mut results, &empty, &full, &proofs);
     results.finish()
 }
 
@@ -69,8 +74,28 @@ fn engine(results: &mut Results, name: &str, store: &Store) {
     load.close();
 }
 
+/// A store with a million accounts against an empty one.
+fn sizes(results: &mut Results, empty: &Store, full: &Store, proofs: &[load::Proof]) {
+    let (small, large) = (Load::open(empty), Load::open(full));
+    let few = small.buy(ACTIVE);
+    let (mut base, mut active, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        base.push(small.holds(CLIENTS, Which::All, &few).per_s());
+        active.push(large.holds(CLIENTS, Which::All, &proofs[..ACTIVE]).per_s());
+        all.push(large.holds(CLIENTS, Which::All, proofs).per_s());
+    }
+    let base = median(&mut base);
+    results.figure("sqlite.empty_store_holds_per_s", base);
+    results.figure("sqlite.full_store_10k_holds_per_s", median(&mut active));
+    results.figure("sqlite.full_store_1m_holds_per_s", median(&mut all));
+    results.at_least("sqlite_10k_active_of_1m_to_empty", median(&mut active) / base, 0.75);
+    results.at_least("sqlite_1m_touched_to_empty", median(&mut all) / base, 0.50);
+    small.close();
+    large.close();
+}
+
 /// The real server on one core: holds against its own no-op door, and what memory it takes.
-fn servers(results: &mut Results, empty: &Store) {
+fn servers(results: &mut Results, empty: &Store, full: &Store, proofs: &[load::Proof]) {
     let server = http::Server::start(empty);
     results.at_most("rss_idle_mb", server.rss_mb(), 64.0);
     let paid = server.buy(100);
@@ -88,6 +113,12 @@ fn servers(results: &mut Results, empty: &Store) {
     results.figure("http.hold_p50_us", holds[0].quantile_us(0.50));
     results.figure("http.hold_p99_us", holds[0].quantile_us(0.99));
     results.at_least("http_holds_to_noop", per_s(&holds) / per_s(&noop), 0.50);
+    server.stop();
+    let server = http::Server::start(full);
+    for _ in 0..ROUNDS {
+        server.load(http::Door::Hold, proofs);
+    }
+    results.at_most("rss_1m_accounts_mb", server.rss_mb(), 400.0);
     server.stop();
 }
 

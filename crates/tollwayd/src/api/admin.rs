@@ -1,4 +1,7 @@
-//! The operator's doors: metrics, accounts, sums, key rotation.
+//! The operator's doors: metrics, accounts, invoices, sums, keys, and what an operator does.
+
+mod act;
+mod export;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -14,7 +17,8 @@ use super::Doors;
 use super::body::segment;
 use super::error::ApiError;
 use crate::entropy;
-use crate::ledger::{AccountView, KeyBytes, Stats};
+use crate::ledger::{AccountView, ActionView, AuditReport, InvoiceView, KeyBytes, Stats};
+use crate::lightning::payment_hash_of;
 use crate::metrics;
 
 #[derive(Serialize)]
@@ -26,8 +30,13 @@ struct Rotated {
 pub(super) fn router() -> Router<Doors> {
     Router::new()
         .route("/admin/v1/accounts/{payment_hash}", get(account))
+        .route("/admin/v1/invoices/{invoice}", get(invoice))
         .route("/admin/v1/keys/rotate", post(rotate_key))
         .route("/admin/v1/stats", get(stats))
+        .route("/admin/v1/actions", get(actions))
+        .route("/admin/v1/audit", get(audit))
+        .merge(act::router())
+        .merge(export::router())
 }
 
 /// What does not.
@@ -39,9 +48,25 @@ async fn account(
     State(doors): State<Doors>,
     hash: Result<Path<String>, PathRejection>,
 ) -> Result<Json<AccountView>, ApiError> {
-    let parse = |text: &str| PaymentHash::from_hex(text.as_bytes());
-    let hash = segment(hash, parse, "a payment hash (64 hexadecimal digits)")?;
+    let hash = hash_segment(hash)?;
     doors.paywall.ledger.account(hash).await?.map(Json).ok_or(ApiError::AccountUnknown)
+}
+
+/// By payment hash, or by the invoice itself, as a customer sends it.
+async fn invoice(
+    State(doors): State<Doors>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<InvoiceView>, ApiError> {
+    let parse = |text: &str| {
+        PaymentHash::from_hex(text.as_bytes()).ok().or_else(|| payment_hash_of(text)).ok_or(())
+    };
+    let hash = segment(name, parse, "a payment hash (64 hexadecimal digits) or an invoice")?;
+    doors.paywall.ledger.invoice(hash).await?.map(Json).ok_or(ApiError::AccountUnknown)
+}
+
+fn hash_segment(hash: Result<Path<String>, PathRejection>) -> Result<PaymentHash, ApiError> {
+    let parse = |text: &str| PaymentHash::from_hex(text.as_bytes());
+    segment(hash, parse, "a payment hash (64 hexadecimal digits)")
 }
 
 async fn rotate_key(State(doors): State<Doors>) -> Result<Json<Rotated>, ApiError> {
@@ -49,6 +74,16 @@ async fn rotate_key(State(doors): State<Doors>) -> Result<Json<Rotated>, ApiErro
     let current = doors.paywall.ledger.rotate_key(secret).await?;
     tracing::info!(%current, "the keyring has a new current key");
     Ok(Json(Rotated { current }))
+}
+
+/// The audit log, oldest line first.
+async fn actions(State(doors): State<Doors>) -> Result<Json<Vec<ActionView>>, ApiError> {
+    Ok(Json(doors.paywall.ledger.actions().await?))
+}
+
+/// Every difference between what the ledger claims and what it recorded.
+async fn audit(State(doors): State<Doors>) -> Result<Json<AuditReport>, ApiError> {
+    Ok(Json(doors.paywall.ledger.audit().await?))
 }
 
 async fn stats(State(doors): State<Doors>) -> Result<Json<Stats>, ApiError> {

@@ -12,7 +12,7 @@ use tollway_core::wire::Problem;
 
 use super::BODY_BYTES_MAX;
 use crate::entropy::EntropyError;
-use crate::ledger::LedgerError;
+use crate::ledger::{AdminOutcome, LedgerError};
 use crate::lightning::PayError;
 use crate::paywall::{ChallengeError, PaymentError};
 
@@ -21,6 +21,8 @@ use crate::paywall::{ChallengeError, PaymentError};
 pub(super) enum ApiError {
     /// No invoice with this payment hash.
     AccountUnknown,
+    /// An operator's act was not done.
+    Admin(AdminOutcome),
     /// A credit would lift a balance above `Msat::MAX`.
     BalanceLimit,
     /// Longer than [`BODY_BYTES_MAX`].
@@ -91,6 +93,7 @@ impl ApiError {
             | Self::Pay(_)
             | Self::PaymentUnknown
             | Self::TopUpUnknown => self.describe_refusal(),
+            Self::Admin(outcome) => describe_act(*outcome),
             Self::Entropy(_) | Self::Ledger(_) | Self::Node => self.describe_our_fault(),
         }
     }
@@ -188,6 +191,36 @@ impl ApiError {
         };
         (StatusCode::SERVICE_UNAVAILABLE, code, detail.into())
     }
+}
+
+/// Why an operator's act was not done.
+fn describe_act(outcome: AdminOutcome) -> Description {
+    use StatusCode as S;
+    let (status, code, detail) = match outcome {
+        AdminOutcome::Done => (S::OK, "done", "it is done"),
+        AdminOutcome::Conflict => (
+            S::CONFLICT,
+            "action_conflict",
+            "an action with this id and other fields was done before; use a new id",
+        ),
+        AdminOutcome::Unknown => {
+            (S::NOT_FOUND, "subject_unknown", "no credited account or key has this name")
+        }
+        AdminOutcome::ExceedsCharges => (
+            S::CONFLICT,
+            "exceeds_charges",
+            "more than was charged and not given back; refund less, or grant credit",
+        ),
+        AdminOutcome::BalanceLimit => {
+            (S::CONFLICT, "balance_limit", "the balance would rise above 2^53 - 1 msat; give less")
+        }
+        AdminOutcome::KeyInUse => (
+            S::CONFLICT,
+            "key_in_use",
+            "the current key cannot be retired; rotate first, then retire it",
+        ),
+    };
+    (status, code, detail.into())
 }
 
 fn pay_status(error: PayError) -> StatusCode {

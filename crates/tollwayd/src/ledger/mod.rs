@@ -12,6 +12,7 @@
 mod engine;
 #[cfg(test)]
 mod memory;
+mod operator;
 mod postgres;
 mod questions;
 mod reads;
@@ -47,6 +48,7 @@ use rows::{Account, Action, Cursor, Entry, Invoice, MasterKey};
 use views::ENTRIES_SHOWN_MAX;
 use writer::Queue;
 
+pub(crate) use operator::InvoiceView;
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;
 pub(crate) use views::{AccountView, ActionView, AuditReport, EntryView, Stats};
@@ -243,7 +245,6 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
     pub(crate) async fn administer(&self, order: AdminOrder) -> Result<AdminOutcome, LedgerError> {
         self.queue.ask(order).await
     }
@@ -396,7 +397,6 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
     pub(crate) async fn actions(&self) -> Result<Vec<ActionView>, LedgerError> {
         let newest = Query::<Action> {
             newest_first: true,
@@ -421,7 +421,6 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
     pub(crate) async fn audit(&self) -> Result<AuditReport, LedgerError> {
         self.scanner.audit().await
     }

@@ -213,7 +213,6 @@ pub(crate) struct AdminOrder {
 
 /// The operations of an operator. An account is named by any payment hash that pays into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
 pub(crate) enum AdminAct {
     /// Gives charges back, at most what was charged and not given back before.
     Refund(PaymentHash, Msat),

@@ -9,6 +9,9 @@ use lightning_invoice::Bolt11Invoice;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
+/// The longest text that is read as an invoice; one with the longest memo is half of it.
+const INVOICE_BYTES_MAX: usize = 4_096;
+
 /// An invoice to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InvoiceOrder {
@@ -65,6 +68,12 @@ pub(crate) fn check_invoice(
         return Err(InvoiceFault::Expiry);
     }
     Ok(CheckedInvoice { payment_hash, bolt11, expires_at_s })
+}
+
+/// The payment hash of a signed BOLT 11 invoice of any node, or `None` for other text.
+pub(crate) fn payment_hash_of(bolt11: &str) -> Option<PaymentHash> {
+    let fits = bolt11.len() <= INVOICE_BYTES_MAX;
+    fits.then(|| bolt11.trim().parse().ok()).flatten().as_ref().map(payment_hash)
 }
 
 fn payment_hash(invoice: &Bolt11Invoice) -> PaymentHash {

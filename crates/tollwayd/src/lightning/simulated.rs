@@ -15,12 +15,12 @@ use lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder, PaymentSecret};
 use sha2::Sha256;
 use tollway_core::payment::{PaymentHash, Preimage};
 
-use super::{CheckedInvoice, InvoiceFault, InvoiceOrder, check_invoice, payment_hash};
+use super::{
+    CheckedInvoice, INVOICE_BYTES_MAX, InvoiceFault, InvoiceOrder, check_invoice, payment_hash,
+};
 use crate::entropy::{self, EntropyError};
 use crate::ledger::KeyBytes;
 
-/// The longest text [`SimulatedNode::pay`] reads; an invoice with the longest memo is half of it.
-const INVOICE_BYTES_MAX: usize = 4_096;
 /// What BOLT 11 asks for where nothing else is known.
 const MIN_FINAL_CLTV_EXPIRY_DELTA: u64 = 18;
 

@@ -14,6 +14,7 @@ mod canary;
 mod challenges;
 mod faults;
 mod holds;
+mod operator;
 mod process;
 mod races;
 mod sales;

@@ -16,7 +16,7 @@ use crate::support::*;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy/tollwayd.toml");
 
-fn tollwayd(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn tollwayd(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollwayd"));
     command
         .args(arguments)

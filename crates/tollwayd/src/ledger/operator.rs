@@ -1,0 +1,79 @@
+//! What an operator looks up: one invoice.
+
+use serde::Serialize;
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+
+use super::reads::Query;
+use super::rows::Invoice;
+use super::{Ledger, LedgerError};
+
+/// One invoice, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct InvoiceView {
+    pub(crate) payment_hash: PaymentHash,
+    /// The account that it pays into.
+    pub(crate) account: PaymentHash,
+    pub(crate) state: InvoiceState,
+    /// What it asks.
+    pub(crate) amount_msat: Msat,
+    /// What it buys.
+    pub(crate) credit_msat: Msat,
+    pub(crate) route: String,
+    pub(crate) invoice: String,
+    pub(crate) created_at_ms: u64,
+    pub(crate) expires_at_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) settled_at_ms: Option<u64>,
+    /// What was really paid, where the node said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) received_msat: Option<Msat>,
+}
+
+/// Where an invoice stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum InvoiceState {
+    Open,
+    Settled,
+    Expired,
+}
+
+impl Ledger {
+    /// The invoice with this payment hash, or `None`.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn invoice(
+        &self,
+        hash: PaymentHash,
+    ) -> Result<Option<InvoiceView>, LedgerError> {
+        let by_hash =
+            Query::by("payment_hash =", &hash, move |it: &Invoice| it.payment_hash == hash);
+        let now_ms = self.clock.now_ms();
+        Ok(self.reader.rows(by_hash).await?.pop().map(|row| InvoiceView::new(row, now_ms)))
+    }
+}
+
+impl InvoiceView {
+    fn new(row: Invoice, now_ms: u64) -> Self {
+        let state = match row.settled_at_ms {
+            Some(_) => InvoiceState::Settled,
+            None if row.expires_at_ms <= now_ms => InvoiceState::Expired,
+            None => InvoiceState::Open,
+        };
+        Self {
+            payment_hash: row.payment_hash,
+            account: row.account,
+            state,
+            amount_msat: row.amount_msat,
+            credit_msat: row.credit_msat,
+            route: row.route,
+            invoice: row.bolt11,
+            created_at_ms: row.created_at_ms,
+            expires_at_ms: row.expires_at_ms,
+            settled_at_ms: row.settled_at_ms,
+            received_msat: row.received_msat,
+        }
+    }
+}
