@@ -56,7 +56,8 @@ impl Companion {
     pub(crate) fn restart(&mut self) {
         if self.service.is_none() {
             let clock = Arc::clone(&self.clock);
-            self.service = Some(App::open(&self.config(), clock).unwrap());
+            let opened = self.runtime.block_on(App::open(&self.config(), clock));
+            self.service = Some(opened.unwrap());
         }
     }
 

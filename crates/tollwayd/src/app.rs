@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, BearerToken, Doors};
 use crate::clock::Clock;
 use crate::config::{Backend, Config, Door};
+use crate::flood::Flood;
 use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Writer};
 use crate::lightning::SimulatedNode;
 use crate::metrics::Metrics;
@@ -20,6 +21,9 @@ use crate::paywall::Paywall;
 
 /// How often expired holds are looked for in quiet times.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many sweeps come before what is out of date is deleted.
+const SWEEPS_PER_PRUNING: u32 = 30;
 
 /// The service.
 #[derive(Debug)]
@@ -53,8 +57,8 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`] if the store cannot be opened.
-    pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartError> {
-        Ok(open(config, clock)?)
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartError> {
+        Ok(open(config, clock).await?)
     }
 
     /// Opens the store, binds both listeners and serves.
@@ -93,16 +97,18 @@ impl std::fmt::Debug for Service {
     }
 }
 
-fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFault> {
+async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFault> {
     let metrics = Arc::new(Metrics::new());
     let Opening { ledger, writer, node_secret } =
-        Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone())?;
+        Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone()).await?;
     let node = match config.backend {
         Backend::Simulated => SimulatedNode::new(node_secret),
     };
     let node_id = node.node_id();
     let invoice_expiry_s = config.invoice_expiry_s;
-    let paywall = Paywall { ledger: ledger.clone(), node: Arc::new(node), clock, invoice_expiry_s };
+    let flood = Arc::new(Flood::new(config.challenges, clock.now_ms()));
+    let (ledger_handle, node) = (ledger.clone(), Arc::new(node));
+    let paywall = Paywall { ledger: ledger_handle, node, clock, flood, invoice_expiry_s };
     let doors = Doors { paywall, metrics };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), config.backend);
@@ -110,14 +116,14 @@ fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFault> {
 }
 
 async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
-    let service = open(&config, clock)?;
+    let service = open(&config, clock).await?;
     let (gate, gate_addr) = listen("gate.listen", &config.gate).await?;
     let (admin, admin_addr) = listen("admin.listen", &config.admin).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         %gate_addr,
         %admin_addr,
-        store = %config.store.display(),
+        store = %config.store,
         "tollwayd serves"
     );
     tracing::warn!(
@@ -186,12 +192,16 @@ async fn listen(field: &'static str, door: &Door) -> Result<(TcpListener, Socket
 async fn sweep(ledger: Ledger, mut stop: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticked = 0;
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {}
         }
-        match ledger.sweep().await {
+        let swept = ledger.sweep().await;
+        ticked = (ticked + 1) % SWEEPS_PER_PRUNING;
+        let done = if ticked == 0 && swept.is_ok() { ledger.prune().await } else { swept };
+        match done {
             // The writer logs faults of the store; a busy writer sweeps anyway.
             Ok(()) | Err(LedgerError::Busy | LedgerError::Store(_)) => {}
             Err(LedgerError::Stopped) => return,

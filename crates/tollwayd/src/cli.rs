@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::{App, RunningServer};
 use crate::backup::backup;
 use crate::clock::SystemClock;
-use crate::config::{Config, ConfigError, RawConfig};
-use crate::ledger::{AuditReport, audit_file};
+use crate::config::{Config, ConfigError, RawConfig, Store};
+use crate::ledger::{self, AuditReport};
 use crate::telemetry;
 
 /// An audit found differences.
@@ -114,17 +114,21 @@ fn load(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn check_config(path: &Path) -> Result<ExitCode, CliError> {
-    let Config { gate, admin, store, backend, invoice_expiry_s, log } = load(path)?;
+    let Config { gate, admin, store, backend, invoice_expiry_s, challenges, log } = load(path)?;
     print(&format!(
         "ok: {}\n  gate.listen                {}\n  gate.token                 (set)\n  \
          admin.listen               {}\n  admin.token                (set)\n  \
-         store.sqlite               {}\n  lightning.backend          {}\n  \
-         lightning.invoice_expiry_s {invoice_expiry_s}\n  log                        {}, {}\n",
+         store                      {}\n  lightning.backend          {}\n  \
+         lightning.invoice_expiry_s {invoice_expiry_s}\n  challenges                 {}/min, burst {}, open {} per client; {}/s in all\n  log                        {}, {}\n",
         path.display(),
         gate.listen,
         admin.listen,
-        store.display(),
+        store,
         word(backend),
+        challenges.per_client_per_minute,
+        challenges.per_client_burst,
+        challenges.open_per_client,
+        challenges.all_per_second,
         word(log.format),
         word(log.level),
     ))
@@ -137,7 +141,9 @@ fn word(choice: impl std::fmt::Debug) -> String {
 
 fn run_audit(args: &AuditArgs) -> Result<ExitCode, CliError> {
     let store = RawConfig::load(&args.config.config)?.resolve_store(&environment)?;
-    let report = audit_file(&store).map_err(|error| CliError::Failed(error.to_string()))?;
+    let report = runtime()?
+        .block_on(ledger::audit(&store))
+        .map_err(|error| CliError::Failed(error.to_string()))?;
     let text = if args.json {
         serde_json::to_string(&report).map_err(|error| CliError::Failed(error.to_string()))? + "\n"
     } else {
@@ -149,6 +155,10 @@ fn run_audit(args: &AuditArgs) -> Result<ExitCode, CliError> {
 
 fn run_backup(args: &BackupArgs) -> Result<ExitCode, CliError> {
     let store = RawConfig::load(&args.config.config)?.resolve_store(&environment)?;
+    let Store::Sqlite(store) = store else {
+        let words = "the ledger is on PostgreSQL: back it up with pg_dump or pg_basebackup";
+        return Err(CliError::Failed(words.to_owned()));
+    };
     let bytes = backup(&store, &args.file).map_err(|error| CliError::Failed(error.to_string()))?;
     print(&format!("backup: {bytes} bytes in {}\n", args.file.display()))
 }
@@ -176,15 +186,18 @@ fn serve(path: &Path) -> Result<ExitCode, CliError> {
     let config = load(path)?;
     telemetry::init(config.log);
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed(&error))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let server =
             App::start(config, Arc::new(SystemClock)).await.map_err(|error| failed(&error))?;
         run_until_stopped(server).await.map_err(|error| failed(&error))
     })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(error.to_string()))
 }
 
 async fn run_until_stopped(mut server: RunningServer) -> std::io::Result<ExitCode> {

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tollway_core::secret::SecretText;
 
+pub use crate::flood::FloodLimits;
+
 /// Overrides `gate.listen`.
 pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";
 /// Overrides `admin.listen`.
@@ -40,6 +42,8 @@ pub struct RawConfig {
     #[serde(default)]
     lightning: RawLightning,
     #[serde(default)]
+    challenges: FloodLimits,
+    #[serde(default)]
     log: LogConfig,
 }
 
@@ -65,6 +69,7 @@ impl std::fmt::Debug for RawSecret {
 #[serde(deny_unknown_fields)]
 struct RawStore {
     sqlite: Option<PathBuf>,
+    postgres: Option<RawSecret>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -137,14 +142,34 @@ pub struct Config {
     pub gate: Door,
     /// Where the operator calls.
     pub admin: Door,
-    /// The SQLite file.
-    pub store: PathBuf,
+    /// Where the ledger is kept.
+    pub store: Store,
     /// Which node makes the invoices.
     pub backend: Backend,
     /// How long an invoice can be paid.
     pub invoice_expiry_s: u64,
+    /// How many invoices may be asked for.
+    pub challenges: FloodLimits,
     /// The log.
     pub log: LogConfig,
+}
+
+/// Where the ledger is kept.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// A file that belongs to this process alone.
+    Sqlite(PathBuf),
+    /// A database that other replicas may use at the same time. The URL may hold a password.
+    Postgres(SecretText),
+}
+
+impl std::fmt::Display for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(_) => f.write_str("PostgreSQL"),
+        }
+    }
 }
 
 /// A listener and the token its callers show.
@@ -255,17 +280,29 @@ impl RawConfig {
             store: self.resolve_store(env)?,
             backend: self.lightning.backend,
             invoice_expiry_s: expiry,
+            challenges: self.challenges,
             log: self.log,
         })
     }
 
-    /// The SQLite file alone: an audit needs no tokens.
+    /// The store alone: an audit needs no tokens.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] if neither the file nor the environment names it.
-    pub fn resolve_store(&self, env: Environment<'_>) -> Result<PathBuf, ConfigError> {
+    /// [`ConfigError::Value`] if neither the file nor the environment names one, or two.
+    pub fn resolve_store(&self, env: Environment<'_>) -> Result<Store, ConfigError> {
+        if let Some(url) = &self.store.postgres {
+            if self.store.sqlite.is_some() || env(ENV_STORE).is_some() {
+                return Err(ConfigError::Value {
+                    field: "store.postgres",
+                    problem: "a file is named as well".to_owned(),
+                    remedy: format!("keep one of store.postgres, store.sqlite and {ENV_STORE}"),
+                });
+            }
+            return secret(url, "store.postgres", env).map(Store::Postgres);
+        }
         let path = env(ENV_STORE).map(PathBuf::from).or_else(|| self.store.sqlite.clone());
-        path.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| ConfigError::Value {
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        path.map(Store::Sqlite).ok_or_else(|| ConfigError::Value {
             field: "store.sqlite",
             problem: "no path".to_owned(),
             remedy: format!("name the database file here or in {ENV_STORE}"),

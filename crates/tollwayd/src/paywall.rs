@@ -6,8 +6,12 @@ use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
 use tollway_core::wire::{ChallengeReply, ChallengeRequest};
 
+use crate::clients::NotAnAddress;
 use crate::clock::Clock;
-use crate::ledger::{InvoiceOutcome, Ledger, LedgerError, NewInvoice, SettleOutcome, Settlement};
+use crate::flood::Flood;
+use crate::ledger::{
+    Asker, InvoiceOutcome, Ledger, LedgerError, NewInvoice, OpenInvoice, SettleOutcome, Settlement,
+};
 use crate::lightning::{InvoiceOrder, MintError, PayError, SimulatedNode};
 
 /// Sells credit.
@@ -16,6 +20,7 @@ pub(crate) struct Paywall {
     pub(crate) ledger: Ledger,
     pub(crate) node: Arc<SimulatedNode>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) flood: Arc<Flood>,
     pub(crate) invoice_expiry_s: u64,
 }
 
@@ -34,6 +39,9 @@ pub(crate) enum ChallengeError {
     /// The node used a payment hash twice.
     #[error("the node used a payment hash twice")]
     HashTaken,
+    /// The client's address is none.
+    #[error(transparent)]
+    Client(#[from] NotAnAddress),
     /// Nothing pays into the account that was to be topped up.
     #[error("no invoice with this payment hash is known")]
     TopUpUnknown,
@@ -57,7 +65,9 @@ pub(crate) enum PaymentError {
 }
 
 impl Paywall {
-    /// Has an invoice made, checks it and remembers it. Only then is it handed out.
+    /// Has an invoice made, checks it and remembers it. Only then is it handed out. Who asks for
+    /// the same again within a short time gets the same invoice; who asks for too many gets
+    /// none.
     ///
     /// # Errors
     /// [`ChallengeError`] if any of these fails.
@@ -65,46 +75,56 @@ impl Paywall {
         &self,
         request: ChallengeRequest,
     ) -> Result<ChallengeReply, ChallengeError> {
+        let asker = match &request.client {
+            None => None,
+            Some(client) => Some(self.ledger.day_secrets().await?.asker(client, &request)?),
+        };
+        if let Some(asker) = &asker
+            && let Some(shared) = self.ledger.shared_invoice(asker).await?
+        {
+            return Ok(reply(shared));
+        }
+        if let Some(retry_after_s) = self.limited(asker.as_ref()).await? {
+            return Ok(ChallengeReply::Limited { retry_after_s });
+        }
         let order = InvoiceOrder {
             amount: request.amount_msat,
             memo: request.memo,
             expiry_s: self.invoice_expiry_s,
         };
         let invoice = self.node.create_invoice(&order, self.clock.now_s())?;
-        let stored = self
-            .ledger
-            .open_invoice(NewInvoice {
-                payment_hash: invoice.payment_hash,
-                bolt11: invoice.bolt11.clone(),
-                amount: order.amount,
-                credit: request.credit_msat,
-                seed: request.seed_msat,
-                credit_ttl_ms: request.credit_ttl_s.map(|seconds| seconds.saturating_mul(1_000)),
-                route: request.route,
-                expires_at_ms: invoice.expires_at_s.saturating_mul(1_000),
-                top_up: request.top_up,
-                asker: None,
-            })
-            .await?;
-        match stored {
-            InvoiceOutcome::Stored => Ok(ChallengeReply::Invoice {
-                payment_hash: invoice.payment_hash,
-                invoice: invoice.bolt11,
-                amount_msat: order.amount,
-                credit_msat: request.credit_msat,
-                expires_at: invoice.expires_at_s,
-            }),
-            InvoiceOutcome::Shared(shared) => Ok(ChallengeReply::Invoice {
-                payment_hash: shared.payment_hash,
-                invoice: shared.bolt11,
-                amount_msat: shared.amount,
-                credit_msat: shared.credit,
-                expires_at: shared.expires_at_ms / 1_000,
-            }),
+        let made = NewInvoice {
+            payment_hash: invoice.payment_hash,
+            bolt11: invoice.bolt11,
+            amount: order.amount,
+            credit: request.credit_msat,
+            seed: request.seed_msat,
+            credit_ttl_ms: request.credit_ttl_s.map(|seconds| seconds.saturating_mul(1_000)),
+            route: request.route,
+            expires_at_ms: invoice.expires_at_s.saturating_mul(1_000),
+            top_up: request.top_up,
+            asker,
+        };
+        let open = OpenInvoice::from(&made);
+        match self.ledger.open_invoice(made).await? {
+            InvoiceOutcome::Stored => Ok(reply(open)),
+            InvoiceOutcome::Shared(shared) => Ok(reply(shared)),
             InvoiceOutcome::BalanceLimit => Err(ChallengeError::BalanceLimit),
             InvoiceOutcome::HashTaken => Err(ChallengeError::HashTaken),
             InvoiceOutcome::TopUpUnknown => Err(ChallengeError::TopUpUnknown),
         }
+    }
+
+    /// In how many seconds to come back, if not now.
+    async fn limited(&self, asker: Option<&Asker>) -> Result<Option<u64>, ChallengeError> {
+        let now_ms = self.clock.now_ms();
+        if let Err(wait_s) = self.flood.admit(asker.map(|asker| &asker.client), now_ms) {
+            return Ok(Some(wait_s));
+        }
+        let Some(asker) = asker else { return Ok(None) };
+        let max = self.flood.open_per_client();
+        let first_ends_ms = self.ledger.too_many_open(asker, max).await?;
+        Ok(first_ends_ms.map(|ends_ms| ends_ms.saturating_sub(now_ms).div_ceil(1_000).max(1)))
     }
 
     /// Pays an invoice of the simulated node and, with `event`, credits it as a real node's event
@@ -128,5 +148,15 @@ impl Paywall {
         let outcome = self.ledger.settle(Settlement::of(hash)).await?;
         tracing::info!(payment_hash = %hash, ?outcome, "the node reports a payment");
         Ok(outcome)
+    }
+}
+
+fn reply(invoice: OpenInvoice) -> ChallengeReply {
+    ChallengeReply::Invoice {
+        payment_hash: invoice.payment_hash,
+        invoice: invoice.bolt11,
+        amount_msat: invoice.amount,
+        credit_msat: invoice.credit,
+        expires_at: invoice.expires_at_ms / 1_000,
     }
 }

@@ -72,7 +72,8 @@ impl Load {
             .enable_all()
             .build()
             .unwrap();
-        let service = App::open(&store.config(), Arc::new(SystemClock)).unwrap();
+        let opened = runtime.block_on(App::open(&store.config(), Arc::new(SystemClock)));
+        let service = opened.unwrap();
         Self { service, runtime }
     }
 

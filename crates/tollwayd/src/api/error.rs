@@ -33,6 +33,8 @@ pub(super) enum ApiError {
     HoldConflict,
     /// The hold was released or has expired.
     HoldEnded,
+    /// No such hold.
+    HoldUnknown,
     /// A field's value cannot be used.
     InvalidField { field: String, problem: String },
     /// A segment of the path cannot be used.
@@ -85,6 +87,7 @@ impl ApiError {
             | Self::BalanceLimit
             | Self::HoldConflict
             | Self::HoldEnded
+            | Self::HoldUnknown
             | Self::Pay(_)
             | Self::PaymentUnknown
             | Self::TopUpUnknown => self.describe_refusal(),
@@ -153,6 +156,7 @@ impl ApiError {
                 "hold_conflict",
                 "a hold with this id and other fields exists; use a new id",
             ),
+            Self::HoldUnknown => (S::NOT_FOUND, "hold_unknown", "no hold with this id was granted"),
             Self::Pay(error) => {
                 return (pay_status(*error), pay_code(*error), error.to_string().into());
             }
@@ -245,6 +249,10 @@ impl From<ChallengeError> for ApiError {
     fn from(error: ChallengeError) -> Self {
         match error {
             ChallengeError::BalanceLimit => Self::BalanceLimit,
+            ChallengeError::Client(error) => Self::InvalidField {
+                field: "client.address".to_owned(),
+                problem: error.to_string(),
+            },
             ChallengeError::Ledger(error) => Self::Ledger(error),
             ChallengeError::HashTaken | ChallengeError::Mint(_) => {
                 tracing::error!(%error, "the node made no usable invoice");

@@ -11,21 +11,25 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::secret::MasterKey;
 use tollway_core::wire::{
-    CHALLENGES_PATH, ChallengeReply, ChallengeRequest, HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply,
-    HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply, MEMO_BYTES_MAX, POSTINGS_PATH,
-    POSTINGS_PER_BATCH_MAX, PostingBatch, PostingReply, ROUTE_NAME_BYTES_MAX,
+    ALLOWANCES_PATH, AllowanceReply, AllowanceRequest, CHALLENGES_PATH, CLIENT_TEXT_BYTES_MAX,
+    ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT, ExtensionRequest, HOLD_TTL_MS_MAX,
+    HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply, MEMO_BYTES_MAX,
+    PLAN_NAME_BYTES_MAX, POSTINGS_PATH, POSTINGS_PER_BATCH_MAX, PostingBatch, PostingReply,
+    ROUTE_NAME_BYTES_MAX, SERVICE_NAME_BYTES_MAX, WINDOW_SECONDS_MAX, Window,
 };
 
 use super::Doors;
 use super::body::{JsonBody, segment};
 use super::error::ApiError;
 use crate::entropy;
-use crate::ledger::{HoldOrder, HoldOutcome};
+use crate::ledger::{ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome};
 
 pub(super) fn router() -> Router<Doors> {
     Router::new()
         .route(CHALLENGES_PATH, post(challenge))
         .route(&format!("{HOLDS_PATH}/{{id}}"), put(hold))
+        .route(&format!("{HOLDS_PATH}/{{id}}/{EXTENSIONS_SEGMENT}"), post(extend))
+        .route(ALLOWANCES_PATH, post(allowance))
         .route(POSTINGS_PATH, post(postings))
         .route(KEYRING_PATH, get(keyring))
 }
@@ -35,7 +39,22 @@ async fn challenge(
     JsonBody(request): JsonBody<ChallengeRequest>,
 ) -> Result<Json<ChallengeReply>, ApiError> {
     check_route("route", &request.route)?;
+    check_text("service", &request.service, SERVICE_NAME_BYTES_MAX)?;
     check_positive("amount_msat", request.amount_msat)?;
+    if request.credit_msat < request.amount_msat {
+        let problem = format!("expected at least {}", request.amount_msat);
+        return Err(invalid("credit_msat", problem));
+    }
+    if request.credit_ttl_s == Some(0) {
+        return Err(invalid("credit_ttl_s", "expected at least 1, but found 0".to_owned()));
+    }
+    if let Some(client) = &request.client {
+        check_text("client.address", &client.address, CLIENT_TEXT_BYTES_MAX)?;
+        if client.fingerprint.len() > CLIENT_TEXT_BYTES_MAX {
+            let problem = format!("expected at most {CLIENT_TEXT_BYTES_MAX} bytes");
+            return Err(invalid("client.fingerprint", problem));
+        }
+    }
     if request.memo.len() > MEMO_BYTES_MAX {
         return Err(invalid(
             "memo",
@@ -54,18 +73,66 @@ async fn hold(
     let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
     check_route("route", &request.route)?;
     check_positive("amount_msat", request.amount_msat)?;
-    if !(1..=HOLD_TTL_MS_MAX).contains(&request.ttl_ms) {
-        return Err(invalid(
-            "ttl_ms",
-            format!("expected 1 to {HOLD_TTL_MS_MAX}, but found {}", request.ttl_ms),
-        ));
+    if let Some(min) = request.min_msat {
+        check_positive("min_msat", min)?;
+        if min > request.amount_msat {
+            let problem = format!("expected at most {}, the amount", request.amount_msat);
+            return Err(invalid("min_msat", problem));
+        }
     }
+    check_ttl(request.ttl_ms)?;
     match doors.paywall.ledger.hold(HoldOrder::new(id, request)).await? {
         HoldOutcome::Answered(reply) => Ok(Json(reply)),
         HoldOutcome::BalanceLimit => Err(ApiError::BalanceLimit),
         HoldOutcome::Conflict => Err(ApiError::HoldConflict),
         HoldOutcome::Ended => Err(ApiError::HoldEnded),
     }
+}
+
+/// More credit or time for a hold that lives.
+async fn extend(
+    State(doors): State<Doors>,
+    id: Result<Path<String>, PathRejection>,
+    JsonBody(request): JsonBody<ExtensionRequest>,
+) -> Result<Json<HoldReply>, ApiError> {
+    let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
+    check_ttl(request.ttl_ms)?;
+    let ExtensionRequest { seq, add_msat: add, ttl_ms } = request;
+    match doors.paywall.ledger.extend(ExtendOrder { id, seq, add, ttl_ms }).await? {
+        ExtendOutcome::Answered(reply) => Ok(Json(reply)),
+        ExtendOutcome::Conflict => Err(ApiError::HoldConflict),
+        ExtendOutcome::Ended => Err(ApiError::HoldEnded),
+        ExtendOutcome::Unknown => Err(ApiError::HoldUnknown),
+    }
+}
+
+/// Granted and exhausted are both 200: the call itself was right.
+async fn allowance(
+    State(doors): State<Doors>,
+    JsonBody(request): JsonBody<AllowanceRequest>,
+) -> Result<Json<AllowanceReply>, ApiError> {
+    check_text("plan", &request.plan, PLAN_NAME_BYTES_MAX)?;
+    if let Window::Rolling { seconds } = request.window
+        && !(1..=WINDOW_SECONDS_MAX).contains(&seconds)
+    {
+        let problem = format!("expected 1 to {WINDOW_SECONDS_MAX}, but found {seconds}");
+        return Err(invalid("window.rolling.seconds", problem));
+    }
+    for (field, range, prefix) in [
+        ("client.ipv4_prefix", 24..=32, request.client.ipv4_prefix),
+        ("client.ipv6_prefix", 48..=64, request.client.ipv6_prefix),
+    ] {
+        if !range.contains(&prefix) {
+            let (least, most) = range.into_inner();
+            let problem = format!("expected {least} to {most}, but found {prefix}");
+            return Err(invalid(field, problem));
+        }
+    }
+    let ledger = &doors.paywall.ledger;
+    let secrets = ledger.day_secrets().await?;
+    let order = secrets.allowance(&request);
+    let order = order.map_err(|error| invalid("client.address", error.to_string()))?;
+    Ok(Json(ledger.allowance(order).await?))
 }
 
 async fn postings(
@@ -83,6 +150,12 @@ async fn postings(
     }
     for (row, posting) in batch.postings.iter().enumerate() {
         check_route(&format!("postings[{row}].route"), &posting.route)?;
+    }
+    for (row, posting) in batch.postings.iter().enumerate() {
+        if posting.store.as_ref().is_some_and(|stored| stored.body().is_none()) {
+            let problem = "expected a success of at most 16 KiB in base64".to_owned();
+            return Err(invalid(&format!("postings[{row}].store"), problem));
+        }
     }
     let outcomes = doors.paywall.ledger.post(batch.postings).await?;
     Ok(Json(PostingReply { outcomes }))
@@ -104,13 +177,21 @@ async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiErr
 }
 
 fn check_route(field: &str, route: &str) -> Result<(), ApiError> {
-    if (1..=ROUTE_NAME_BYTES_MAX).contains(&route.len()) {
+    check_text(field, route, ROUTE_NAME_BYTES_MAX)
+}
+
+fn check_text(field: &str, text: &str, bytes_max: usize) -> Result<(), ApiError> {
+    if (1..=bytes_max).contains(&text.len()) {
         return Ok(());
     }
-    Err(invalid(
-        field,
-        format!("expected 1 to {ROUTE_NAME_BYTES_MAX} bytes, but found {}", route.len()),
-    ))
+    Err(invalid(field, format!("expected 1 to {bytes_max} bytes, but found {}", text.len())))
+}
+
+fn check_ttl(ttl_ms: u64) -> Result<(), ApiError> {
+    if (1..=HOLD_TTL_MS_MAX).contains(&ttl_ms) {
+        return Ok(());
+    }
+    Err(invalid("ttl_ms", format!("expected 1 to {HOLD_TTL_MS_MAX}, but found {ttl_ms}")))
 }
 
 fn check_positive(field: &str, amount: Msat) -> Result<(), ApiError> {

@@ -7,7 +7,9 @@ use tollway_core::id::KeyId;
 use tollway_core::payment::PaymentHash;
 
 use super::KeyBytes;
+use super::engine::allowances::DAY_MS;
 use super::rows::{Account, EntryKind, Hold, HoldState, MasterKey, Row};
+use super::sql::{DAY_SECRETS_KEPT, UNPAID_KEPT_MS};
 use super::store::{Store, StoreError};
 use super::views::{AuditReport, Difference, Stats};
 use super::work::{Needs, SWEEP_ROWS_MAX, Tab, WorkingSet};
@@ -33,7 +35,11 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     async fn load(&mut self, needs: &Needs, now_ms: u64) -> Result<WorkingSet, StoreError> {
-        Ok(lock(&self.tables).working_set(needs, now_ms))
+        let mut tables = lock(&self.tables);
+        if needs.prune {
+            tables.prune(now_ms);
+        }
+        Ok(tables.working_set(needs, now_ms))
     }
 
     async fn commit(&mut self, set: &WorkingSet) -> Result<(), StoreError> {
@@ -100,6 +106,16 @@ impl Tables {
         }
         self.copy_rest(needs, &mut set);
         set
+    }
+
+    fn prune(&mut self, now_ms: u64) {
+        let unpaid_until_ms = now_ms.saturating_sub(UNPAID_KEPT_MS);
+        self.invoices
+            .retain(|it| it.settled_at_ms.is_some() || it.expires_at_ms >= unpaid_until_ms);
+        self.once.retain(|it| it.expires_at_ms > now_ms);
+        self.allowances.retain(|it| it.ends_at_ms > now_ms);
+        let first_day = (now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT);
+        self.days.retain(|it| it.day >= first_day);
     }
 
     fn copy_rest(&self, needs: &Needs, set: &mut WorkingSet) {

@@ -34,22 +34,26 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::secret::SecretText;
 use tollway_core::wire::{AllowanceReply, Posting, PostingResult};
 
+use crate::clients::DaySecrets;
 use crate::clock::Clock;
+use crate::config;
 use crate::entropy;
 use crate::metrics::LedgerMetrics;
 use engine::allowances::DAY_MS;
 use engine::ask::{Probe, Prune, RotateKey, SecretOfDay, Sweep};
 use reads::{Query, Reader};
-use rows::{Account, Entry, Invoice, MasterKey};
+use rows::field::Field;
+use rows::{Account, Action, Cursor, Entry, Invoice, MasterKey};
 use views::ENTRIES_SHOWN_MAX;
 use writer::Queue;
 
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;
-pub(crate) use sqlite::read::audit_file;
-pub(crate) use views::{AccountView, AuditReport, EntryView, Stats};
+pub(crate) use views::{AccountView, ActionView, AuditReport, EntryView, Stats};
 pub(crate) use writer::Writer;
 
+/// Unpaid invoices of one offer that are looked at: those of a week, at one a minute.
+const ROWS_LOOKED_AT_MAX: u32 = 16_384;
 /// Connections that write: while one waits for the disk, the other decides.
 const POSTGRES_WRITERS: usize = 2;
 
@@ -57,17 +61,25 @@ const POSTGRES_WRITERS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Ledger {
     queue: Queue,
+    /// Looks single rows up.
     reader: Reader,
+    /// Reads whole tables, which takes time and must not hold the others up.
+    scanner: Reader,
     clock: Arc<dyn Clock>,
     /// The secrets of the days, and the day on which they were asked for.
     secrets: Arc<Mutex<Option<DaySecrets>>>,
 }
 
-/// Today, and the secrets that hash client addresses, newest first.
-#[derive(Clone, Debug)]
-pub(crate) struct DaySecrets {
-    day: u64,
-    secrets: Vec<(u64, KeyBytes)>,
+/// Recomputes what a store claims from what it recorded, perhaps beside a server, and changes
+/// nothing.
+///
+/// # Errors
+/// [`OpenError`] if it cannot be read as a ledger.
+pub(crate) async fn audit(store: &config::Store) -> Result<AuditReport, OpenError> {
+    match store {
+        config::Store::Sqlite(path) => sqlite::read::audit_file(path),
+        config::Store::Postgres(url) => postgres::open::audit(url).await,
+    }
 }
 
 /// What opening a ledger yields: the shared handle, the one owner of the writer thread, and the
@@ -79,32 +91,41 @@ pub(crate) struct Opening {
 }
 
 impl Ledger {
-    /// Opens the SQLite file, creating and migrating it as needed, and starts the writer.
+    /// Opens the store, creating and migrating it as needed, and starts the writer.
     ///
     /// # Errors
-    /// [`OpenError`] if the file is in use, cannot be opened or is of a newer version.
-    pub(crate) fn open(
+    /// [`OpenError`] if it is in use, cannot be opened or is of a newer version.
+    pub(crate) async fn open(
+        store: &config::Store,
+        clock: Arc<dyn Clock>,
+        metrics: LedgerMetrics,
+    ) -> Result<Opening, OpenError> {
+        match store {
+            config::Store::Sqlite(path) => Self::open_sqlite(path, clock, metrics),
+            config::Store::Postgres(url) => Self::open_postgres(url, clock, metrics).await,
+        }
+    }
+
+    /// The file belongs to this process until the writer has stopped.
+    fn open_sqlite(
         path: &Path,
         clock: Arc<dyn Clock>,
         metrics: LedgerMetrics,
     ) -> Result<Opening, OpenError> {
         let opened = sqlite::open::open(path, clock.now_ms())?;
         let reader = Reader::Sqlite(Arc::new(Mutex::new(sqlite::open::open_reader(path)?)));
+        let scanner = Reader::Sqlite(Arc::new(Mutex::new(sqlite::open::open_reader(path)?)));
         metrics.open_holds.set(opened.open_holds);
         let store = sqlite::SqliteStore::new(opened.connection, opened.lock);
         let (queue, items) = Queue::new();
         let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
-        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
         Ok(Opening { ledger, writer, node_secret: opened.node_secret })
     }
 
-    /// Opens the PostgreSQL database, migrating it as needed, and starts the writers. Other
-    /// tollwayds may serve from it at the same time.
-    ///
-    /// # Errors
-    /// [`OpenError`] if it cannot be reached or is of a newer version.
-    pub(crate) async fn open_postgres(
+    /// Other tollwayds may serve from the database at the same time.
+    async fn open_postgres(
         url: &SecretText,
         clock: Arc<dyn Clock>,
         metrics: LedgerMetrics,
@@ -116,8 +137,9 @@ impl Ledger {
         let (queue, items) = Queue::new();
         let writer = Writer::start(stores, (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
-        let reader = Reader::Postgres(postgres::read::Reader::new(opened.config));
-        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        let reader = Reader::Postgres(postgres::read::Reader::new(opened.config.clone()));
+        let scanner = Reader::Postgres(postgres::read::Reader::new(opened.config));
+        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
         Ok(Opening { ledger, writer, node_secret: opened.node_secret })
     }
 
@@ -138,8 +160,9 @@ impl Ledger {
         let (queue, items) = Queue::new();
         let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
-        let reader = Reader::Memory(tables);
-        let ledger = Self { queue, reader, clock, secrets: Arc::default() };
+        let reader = Reader::Memory(Arc::clone(&tables));
+        let scanner = Reader::Memory(tables);
+        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
         Ok(Opening { ledger, writer, node_secret: KeyBytes(entropy::random_bytes()?) })
     }
 
@@ -159,6 +182,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for followers of a real node"))]
     pub(crate) async fn restore_invoice(
         &self,
         lost: LostInvoice,
@@ -219,6 +243,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
     pub(crate) async fn administer(&self, order: AdminOrder) -> Result<AdminOutcome, LedgerError> {
         self.queue.ask(order).await
     }
@@ -298,17 +323,18 @@ impl Ledger {
         &self,
         hash: PaymentHash,
     ) -> Result<Option<AccountView>, LedgerError> {
-        let by_hash = Query::by("payment_hash", &hash, move |it: &Invoice| it.payment_hash == hash);
+        let by_hash =
+            Query::by("payment_hash =", &hash, move |it: &Invoice| it.payment_hash == hash);
         let Some(invoice) = self.reader.rows(by_hash).await?.pop() else { return Ok(None) };
         let name = invoice.account;
-        let by_name = Query::by("account", &name, move |it: &Account| it.account == name);
+        let by_name = Query::by("account =", &name, move |it: &Account| it.account == name);
         let Some(account) = self.reader.rows(by_name).await?.pop() else {
             return Ok(Some(AccountView::empty(name)));
         };
         let entries = Query {
             newest_first: true,
             limit: ENTRIES_SHOWN_MAX,
-            ..Query::by("account", &name, move |it: &Entry| it.account == name)
+            ..Query::by("account =", &name, move |it: &Entry| it.account == name)
         };
         let entries = self.reader.rows(entries).await?;
         // An entry that came between the two looks is not of the account's moment.
@@ -316,19 +342,87 @@ impl Ledger {
         Ok(Some(AccountView::new(&account, of_moment.map(EntryView::from).collect())))
     }
 
+    /// The unpaid invoice that this asker may share, if there is one.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn shared_invoice(
+        &self,
+        asker: &Asker,
+    ) -> Result<Option<OpenInvoice>, LedgerError> {
+        let offer = Some(asker.offer);
+        let matches = move |it: &Invoice| it.offer == offer && it.settled_at_ms.is_none();
+        let by_offer = Query::by("offer =", &offer, matches);
+        let also = "settled_at_ms IS NULL AND offer IS NOT NULL";
+        let found = self.reader.rows(Query { also, limit: ROWS_LOOKED_AT_MAX, ..by_offer }).await?;
+        let now_ms = self.clock.now_ms();
+        let shared = found.iter().find(|invoice| invoice.can_be_shared(now_ms));
+        Ok(shared.map(OpenInvoice::from))
+    }
+
+    /// When the first of a client's open invoices ends, if it has at least `max` of them.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn too_many_open(
+        &self,
+        asker: &Asker,
+        max: u32,
+    ) -> Result<Option<u64>, LedgerError> {
+        let (client, now_ms) = (Some(asker.client), self.clock.now_ms());
+        let open = move |it: &Invoice| {
+            it.client == client && it.expires_at_ms > now_ms && it.settled_at_ms.is_none()
+        };
+        let mut query = Query::by("client =", &client, open);
+        query.filter.push(("expires_at_ms >", now_ms.put()));
+        query.also = "settled_at_ms IS NULL AND client IS NOT NULL";
+        query.limit = max;
+        let found = self.reader.rows(query).await?;
+        let full = u32::try_from(found.len()).is_ok_and(|open| open >= max);
+        Ok(found.iter().map(|it| it.expires_at_ms).min().filter(|_| full))
+    }
+
+    /// How far the follower of this name has come; 0 if it never began.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for followers of a real node"))]
+    pub(crate) async fn cursor(&self, name: &'static str) -> Result<u64, LedgerError> {
+        let by_name = Query::by("name =", &name.to_owned(), move |it: &Cursor| it.name == name);
+        Ok(self.reader.rows(by_name).await?.pop().map_or(0, |cursor| cursor.position))
+    }
+
+    /// The newest lines of the audit log, oldest first, at most 1,000.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
+    pub(crate) async fn actions(&self) -> Result<Vec<ActionView>, LedgerError> {
+        let newest = Query::<Action> {
+            newest_first: true,
+            order: Some("at_ms"),
+            limit: ENTRIES_SHOWN_MAX,
+            ..Query::all()
+        };
+        let mut lines = self.scanner.rows(newest).await?;
+        lines.sort_by_key(|line| (line.at_ms, line.id));
+        Ok(lines.into_iter().map(ActionView::from).collect())
+    }
+
     /// Counts and sums over the whole ledger.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
     pub(crate) async fn stats(&self) -> Result<Stats, LedgerError> {
-        self.reader.stats(self.clock.now_ms()).await
+        self.scanner.stats(self.clock.now_ms()).await
     }
 
     /// Recomputes what the ledger claims from what it recorded.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
     pub(crate) async fn audit(&self) -> Result<AuditReport, LedgerError> {
-        self.reader.audit().await
+        self.scanner.audit().await
     }
 }

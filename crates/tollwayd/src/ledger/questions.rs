@@ -47,6 +47,18 @@ pub(crate) struct OpenInvoice {
     pub(crate) expires_at_ms: u64,
 }
 
+impl From<&NewInvoice> for OpenInvoice {
+    fn from(invoice: &NewInvoice) -> Self {
+        Self {
+            payment_hash: invoice.payment_hash,
+            bolt11: invoice.bolt11.clone(),
+            amount: invoice.amount,
+            credit: invoice.credit,
+            expires_at_ms: invoice.expires_at_ms,
+        }
+    }
+}
+
 /// What became of a [`NewInvoice`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum InvoiceOutcome {
@@ -201,6 +213,7 @@ pub(crate) struct AdminOrder {
 
 /// The operations of an operator. An account is named by any payment hash that pays into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for the operator's doors"))]
 pub(crate) enum AdminAct {
     /// Gives charges back, at most what was charged and not given back before.
     Refund(PaymentHash, Msat),

@@ -4,52 +4,67 @@ use std::sync::{Arc, Mutex};
 
 use super::questions::{LedgerError, StoreFault};
 use super::rows::field::{Field, Value};
-use super::rows::{Account, Cursor, Entry, Hold, Invoice, MasterKey, Row};
+use super::rows::{Account, Action, Cursor, Entry, Invoice, MasterKey, Row};
 use super::sqlite;
 use super::views::{AuditReport, Stats};
 #[cfg(test)]
 use super::work::{Tab, WorkingSet};
 
-/// Which rows to read: those whose column has this value.
+/// Which rows to read.
 pub(super) struct Query<R: Row> {
-    /// A column that has an index, and the value.
-    pub(super) filter: Option<(&'static str, Value)>,
+    /// Comparisons with values, as in `name =`; the first one has an index.
+    pub(super) filter: Vec<(&'static str, Value)>,
+    /// What else the index wants to hear.
+    pub(super) also: &'static str,
     /// The same in memory.
     #[cfg_attr(not(test), expect(dead_code, reason = "databases filter by the column"))]
     pub(super) matches: Box<dyn Fn(&R) -> bool + Send + Sync>,
     /// In the order of the key, or against it.
     pub(super) newest_first: bool,
+    /// A column with an index to order by instead of the key.
+    pub(super) order: Option<&'static str>,
     pub(super) limit: u32,
 }
 
 impl<R: Row> Query<R> {
     /// All rows, oldest first.
     pub(super) fn all() -> Self {
-        Self { filter: None, matches: Box::new(|_| true), newest_first: false, limit: u32::MAX }
+        Self {
+            filter: Vec::new(),
+            also: "true",
+            matches: Box::new(|_| true),
+            newest_first: false,
+            order: None,
+            limit: u32::MAX,
+        }
     }
 
-    /// The rows with this value in this column.
+    /// The rows that compare so with this value.
     pub(super) fn by<F: Field>(
-        column: &'static str,
+        comparison: &'static str,
         value: &F,
         matches: impl Fn(&R) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let filter = Some((column, value.put()));
+        let filter = vec![(comparison, value.put())];
         Self { filter, matches: Box::new(matches), ..Self::all() }
     }
 
-    /// The statement; `$1` is the value.
+    /// The statement; `$1` is the first value.
     pub(super) fn sql(&self) -> String {
         let columns = super::sql::columns::<R>();
-        let filter = self
-            .filter
-            .as_ref()
-            .map_or(String::new(), |(column, _)| format!(" WHERE {column} = $1"));
+        let comparisons = self.filter.iter().zip(1..);
+        let filter: String =
+            comparisons.map(|((comparison, _), at)| format!("{comparison} ${at} AND ")).collect();
+        let filter = filter + self.also;
         let way = if self.newest_first { " DESC" } else { "" };
-        let keys: Vec<String> =
-            super::sql::key_columns::<R>().map(|key| format!("{key}{way}")).collect();
+        let keys: Vec<String> = self
+            .order
+            .into_iter()
+            .chain(super::sql::key_columns::<R>())
+            .map(|key| format!("{key}{way}"))
+            .collect();
         let (table, keys, limit) = (R::TABLE, keys.join(", "), self.limit);
-        format!("SELECT {columns} FROM {table}{filter} ORDER BY {keys} LIMIT {limit}")
+        format!("SELECT {columns} FROM {table} WHERE {filter} ORDER BY {keys} LIMIT {limit}")
     }
 
     /// The rows of a table in memory.
@@ -84,9 +99,9 @@ macro_rules! readable {
 
 readable! {
     Account: accounts,
+    Action: actions,
     Cursor: cursors,
     Entry: entries,
-    Hold: holds,
     Invoice: invoices,
     MasterKey: keys,
 }

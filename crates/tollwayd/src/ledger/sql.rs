@@ -7,11 +7,11 @@ use super::rows::Row;
 use super::rows::field::Value;
 
 /// How long an unpaid invoice is kept after its end, for a payment that is reported late.
-const UNPAID_KEPT_MS: u64 = 7 * DAY_MS;
+pub(super) const UNPAID_KEPT_MS: u64 = 7 * DAY_MS;
 /// Rows that one pruning deletes of one table.
 const PRUNED_ROWS_MAX: u64 = 5_000;
 /// Days whose secrets are kept: the longest window, and the day on which it ends.
-const DAY_SECRETS_KEPT: u64 = WINDOW_SECONDS_MAX / 86_400 + 1;
+pub(super) const DAY_SECRETS_KEPT: u64 = WINDOW_SECONDS_MAX / 86_400 + 1;
 /// Clients whose free tier is remembered. Beyond it those whose window ends first are
 /// forgotten, which gives them a new one: a flood of addresses locks nobody out.
 const ALLOWANCES_MAX: u64 = 500_000;

@@ -1,11 +1,11 @@
 //! What is read of the ledger without changing it.
 
 use serde::Serialize;
-use tollway_core::id::HoldId;
+use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
-use super::rows::{Account, Entry};
+use super::rows::{Account, Action, Entry};
 
 /// Entries that one look at an account shows, the newest first.
 pub(super) const ENTRIES_SHOWN_MAX: u32 = 1_000;
@@ -103,6 +103,37 @@ impl From<Entry> for EntryView {
             hold: entry.hold_id,
             seq: entry.seq,
             route: entry.route,
+        }
+    }
+}
+
+/// One line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ActionView {
+    pub(crate) id: String,
+    pub(crate) kind: &'static str,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<PaymentHash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) amount_msat: Option<Msat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_id: Option<KeyId>,
+    pub(crate) at_ms: u64,
+}
+
+impl From<Action> for ActionView {
+    fn from(line: Action) -> Self {
+        Self {
+            id: hex::encode(line.id),
+            kind: line.kind.word(),
+            actor: line.actor,
+            reason: line.reason,
+            account: line.account,
+            amount_msat: line.amount_msat,
+            key_id: line.key_id,
+            at_ms: line.at_ms,
         }
     }
 }

@@ -77,6 +77,12 @@ impl<R: Row> Tab<R> {
         self.rows.insert(key, row);
     }
 
+    /// Drops the other rows, as a deletion in a table would.
+    #[cfg(test)]
+    pub(super) fn retain(&mut self, keep: impl Fn(&R) -> bool) {
+        self.rows.retain(|_, row| keep(row));
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &R> {
         self.rows.values()
     }

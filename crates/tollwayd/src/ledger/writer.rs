@@ -116,15 +116,12 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. Each store takes batches from the same queue.
-    pub(super) fn start<S: Store>(
+    pub(super) fn start<S: Store + Send>(
         stores: Vec<S>,
         (queue, items): (Queue, mpsc::Receiver<Item>),
         clock: &Arc<dyn Clock>,
         metrics: &LedgerMetrics,
-    ) -> io::Result<Self>
-    where
-        S: Send,
-    {
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (alive, ended) = oneshot::channel();
         let items = Arc::new(Mutex::new(items));

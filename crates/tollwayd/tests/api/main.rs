@@ -16,4 +16,5 @@ mod faults;
 mod holds;
 mod process;
 mod races;
+mod sales;
 mod support;

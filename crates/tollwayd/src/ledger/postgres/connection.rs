@@ -68,7 +68,7 @@ impl Live {
 
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::ledger) enum Trouble {
+pub(crate) enum Trouble {
     /// The server refused, or did not answer.
     #[error("{}", words(.0))]
     Server(#[from] Error),

@@ -6,7 +6,7 @@
 //! the third writes and commits. What no lock guards, because its row is not there yet, is
 //! guarded by a primary key: the writer that loses tries the whole batch again.
 
-mod connection;
+pub(in crate::ledger) mod connection;
 mod load;
 pub(super) mod open;
 pub(super) mod read;

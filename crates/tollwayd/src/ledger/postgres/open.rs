@@ -4,10 +4,12 @@ use tokio_postgres::Config;
 use tollway_core::secret::SecretText;
 
 use super::connection::connect;
+use super::read;
 use crate::entropy;
 use crate::ledger::KeyBytes;
 use crate::ledger::rows::field::Field;
 use crate::ledger::sqlite::open::OpenError;
+use crate::ledger::views::AuditReport;
 
 mod embedded {
     refinery::embed_migrations!("migrations/postgres");
@@ -25,10 +27,7 @@ pub(in crate::ledger) struct Opened {
 
 /// Connects once, and brings the database to this version.
 pub(in crate::ledger) async fn open(url: &SecretText, now_ms: u64) -> Result<Opened, OpenError> {
-    let mut config: Config = url.reveal().parse().map_err(|_| OpenError::PostgresUrl)?;
-    if config.get_application_name().is_none() {
-        config.application_name("tollwayd");
-    }
+    let config = config(url)?;
     let mut live = connect(&config).await?;
     live.client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
     embedded::migrations::runner()
@@ -56,4 +55,28 @@ pub(in crate::ledger) async fn open(url: &SecretText, now_ms: u64) -> Result<Ope
         .ok_or(OpenError::PostgresUrl)?;
     let row = live.client.query_one("SELECT count(*) FROM holds WHERE state = 'open'", &[]).await?;
     Ok(Opened { config, node_secret, open_holds: row.try_get(0)? })
+}
+
+/// Audits a database that is of this version; changes nothing.
+pub(in crate::ledger) async fn audit(url: &SecretText) -> Result<AuditReport, OpenError> {
+    let live = connect(&config(url)?).await?;
+    let newest = embedded::migrations::runner().get_migrations().iter().map(|m| m.version()).max();
+    let found = live
+        .client
+        .query_one("SELECT max(version)::bigint FROM refinery_schema_history", &[])
+        .await
+        .and_then(|row| row.try_get::<_, Option<i64>>(0));
+    let (expected, found) = (newest.map_or(0, i64::from), found.unwrap_or_default());
+    if found != Some(expected) {
+        return Err(OpenError::PostgresSchema { expected, found });
+    }
+    Ok(read::audit_once(&live).await?)
+}
+
+fn config(url: &SecretText) -> Result<Config, OpenError> {
+    let mut config: Config = url.reveal().parse().map_err(|_| OpenError::PostgresUrl)?;
+    if config.get_application_name().is_none() {
+        config.application_name("tollwayd");
+    }
+    Ok(config)
 }

@@ -96,13 +96,7 @@ impl Reader {
 
     pub(in crate::ledger) async fn audit(&self) -> Result<AuditReport, LedgerError> {
         let mut connection = self.0.lock().await;
-        let found = async {
-            let live = connection.live().await?;
-            live.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-            let report = audit(live).await;
-            live.client.batch_execute("ROLLBACK").await?;
-            report
-        };
+        let found = async { audit_once(connection.live().await?).await };
         found.await.map_err(|error: Trouble| failed(&error))
     }
 }
@@ -112,6 +106,14 @@ fn failed(error: &Trouble) -> LedgerError {
         StoreError::Fault(fault) => fault,
         StoreError::Retry => StoreFault::Other,
     })
+}
+
+/// Looks at one moment of the database.
+pub(super) async fn audit_once(live: &Live) -> Result<AuditReport, Trouble> {
+    live.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let report = audit(live).await;
+    live.client.batch_execute("ROLLBACK").await?;
+    report
 }
 
 async fn audit(live: &Live) -> Result<AuditReport, Trouble> {

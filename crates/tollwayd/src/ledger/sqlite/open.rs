@@ -50,6 +50,16 @@ pub(crate) enum OpenError {
     /// The database's schema is not one that this version can use.
     #[error("store.postgres: cannot bring the database to this version: {0}")]
     PostgresMigration(Box<refinery::Error>),
+    /// The database has no ledger in it, or one of another version.
+    #[error(
+        "store.postgres: expected a ledger of schema version {expected}, but found {}; name the \
+         right database, or use the tollwayd that serves from it",
+        found.map_or_else(|| "none".to_owned(), |version| format!("version {version}"))
+    )]
+    PostgresSchema { expected: i64, found: Option<i64> },
+    /// A row of the database cannot be one of its table.
+    #[error("store.postgres: {0}")]
+    PostgresRow(#[from] crate::ledger::postgres::connection::Trouble),
     /// The words that name the database cannot be read.
     #[error("store.postgres: expected a URL like postgresql://user@host/database")]
     PostgresUrl,
@@ -176,4 +186,12 @@ fn first_secrets(
     let secret = transaction.query_row("SELECT secret FROM node_secret", (), |row| row.get(0))?;
     transaction.commit()?;
     Ok(KeyBytes(secret))
+}
+
+/// What identifies the first migration.
+#[cfg(test)]
+pub(in crate::ledger) fn first_migration() -> u64 {
+    let migrations = embedded::migrations::runner();
+    let first = migrations.get_migrations().iter().find(|m| m.version() == 1);
+    first.map_or(0, refinery::Migration::checksum)
 }

@@ -9,9 +9,10 @@ use super::*;
 #[tokio::test]
 async fn a_second_owner_is_refused_and_the_next_one_after_a_stop_is_not() {
     let bench = Bench::sqlite().await;
-    let error = Ledger::open(&bench.path(), bench.clock.clone(), bench.metrics.ledger.clone())
-        .err()
-        .unwrap();
+    let error =
+        Ledger::open_sqlite(&bench.path(), bench.clock.clone(), bench.metrics.ledger.clone())
+            .err()
+            .unwrap();
     assert!(matches!(error, OpenError::InUse(_)));
     assert!(error.to_string().contains("another tollwayd is using"), "{error}");
     bench.reopen().await;
@@ -38,7 +39,7 @@ fn what_is_no_ledger_is_refused_with_its_path() {
     let directory = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(START_MS));
     let open = |path: &std::path::Path| {
-        let error = Ledger::open(path, clock.clone(), Metrics::new().ledger).err().unwrap();
+        let error = Ledger::open_sqlite(path, clock.clone(), Metrics::new().ledger).err().unwrap();
         let message = error.to_string();
         assert!(message.contains(path.to_str().unwrap()), "{message}");
         message
@@ -60,10 +61,11 @@ async fn a_newer_schema_is_refused() {
         "INSERT INTO refinery_schema_history SELECT 99, 'future', applied_on, '1'
          FROM refinery_schema_history WHERE version = 1",
     );
-    let error =
-        Ledger::open(&bench.path(), bench.clock.clone(), Metrics::new().ledger).err().unwrap();
+    let error = Ledger::open_sqlite(&bench.path(), bench.clock.clone(), Metrics::new().ledger)
+        .err()
+        .unwrap();
     assert!(matches!(error, OpenError::Migration { .. }), "{error}");
-    let error = audit_file(&bench.path()).unwrap_err().to_string();
+    let error = sqlite::read::audit_file(&bench.path()).unwrap_err().to_string();
     assert!(error.contains("expected a ledger of schema version 2"), "{error}");
     assert!(error.contains("but found version 99; "), "{error}");
 }
@@ -74,10 +76,13 @@ fn an_audit_of_what_is_no_ledger_says_so() {
     for (name, content) in [("garbage", vec![b'x'; 8_192]), ("empty", Vec::new())] {
         let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
-        let error = audit_file(&path).unwrap_err().to_string();
+        let error = sqlite::read::audit_file(&path).unwrap_err().to_string();
         assert!(error.contains("but found none; name the right file"), "{error}");
     }
-    assert!(matches!(audit_file(&directory.path().join("no")), Err(OpenError::File { .. })));
+    assert!(matches!(
+        sqlite::read::audit_file(&directory.path().join("no")),
+        Err(OpenError::File { .. })
+    ));
 }
 
 #[tokio::test]
@@ -249,10 +254,53 @@ async fn the_audit_names_every_planted_difference() {
         ),
     ] {
         bench.meddle(&damage.replace("{A}", account));
-        let found = audit_file(&bench.path()).unwrap().differences;
+        let found = sqlite::read::audit_file(&bench.path()).unwrap().differences;
         let named = found.iter().find(|difference| difference.check == check).unwrap();
         assert_eq!(named.account, hash.to_hex(), "{damage}");
         bench.meddle(&repair.replace("{A}", account));
         bench.assert_audit_clean().await;
     }
+}
+
+/// The schema before one engine decided for all stores, with rows of every kind.
+const FIRST_SCHEMA: &str = include_str!("../../../migrations/sqlite/V1__ledger.sql");
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_keeps_its_credit() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(directory.path().join("l.db")).unwrap();
+    connection.execute_batch(FIRST_SCHEMA).unwrap();
+    let (one, two) = (hash(1), hash(2));
+    let rows = format!(
+        "CREATE TABLE refinery_schema_history (version INTEGER PRIMARY KEY, name VARCHAR(255),
+             applied_on VARCHAR(255), checksum VARCHAR(255));
+         INSERT INTO accounts VALUES (1, x'{one}', 90, 50, 1), (2, x'{two}', 0, 0, 1);
+         INSERT INTO invoices VALUES (x'{one}', 1, 100, 'joke', 'one', 1, 2, 3),
+                                     (x'{two}', 2, 7, 'joke', 'two', 1, {later}, NULL);
+         INSERT INTO holds VALUES (x'00000000000000000000000000000001', 1, x'{one}', 60, 10,
+                                   30000, 'joke', 'open', 1, {later});
+         INSERT INTO postings VALUES (x'00000000000000000000000000000001', 0, 10, 'joke', 0, 2);
+         INSERT INTO entries VALUES (1, 1, 'credit', 100, x'{one}', NULL, NULL, 3),
+             (2, 1, 'charge', -10, NULL, x'00000000000000000000000000000001', 0, 4);
+         INSERT INTO master_keys VALUES (1, randomblob(32), 1);",
+        later = START_MS + 600_000,
+    );
+    connection.execute_batch(&rows).unwrap();
+    let migrations = sqlite::open::first_migration();
+    connection
+        .execute(
+            "INSERT INTO refinery_schema_history VALUES (1, 'ledger', '2025-01-01T00:00:00Z', ?1)",
+            (migrations.to_string(),),
+        )
+        .unwrap();
+    drop(connection);
+    let bench = Bench::at(Place::Sqlite(directory)).await;
+    assert_eq!(bench.sums(one).await, (90, 50));
+    assert_eq!(bench.post(vec![posting(1, 1, 50, true)]).await, Ok(vec![PostingOutcome::Posted]));
+    let settled = bench.ledger.settle(Settlement::of(one)).await;
+    assert_eq!(settled, Ok(SettleOutcome::AlreadyCredited));
+    let settled = bench.ledger.settle(Settlement::of(two)).await;
+    assert_eq!(settled, Ok(SettleOutcome::Credited));
+    assert_eq!((bench.sums(one).await, bench.sums(two).await), ((40, 0), (7, 0)));
+    bench.assert_audit_clean().await;
 }

@@ -1,6 +1,8 @@
 //! The laws of the ledger, on every store.
 
 mod faults;
+mod gifts;
+mod grants;
 mod laws;
 mod model;
 mod postgres;
@@ -48,7 +50,8 @@ impl Bench {
                 Ledger::open_memory(Arc::clone(tables), clock.clone(), counters).unwrap()
             }
             Place::Sqlite(directory) => {
-                Ledger::open(&directory.path().join("l.db"), clock.clone(), counters).unwrap()
+                let path = directory.path().join("l.db");
+                Ledger::open_sqlite(&path, clock.clone(), counters).unwrap()
             }
             Place::Postgres(url) => {
                 let url = SecretText::new(url.clone());
@@ -120,9 +123,12 @@ impl Bench {
 /// Stamps every law on every store.
 macro_rules! ledger_contract {
     ($($group:ident: { $($law:ident),+ $(,)? })+) => {
-        ledger_contract!(@store memory_store, Some(Bench::memory().await), $($group: { $($law),+ })+);
-        ledger_contract!(@store sqlite_store, Some(Bench::sqlite().await), $($group: { $($law),+ })+);
-        ledger_contract!(@store postgres_store, postgres::bench().await, $($group: { $($law),+ })+);
+        ledger_contract!(@store memory_store, Some(Bench::memory().await),
+            $($group: { $($law),+ })+);
+        ledger_contract!(@store sqlite_store, Some(Bench::sqlite().await),
+            $($group: { $($law),+ })+);
+        ledger_contract!(@store postgres_store, postgres::bench().await,
+            $($group: { $($law),+ })+);
     };
     (@store $store:ident, $bench:expr, $($group:ident: { $($law:ident),+ })+) => {
         mod $store {
@@ -141,6 +147,34 @@ macro_rules! ledger_contract {
 }
 
 ledger_contract! {
+    grants: {
+        a_grant_lies_between_the_least_and_the_asked,
+        an_extension_adds_credit_and_time_once,
+        an_overrun_is_capped_debited_or_owed,
+        a_debt_is_repaid_by_the_next_credit_first,
+        a_request_with_a_key_is_charged_once,
+        a_key_belongs_to_its_account_and_to_its_fields,
+        a_key_of_an_uncharged_request_is_free_again,
+        sixty_four_requests_with_one_key_are_charged_once,
+    }
+    gifts: {
+        a_purchase_brings_its_bonus_and_a_new_account_its_seed,
+        more_than_asked_is_credited_in_full,
+        credit_that_expires_is_spent_first_and_the_rest_of_it_ends,
+        credit_in_a_hold_outlives_its_end_until_the_hold_ends,
+        a_free_tier_counts_until_its_window_ends,
+        a_window_goes_on_under_yesterdays_secret,
+        sixty_four_uses_of_a_free_tier_grant_its_limit,
+        the_same_asker_shares_an_invoice_until_it_is_paid,
+        a_client_can_have_so_many_open_invoices,
+        a_pruned_invoice_that_was_paid_comes_back_once,
+        a_settled_invoice_survives_the_janitor,
+        a_cursor_is_saved_with_its_credit_and_never_turns_back,
+        a_refund_gives_back_what_was_charged_and_no_more,
+        a_revoked_account_spends_nothing_until_it_may_again,
+        a_retired_key_is_gone_and_the_current_one_stays,
+        every_operation_leaves_one_line_with_its_fields,
+    }
     laws: {
         a_payment_credits_once_whoever_reports_it,
         the_first_proof_settles_the_invoice_even_if_the_hold_is_refused,

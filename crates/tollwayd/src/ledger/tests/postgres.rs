@@ -34,9 +34,139 @@ pub(super) async fn bench() -> Option<Bench> {
     client(server.url()).await.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
     let url = if server.url().contains("://") {
         let glue = if server.url().contains('?') { '&' } else { '?' };
-        format!("{}{glue}options=-csearch_path%3D{schema}", server.url())
+        let url = server.url();
+        format!("{url}{glue}application_name={schema}&options=-csearch_path%3D{schema}")
     } else {
-        format!("{} options='-c search_path={schema}'", server.url())
+        let url = server.url();
+        format!("{url} application_name={schema} options='-c search_path={schema}'")
     };
     Some(Bench::at(Place::Postgres(url)).await)
+}
+
+/// Another tollwayd on the same database.
+async fn replica(bench: &Bench) -> Ledger {
+    let Place::Postgres(url) = &bench.place else { panic!("no PostgreSQL") };
+    let metrics = Metrics::new().ledger;
+    let url = SecretText::new(url.clone());
+    // The writer's thread goes on as long as somebody can ask it.
+    Ledger::open_postgres(&url, bench.clock.clone(), metrics).await.unwrap().ledger
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_replicas_credit_once_and_admit_exactly_k() {
+    const K: usize = 37;
+    let Some(bench) = bench().await else { return };
+    let others = [bench.ledger.clone(), replica(&bench).await];
+    bench.ledger.open_invoice(invoice(1, 379, None)).await.unwrap();
+    bench.ledger.open_invoice(invoice(2, 1, Some(hash(1)))).await.unwrap();
+    let mut asks = tokio::task::JoinSet::new();
+    for id in 0..200_u128 {
+        let ledger = others[usize::try_from(id % 2).unwrap()].clone();
+        asks.spawn(async move {
+            let tag = if id % 7 == 0 { 2 } else { 1 };
+            if id % 5 == 0 {
+                ledger.settle(Settlement::of(hash(tag))).await.unwrap();
+            }
+            // Each id is asked for twice, once of each replica.
+            ledger.hold(order(id / 2, hash(1), 10)).await.unwrap()
+        });
+    }
+    asks.join_all().await;
+    let stats = others[1].stats().await.unwrap();
+    assert_eq!((stats.credited_msat, stats.accounts), (380, 1));
+    // The top-up may have come late: 37 or 38 fit, and no credit is left unused.
+    let fits = usize::try_from(stats.holds_open).unwrap();
+    assert!((K..=K + 1).contains(&fits), "{fits} holds");
+    assert_eq!(bench.sums(hash(1)).await, (380, stats.holds_open * 10));
+    let released = (0..100).map(|id| posting(id, 0, 10, true)).collect::<Vec<_>>();
+    let (one, two) = tokio::join!(others[0].post(released.clone()), others[1].post(released));
+    assert_eq!(one.unwrap(), two.unwrap(), "both replicas say the same");
+    assert_eq!(bench.sums(hash(1)).await, (380 - stats.holds_open * 10, 0));
+    bench.assert_audit_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn conflicts_with_other_writers_are_tried_again() {
+    let Some(bench) = bench().await else { return };
+    let Place::Postgres(url) = &bench.place else { panic!("no PostgreSQL") };
+    let client = client(url).await;
+    let hash = bench.paid(1, 1_000).await;
+    for (id, state) in [(1, "40001"), (2, "40P01")] {
+        // The first two tries fail, as they would against another writer.
+        client
+            .batch_execute(&format!(
+                "CREATE SEQUENCE tries_{id};
+                 CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN
+                   IF nextval('tries_{id}') <= 2 THEN
+                     RAISE EXCEPTION 'planted' USING ERRCODE = '{state}';
+                   END IF;
+                   RETURN NEW;
+                 END $$;
+                 DROP TRIGGER IF EXISTS conflict ON holds;
+                 CREATE TRIGGER conflict BEFORE INSERT ON holds
+                   FOR EACH ROW EXECUTE FUNCTION conflict()"
+            ))
+            .await
+            .unwrap();
+        let balance = 1_000 - u64::try_from(id).unwrap() * 10;
+        let outcome = bench.ledger.hold(order(id, hash, 10)).await;
+        assert_eq!(outcome, Ok(granted(hash, 10, balance)), "{state}");
+    }
+    assert_eq!(bench.metrics.ledger.retries.get(), 4);
+    assert_eq!(bench.sums(hash).await, (1_000, 20));
+    bench.assert_audit_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lost_connection_is_made_anew_and_nothing_is_lost() {
+    let Some(bench) = bench().await else { return };
+    let Place::Postgres(url) = &bench.place else { panic!("no PostgreSQL") };
+    let hash = bench.paid(1, 100).await;
+    let name = url
+        .split("search_path")
+        .nth(1)
+        .unwrap()
+        .trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let name = name.strip_prefix("3D").unwrap_or(name);
+    client(server().unwrap().url())
+        .await
+        .execute(
+            // Other tests of this process have connections too; they may not lose theirs.
+            &format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = '{name}' AND pid <> pg_backend_pid()"
+            ),
+            &[],
+        )
+        .await
+        .unwrap();
+    let mut granted_at_last = false;
+    for _ in 0..10 {
+        granted_at_last = bench.ledger.hold(order(1, hash, 10)).await == Ok(granted(hash, 10, 90));
+        if granted_at_last {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(granted_at_last);
+    assert_eq!(bench.sums(hash).await, (100, 10));
+    bench.assert_audit_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_database_refuses_changes_of_the_journal_and_a_planted_sum_is_named() {
+    let Some(bench) = bench().await else { return };
+    let Place::Postgres(url) = &bench.place else { panic!("no PostgreSQL") };
+    let hash = bench.paid(1, 100).await;
+    let client = client(url).await;
+    for sql in ["UPDATE entries SET amount_msat = 1", "DELETE FROM entries"] {
+        let error = client.execute(sql, &[]).await.unwrap_err();
+        assert!(error.as_db_error().unwrap().message().contains("append-only"), "{error}");
+    }
+    client.execute("UPDATE accounts SET balance_msat = 101", &[]).await.unwrap();
+    let store = crate::config::Store::Postgres(SecretText::new(url.clone()));
+    let found = crate::ledger::audit(&store).await.unwrap().differences;
+    assert_eq!((found.len(), found[0].claimed, found[0].recorded), (1, 101, 100));
+    assert_eq!(found[0].account, hash.to_hex());
 }

@@ -1,0 +1,106 @@
+//! Purchases, free requests, extensions and repeats, through the doors.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tollway_core::wire::{AllowanceReply, ChallengeReply, HoldReply, Overrun, PostingReply};
+
+use crate::support::*;
+
+fn from(address: &str, fingerprint: &str, amount: u64) -> Value {
+    let mut body = challenge(amount, "jokes");
+    body["client"] = json!({"address": address, "fingerprint": fingerprint});
+    body
+}
+
+#[tokio::test]
+async fn the_same_client_shares_an_invoice_and_another_behind_its_address_does_not() {
+    let server = Server::start().await;
+    let ask = async |body| invoice(server.challenge(body).await).await.payment_hash;
+    let first = ask(from("192.0.2.1", "a", 1_000)).await;
+    assert_eq!(ask(from("192.0.2.1", "a", 1_000)).await, first);
+    assert_ne!(ask(from("192.0.2.1", "b", 1_000)).await, first);
+    assert_ne!(ask(from("192.0.2.1", "a", 2_000)).await, first);
+    assert_ne!(ask(from("192.0.2.2", "a", 1_000)).await, first);
+    let refused = problem(server.challenge(from("192.0.2.1:80", "a", 1)).await).await;
+    assert_eq!(refused.detail, "client.address: expected an IP address without a port");
+}
+
+#[tokio::test]
+async fn a_flood_is_limited_and_never_costs_a_payer_his_credit() {
+    let server = Server::start().await;
+    let paid = server.paid(5_000).await;
+    let mut limited = 0;
+    for amount in 1..=80 {
+        let response = server.challenge(from("192.0.2.1", "a", amount)).await;
+        match expect(response, reqwest::StatusCode::OK).await {
+            ChallengeReply::Limited { retry_after_s } => {
+                assert!(retry_after_s > 0);
+                limited += 1;
+            }
+            ChallengeReply::Invoice { .. } => {}
+        }
+    }
+    assert_eq!(limited, 20);
+    invoice(server.challenge(from("192.0.2.9", "a", 1)).await).await;
+    assert!(matches!(server.hold(new_id(), &paid, 5_000).await, HoldReply::Granted { .. }));
+}
+
+#[tokio::test]
+async fn a_client_has_its_free_requests_per_network_and_plan() {
+    let server = Server::start().await;
+    let ask = async |address: &str, plan: &str| {
+        let body = json!({
+            "plan": plan,
+            "client": {"address": address, "ipv4_prefix": 24, "ipv6_prefix": 48},
+            "quota": {"requests": {"cost": 1, "limit": 2}},
+            "window": "day",
+        });
+        let call = server.call(Method::POST, "/v1/allowances").json(&body);
+        call.send().await.unwrap()
+    };
+    let granted = async |address: &str, plan: &str| match expect(
+        ask(address, plan).await,
+        reqwest::StatusCode::OK,
+    )
+    .await
+    {
+        AllowanceReply::Granted { remaining, .. } => Some(remaining),
+        AllowanceReply::Exhausted { .. } => None,
+    };
+    assert_eq!(granted("192.0.2.1", "demo").await, Some(1));
+    assert_eq!(granted("192.0.2.254", "demo").await, Some(0), "one network is one client");
+    assert_eq!(granted("::ffff:192.0.2.7", "demo").await, None);
+    assert_eq!(granted("192.0.3.1", "demo").await, Some(1));
+    assert_eq!(granted("192.0.2.1", "demo/joke").await, Some(1));
+    let refused = problem(ask("somewhere", "demo").await).await;
+    assert_eq!((refused.status, refused.code.as_str()), (422, "invalid_field"));
+}
+
+#[tokio::test]
+async fn a_hold_is_extended_and_an_overrun_says_what_it_charged() {
+    let server = Server::start().await;
+    let paid = server.paid(5_000).await;
+    let id = new_id();
+    server.hold(id, &paid, 1_000).await;
+    let extend = async |id, body: Value| {
+        let path = format!("/v1/holds/{id}/extensions");
+        server.call(Method::POST, &path).json(&body).send().await.unwrap()
+    };
+    for _ in 0..2 {
+        let body = json!({"seq": 0, "add_msat": 500, "ttl_ms": TTL_MS});
+        let reply = expect(extend(id, body).await, reqwest::StatusCode::OK).await;
+        assert!(matches!(
+            reply,
+            HoldReply::Granted { granted_msat, .. } if granted_msat.get() == 1_500
+        ));
+    }
+    let other = json!({"seq": 0, "add_msat": 501, "ttl_ms": TTL_MS});
+    assert_eq!(problem(extend(id, other).await).await.code, "hold_conflict");
+    let unknown = json!({"seq": 0, "add_msat": 1, "ttl_ms": TTL_MS});
+    assert_eq!(problem(extend(new_id(), unknown).await).await.code, "hold_unknown");
+    let mut row = posting(id, 0, 2_000, true);
+    row.overrun = Overrun::DebitRest;
+    let call = server.call(Method::POST, "/v1/postings").json(&json!({"postings": [row]}));
+    let reply: PostingReply = expect(call.send().await.unwrap(), reqwest::StatusCode::OK).await;
+    assert_eq!(reply.outcomes[0].charged_msat.get(), 2_000);
+}
