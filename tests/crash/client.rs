@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Http};
@@ -32,19 +33,24 @@ pub(crate) struct Account {
 }
 
 /// Buys when it must and asks until the crowd is told to stop.
-pub(crate) async fn spend(http: Http, crowd: Arc<Crowd>) -> Account {
+pub(crate) async fn spend(http: Http, crowd: Arc<Crowd>, name: String) -> Account {
     let mut account = Account::default();
     while !crowd.stop.load(Ordering::SeqCst) {
-        let credential = Some(account.credential.as_str()).filter(|text| !text.is_empty());
+        // Clients of one address and one kind would share an invoice, and then an account.
+        let mut request = http.request(Method::GET, "/echo").header("user-agent", &name);
+        if !account.credential.is_empty() {
+            request = request.header("authorization", &account.credential);
+        }
         crowd.asked.fetch_add(1, Ordering::SeqCst);
-        let answer = http.get("/echo", credential).await;
+        let answer = http.send(request).await;
         match answer.status.as_u16() {
             200 => {
                 account.served += 1;
                 crowd.served.fetch_add(1, Ordering::SeqCst);
             }
             402 => buy(&http, &mut account, &answer).await,
-            503 => tokio::time::sleep(PAUSE).await,
+            // Too many invoices for one address: as good as a failure.
+            429 | 503 => tokio::time::sleep(PAUSE).await,
             _ => account.surprises.push(format!("{answer:?}")),
         }
     }
