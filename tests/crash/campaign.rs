@@ -3,49 +3,57 @@
 use std::env;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tollway_testkit::postgres::Postgres;
 use tollway_testkit::stack::StackOptions;
 
 use crate::client::{Account, Crowd, spend};
-use crate::harness::{Gateway, config, eventually, repository};
+use crate::harness::{Gateway, config, eventually};
 
 const CLIENTS: usize = 8;
 const PRICE_MSAT: u64 = 1_000;
-/// Deaths in all, unless `TOLLWAY_CRASH_KILLS` says otherwise.
+/// Deaths in all, half of them on each store, unless `TOLLWAY_CRASH_KILLS` says otherwise.
 const KILLS: u32 = 60;
 /// The longest life of a `tollwayd`, in further answers to its clients.
 const ANSWERS_PER_LIFE_MAX: u64 = 120;
 /// A failpoint strikes at about every so many changes.
 const FAILPOINT_ONE_IN: u32 = 60;
 
-/// How a life of `tollwayd` ends.
+/// The deaths in turn.
+const DEATHS: [Death; 4] = [Death::Kill9, Death::AfterCommit, Death::Kill9, Death::BeforeCommit];
+const DEATHS_ON_POSTGRES: [Death; 4] =
+    [Death::Postgres, Death::AfterCommit, Death::Kill9, Death::BeforeCommit];
+
+/// How a life of `tollwayd` ends, or of the database under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
     Kill9,
     BeforeCommit,
     AfterCommit,
+    Postgres,
 }
 
 /// A campaign under way.
 pub(crate) struct Campaign {
     gateway: Gateway,
+    /// Where the ledger is, unless in a SQLite file.
+    postgres: Option<Postgres>,
     crowd: Arc<Crowd>,
     clients: Vec<JoinHandle<Account>>,
-    _directory: TempDir,
 }
 
 /// What came out.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
+    store: &'static str,
     kills: u32,
     failpoints: u32,
+    databases: u32,
     requests: u64,
     served: u64,
     purchases_msat: u64,
@@ -54,45 +62,57 @@ pub(crate) struct Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, failpoints, requests, served, purchases_msat, differences } = self;
+        let Self { store, kills, failpoints, databases, requests, served, .. } = self;
+        let (bought, differences) = (self.purchases_msat, self.differences.len());
         write!(
             f,
-            "crash: {kills} kills ({failpoints} at failpoints), {requests} requests ({served} \
-             served), {purchases_msat} msat bought, {} differences",
-            differences.len()
+            "crash on {store}: {kills} kills ({failpoints} at failpoints, {databases} of the \
+             database), {requests} requests ({served} served), {bought} msat bought, \
+             {differences} differences"
         )
     }
 }
 
 impl Campaign {
-    pub(crate) async fn start() -> Self {
+    /// A campaign on this server, or on a SQLite file.
+    pub(crate) async fn start(postgres: Option<Postgres>) -> Self {
         let mut config = config();
         config["services"][0]["purchase"]["default_sats"] = json!(25);
-        let directory = tempfile::tempdir().unwrap();
         let options = StackOptions {
             filter: Some(config),
-            tollwayd_config: Some(settings(directory.path())),
+            postgres: postgres.as_ref().map(|server| server.url().to_owned()),
             ..StackOptions::default()
         };
         let gateway = Gateway::with(options).await;
         let crowd = Arc::new(Crowd::default());
         let clients = (0..CLIENTS)
-            .map(|n| tokio::spawn(spend(gateway.http.clone(), Arc::clone(&crowd), n)))
+            .map(|at| {
+                let name = format!("client-{at}");
+                tokio::spawn(spend(gateway.http.clone(), Arc::clone(&crowd), name))
+            })
             .collect();
-        Self { gateway, crowd, clients, _directory: directory }
+        Self { gateway, postgres, crowd, clients }
     }
 
     pub(crate) async fn run(mut self) -> Outcome {
         let wanted = env::var("TOLLWAY_CRASH_KILLS").ok().and_then(|text| text.parse().ok());
-        let wanted = wanted.unwrap_or(KILLS);
-        let mut outcome = Outcome::default();
-        let deaths = [Death::Kill9, Death::AfterCommit, Death::Kill9, Death::BeforeCommit];
+        let wanted = wanted.unwrap_or(KILLS) / 2;
+        let (store, deaths) = match self.postgres {
+            None => ("SQLite", DEATHS),
+            Some(_) => ("PostgreSQL", DEATHS_ON_POSTGRES),
+        };
+        let mut outcome = Outcome { store, ..Outcome::default() };
         while outcome.kills < wanted {
             let death = deaths[outcome.kills as usize % deaths.len()];
             self.live_and_die(death).await;
             outcome.kills += 1;
-            outcome.failpoints += u32::from(death != Death::Kill9);
+            match death {
+                Death::Kill9 => {}
+                Death::BeforeCommit | Death::AfterCommit => outcome.failpoints += 1,
+                Death::Postgres => outcome.databases += 1,
+            }
         }
+        // The last one may have ended by itself.
         self.gateway.stack.kill_tollwayd();
         self.gateway.stack.set_tollwayd_env(Vec::new());
         self.gateway.stack.start_tollwayd().await.unwrap();
@@ -104,7 +124,7 @@ impl Campaign {
     /// One life of `tollwayd`: it starts, serves a while, and dies.
     async fn live_and_die(&mut self, death: Death) {
         let failpoint = match death {
-            Death::Kill9 => None,
+            Death::Kill9 | Death::Postgres => None,
             Death::BeforeCommit => Some("before_commit"),
             Death::AfterCommit => Some("after_commit"),
         };
@@ -120,21 +140,40 @@ impl Campaign {
             return;
         }
         if failpoint.is_none() {
-            let life = 1 + random() % ANSWERS_PER_LIFE_MAX;
-            let until = self.crowd.served.load(Ordering::SeqCst) + life;
-            let crowd = Arc::clone(&self.crowd);
-            eventually("some requests are served", async || {
-                (crowd.served.load(Ordering::SeqCst) >= until).then_some(())
-            })
-            .await;
-            // Not always right after an answer.
-            tokio::time::sleep(Duration::from_micros(random() % 5_000)).await;
+            self.serve_a_while().await;
+            if death == Death::Postgres {
+                self.kill_postgres().await;
+                // The same tollwayd has to find the database again.
+                self.serve_a_while().await;
+            }
             self.gateway.stack.kill_tollwayd();
             return;
         }
         while !self.gateway.stack.tollwayd_has_ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    async fn serve_a_while(&self) {
+        let life = 1 + random() % ANSWERS_PER_LIFE_MAX;
+        let until = self.crowd.served.load(Ordering::SeqCst) + life;
+        eventually("some requests are served", async || {
+            (self.crowd.served.load(Ordering::SeqCst) >= until).then_some(())
+        })
+        .await;
+        // Not always right after an answer.
+        tokio::time::sleep(Duration::from_micros(random() % 5_000)).await;
+    }
+
+    /// The database dies with all its processes, and comes back.
+    async fn kill_postgres(&mut self) {
+        let Some(mut server) = self.postgres.take() else { return };
+        let back = tokio::task::spawn_blocking(move || {
+            server.kill()?;
+            server.start_again()?;
+            Ok::<_, String>(server)
+        });
+        self.postgres = Some(back.await.unwrap().unwrap());
     }
 
     /// Every client's own count against the ledger, the ledger against its entries.
@@ -183,17 +222,6 @@ impl Campaign {
                 .map(|row| format!("audit: {row}")),
         );
     }
-}
-
-/// The shipped configuration for many buyers behind one address.
-fn settings(directory: &Path) -> PathBuf {
-    let mut text = std::fs::read_to_string(repository("envoy/tollwayd.toml")).unwrap();
-    for name in ["per_client_per_minute", "per_client_burst"] {
-        text = text.replace(&format!("{name} = 60"), &format!("{name} = 100000"));
-    }
-    let path = directory.join("tollwayd.toml");
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 fn random() -> u64 {

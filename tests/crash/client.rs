@@ -33,17 +33,15 @@ pub(crate) struct Account {
 }
 
 /// Buys when it must and asks until the crowd is told to stop.
-pub(crate) async fn spend(http: Http, crowd: Arc<Crowd>, number: usize) -> Account {
-    // All come from one address: only this tells them apart.
-    let agent = format!("crash-client/{number}");
+pub(crate) async fn spend(http: Http, crowd: Arc<Crowd>, name: String) -> Account {
     let mut account = Account::default();
     while !crowd.stop.load(Ordering::SeqCst) {
-        let credential = Some(account.credential.as_str()).filter(|text| !text.is_empty());
-        crowd.asked.fetch_add(1, Ordering::SeqCst);
-        let mut request = http.request(Method::GET, "/echo").header("user-agent", &agent);
-        if let Some(credential) = credential {
-            request = request.header("authorization", credential);
+        // Clients of one address and one kind would share an invoice, and then an account.
+        let mut request = http.request(Method::GET, "/echo").header("user-agent", &name);
+        if !account.credential.is_empty() {
+            request = request.header("authorization", &account.credential);
         }
+        crowd.asked.fetch_add(1, Ordering::SeqCst);
         let answer = http.send(request).await;
         match answer.status.as_u16() {
             200 => {
@@ -51,7 +49,7 @@ pub(crate) async fn spend(http: Http, crowd: Arc<Crowd>, number: usize) -> Accou
                 crowd.served.fetch_add(1, Ordering::SeqCst);
             }
             402 => buy(&http, &mut account, &answer).await,
-            // Too many open invoices of one address, or a fault of ours.
+            // Too many invoices for one address: as good as a failure.
             429 | 503 => tokio::time::sleep(PAUSE).await,
             _ => account.surprises.push(format!("{answer:?}")),
         }

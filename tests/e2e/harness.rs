@@ -117,11 +117,10 @@ impl Gateway {
     /// Has `tollwayd audit` recompute the books; panics on any difference.
     pub(crate) fn audit(&self) -> Value {
         let parts = Parts::locate().unwrap();
-        let config = parts.root.join("envoy/tollwayd.toml");
         let output = Command::new(&parts.tollwayd)
             .args(["audit", "--json", "--config"])
-            .arg(config)
-            .env("TOLLWAYD_STORE", self.stack.store())
+            .arg(self.stack.tollwayd_config().unwrap())
+            .envs(self.stack.store_env())
             .env("TOLLWAY_GATE_TOKEN", self.stack.gate_token())
             .env("TOLLWAY_ADMIN_TOKEN", self.stack.admin_token())
             .output()

@@ -94,13 +94,13 @@ impl Postgres {
         succeed(command(&programs, owner, &directory.join("data")))?;
         let private = Private::keep(programs, directory, owner)
             .map_err(|error| format!("cannot start the server: {error}"))?;
-        let url = format!("host={} user=postgres dbname=postgres", private.directory.display());
+        let url = format!("postgresql://postgres@{}/postgres", private.host());
         let mut server = Self { url, private: Some(private) };
         server.start_again()?;
         Ok(server)
     }
 
-    /// How to reach it: a URL, or words as libpq knows them.
+    /// How to reach it: a URL, or words as libpq knows them if the environment says so.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -125,6 +125,11 @@ impl Private {
         writeln!(input, "start").map_err(|error| format!("the keeper is gone: {error}"))?;
         until("the server is ready", || self.says(7).is_some_and(|state| state == "ready"))
             .map_err(|error| format!("{error}: {}", self.log()))
+    }
+
+    /// The directory of its socket, as a URL's host.
+    fn host(&self) -> String {
+        self.directory.display().to_string().replace('/', "%2F")
     }
 
     /// A line of the file in which a server that runs says who it is.

@@ -12,7 +12,7 @@ impl Postgres {
     /// # Errors
     /// This server is not ours, or the standby does not come up.
     pub fn synchronous_standby(&self) -> Result<Self, String> {
-        let source = format!("{} application_name={NAME}", self.url);
+        let source = format!("{}?application_name={NAME}", self.url);
         let standby = Self::made(|programs, owner, data| {
             let mut command = run_as(owner, &programs.join("pg_basebackup"));
             command.args(["--checkpoint=fast", "--write-recovery-conf", "--no-sync"]);
@@ -42,9 +42,9 @@ impl Postgres {
     /// # Errors
     /// One of them is not ours.
     pub fn url_with(&self, other: &Self) -> Result<String, String> {
-        let (one, two) = (self.own()?.directory.display(), other.own()?.directory.display());
-        let whoever = "target_session_attrs=read-write connect_timeout=2";
-        Ok(format!("host={one},{two} user=postgres dbname=postgres {whoever}"))
+        let (one, two) = (self.own()?.host(), other.own()?.host());
+        let whoever = "target_session_attrs=read-write";
+        Ok(format!("postgresql://postgres@{one},{two}/postgres?{whoever}"))
     }
 
     /// What the server says to one statement.
