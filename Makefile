@@ -38,7 +38,7 @@ sim: $(STAMPS)/system $(STAMPS)/rust ## Plays 1000 new seeds of the simulation (
 	TOLLWAY_SIM_SEEDS=$(or $(TOLLWAY_SIM_SEEDS),1000) \
 	  $(CARGO) test --locked --test simulation -- --nocapture no_seed_breaks_the_books
 
-crash: $(STAMPS)/python build ## Kills tollwayd under load, 60 times and more, and compares what clients counted with the ledger.
+crash: $(STAMPS)/python build ## Kills tollwayd and PostgreSQL under load, 60 times per store, and compares what clients counted with the ledger.
 	$(CARGO) test --locked --test crash
 
 bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per second and per fsync, HTTP, memory. Short bars end with 1.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tollway_testkit::postgres::Postgres;
 use tollway_testkit::stack::StackOptions;
 
 use crate::client::{Account, Crowd, spend};
@@ -31,6 +32,8 @@ enum Death {
     Kill9,
     BeforeCommit,
     AfterCommit,
+    /// PostgreSQL dies in its place.
+    Store,
 }
 
 /// A campaign under way.
@@ -38,6 +41,7 @@ pub(crate) struct Campaign {
     gateway: Gateway,
     crowd: Arc<Crowd>,
     clients: Vec<JoinHandle<Account>>,
+    postgres: Option<Postgres>,
     _directory: TempDir,
 }
 
@@ -46,6 +50,7 @@ pub(crate) struct Campaign {
 pub(crate) struct Outcome {
     kills: u32,
     failpoints: u32,
+    stores: u32,
     requests: u64,
     served: u64,
     purchases_msat: u64,
@@ -54,10 +59,11 @@ pub(crate) struct Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, failpoints, requests, served, purchases_msat, differences } = self;
+        let Self { kills, failpoints, stores, requests, served, purchases_msat, differences } =
+            self;
         write!(
             f,
-            "crash: {kills} kills ({failpoints} at failpoints), {requests} requests ({served} \
+            "crash: {kills} kills ({failpoints} at failpoints, {stores} of PostgreSQL), {requests} requests ({served} \
              served), {purchases_msat} msat bought, {} differences",
             differences.len()
         )
@@ -65,13 +71,15 @@ impl fmt::Display for Outcome {
 }
 
 impl Campaign {
-    pub(crate) async fn start() -> Self {
+    /// A campaign on a file, or on a PostgreSQL that dies as well.
+    pub(crate) async fn start(postgres: Option<Postgres>) -> Self {
         let mut config = config();
         config["services"][0]["purchase"]["default_sats"] = json!(25);
         let directory = tempfile::tempdir().unwrap();
         let options = StackOptions {
             filter: Some(config),
-            tollwayd_config: Some(settings(directory.path())),
+            tollwayd_config: Some(settings(directory.path(), postgres.is_some())),
+            postgres: postgres.as_ref().map(Postgres::uri),
             ..StackOptions::default()
         };
         let gateway = Gateway::with(options).await;
@@ -79,19 +87,27 @@ impl Campaign {
         let clients = (0..CLIENTS)
             .map(|n| tokio::spawn(spend(gateway.http.clone(), Arc::clone(&crowd), n)))
             .collect();
-        Self { gateway, crowd, clients, _directory: directory }
+        Self { gateway, crowd, clients, postgres, _directory: directory }
     }
 
     pub(crate) async fn run(mut self) -> Outcome {
         let wanted = env::var("TOLLWAY_CRASH_KILLS").ok().and_then(|text| text.parse().ok());
         let wanted = wanted.unwrap_or(KILLS);
         let mut outcome = Outcome::default();
-        let deaths = [Death::Kill9, Death::AfterCommit, Death::Kill9, Death::BeforeCommit];
+        let deaths =
+            [Death::Kill9, Death::AfterCommit, Death::Store, Death::Kill9, Death::BeforeCommit];
+        let possible = deaths.iter().filter(|death| **death != Death::Store || self.has_server());
+        let possible: Vec<Death> = possible.copied().collect();
         while outcome.kills < wanted {
-            let death = deaths[outcome.kills as usize % deaths.len()];
-            self.live_and_die(death).await;
+            let death = possible[outcome.kills as usize % possible.len()];
+            match death {
+                Death::Store => self.store_dies().await,
+                _ => self.live_and_die(death).await,
+            }
             outcome.kills += 1;
-            outcome.failpoints += u32::from(death != Death::Kill9);
+            outcome.stores += u32::from(death == Death::Store);
+            outcome.failpoints +=
+                u32::from(matches!(death, Death::BeforeCommit | Death::AfterCommit));
         }
         self.gateway.stack.kill_tollwayd();
         self.gateway.stack.set_tollwayd_env(Vec::new());
@@ -104,7 +120,7 @@ impl Campaign {
     /// One life of `tollwayd`: it starts, serves a while, and dies.
     async fn live_and_die(&mut self, death: Death) {
         let failpoint = match death {
-            Death::Kill9 => None,
+            Death::Kill9 | Death::Store => None,
             Death::BeforeCommit => Some("before_commit"),
             Death::AfterCommit => Some("after_commit"),
         };
@@ -120,21 +136,41 @@ impl Campaign {
             return;
         }
         if failpoint.is_none() {
-            let life = 1 + random() % ANSWERS_PER_LIFE_MAX;
-            let until = self.crowd.served.load(Ordering::SeqCst) + life;
-            let crowd = Arc::clone(&self.crowd);
-            eventually("some requests are served", async || {
-                (crowd.served.load(Ordering::SeqCst) >= until).then_some(())
-            })
-            .await;
-            // Not always right after an answer.
-            tokio::time::sleep(Duration::from_micros(random() % 5_000)).await;
+            self.serve_a_while().await;
             self.gateway.stack.kill_tollwayd();
             return;
         }
         while !self.gateway.stack.tollwayd_has_ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// PostgreSQL dies under a `tollwayd` that lives on, and comes back.
+    async fn store_dies(&mut self) {
+        self.gateway.stack.kill_tollwayd();
+        self.gateway.stack.set_tollwayd_env(Vec::new());
+        self.gateway.stack.start_tollwayd().await.unwrap();
+        self.serve_a_while().await;
+        let mut server = self.postgres.take().expect("a server to kill");
+        let restarted =
+            tokio::task::spawn_blocking(move || server.kill_and_restart().map(|()| server));
+        self.postgres = Some(restarted.await.unwrap().unwrap());
+        self.serve_a_while().await;
+    }
+
+    fn has_server(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    async fn serve_a_while(&self) {
+        let life = 1 + random() % ANSWERS_PER_LIFE_MAX;
+        let until = self.crowd.served.load(Ordering::SeqCst) + life;
+        eventually("some requests are served", async || {
+            (self.crowd.served.load(Ordering::SeqCst) >= until).then_some(())
+        })
+        .await;
+        // Not always right after an answer.
+        tokio::time::sleep(Duration::from_micros(random() % 5_000)).await;
     }
 
     /// Every client's own count against the ledger, the ledger against its entries.
@@ -174,7 +210,7 @@ impl Campaign {
             let what = format!("the upstream served {hits}, clients got {}", outcome.served);
             outcome.differences.push(what);
         }
-        let audit = self.gateway.audit();
+        let audit = self.gateway.http.admin("audit").await;
         outcome.differences.extend(
             audit["differences"]
                 .as_array()
@@ -186,10 +222,15 @@ impl Campaign {
 }
 
 /// The shipped configuration for many buyers behind one address.
-fn settings(directory: &Path) -> PathBuf {
+fn settings(directory: &Path, postgres: bool) -> PathBuf {
     let mut text = std::fs::read_to_string(repository("envoy/tollwayd.toml")).unwrap();
     for name in ["per_client_per_minute", "per_client_burst"] {
         text = text.replace(&format!("{name} = 60"), &format!("{name} = 100000"));
+    }
+    if postgres {
+        text = text
+            .replace("sqlite = \"tollwayd.db\"", "")
+            .replace("# postgres = \"env:", "postgres = \"env:");
     }
     let path = directory.join("tollwayd.toml");
     std::fs::write(&path, text).unwrap();

@@ -59,6 +59,9 @@ pub struct StackOptions {
     pub filter: Option<Value>,
     /// The configuration of `tollwayd`; `None` is `envoy/tollwayd.toml`.
     pub tollwayd_config: Option<PathBuf>,
+    /// The URL of a PostgreSQL, for a configuration that takes its store from
+    /// `TOLLWAY_POSTGRES_URL`; `None` is a file in the stack's directory.
+    pub postgres: Option<String>,
     /// More environment for `tollwayd`.
     pub tollwayd_env: Vec<(String, String)>,
     /// More values for the marked lines of `envoy/envoy.yaml`.
@@ -79,6 +82,7 @@ impl Default for StackOptions {
             listeners: Listeners::Static,
             filter: None,
             tollwayd_config: None,
+            postgres: None,
             tollwayd_env: Vec::new(),
             envoy_env: Vec::new(),
             ports: None,

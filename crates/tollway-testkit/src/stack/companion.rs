@@ -100,7 +100,10 @@ impl Stack {
         let mut env: Vec<(String, OsString)> = vec![
             ("TOLLWAYD_LISTEN".to_owned(), format!("127.0.0.1:{}", ports.gate).into()),
             ("TOLLWAYD_ADMIN_LISTEN".to_owned(), format!("127.0.0.1:{}", ports.admin).into()),
-            ("TOLLWAYD_STORE".to_owned(), self.store().into()),
+            match &self.options.postgres {
+                Some(url) => ("TOLLWAY_POSTGRES_URL".to_owned(), url.into()),
+                None => ("TOLLWAYD_STORE".to_owned(), self.store().into()),
+            },
             ("TOLLWAY_GATE_TOKEN".to_owned(), self.setup.gate_token.clone().into()),
             ("TOLLWAY_ADMIN_TOKEN".to_owned(), self.admin_token.clone().into()),
         ];
