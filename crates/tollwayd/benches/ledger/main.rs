@@ -41,6 +41,11 @@ fn main() -> ExitCode {
     engine(&mut results, "sqlite", &empty);
     let bar = results.value("sqlite.clients_64.operations_per_fsync");
     results.at_least("sqlite_operations_per_fsync_at_64_clients", bar, 16.0);
+    if let Some(store) = Store::postgres() {
+        engine(&mut results, "postgres", &store);
+        let bar = results.value("postgres.hot_to_spread");
+        results.at_least("postgres_hot_to_spread", bar, 0.60);
+    }
     let bar = results.value("sqlite.hot_to_spread");
     results.at_least("sqlite_hot_to_spread", bar, 0.70);
     let full = Store::create(&directory.path().join("full"));
