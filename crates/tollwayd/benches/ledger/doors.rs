@@ -43,7 +43,7 @@ impl Store {
     /// The environment of a server on this store.
     pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
         let store = match &self.postgres {
-            Some(server) => ("TOLLWAY_POSTGRES_URL", server.url()),
+            Some(server) => ("TOLLWAY_POSTGRES_URL", server.url().to_owned()),
             None => ("TOLLWAYD_STORE", self.path.display().to_string()),
         };
         vec![
