@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -149,7 +149,9 @@ impl Campaign {
             self.gateway.stack.kill_tollwayd();
             return;
         }
+        let begun = Instant::now();
         while !self.gateway.stack.tollwayd_has_ended() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no request met the failpoint");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

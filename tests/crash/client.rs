@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Http};
+use crate::harness::{Answer, Http, eventually};
 
 /// The pause before asking again; Retry-After says one second, which would be a long campaign.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -65,12 +65,8 @@ async fn buy(http: &Http, account: &mut Account, challenge: &Answer) {
         account.surprises.push(format!("expected {expected}, but found {body}"));
         return;
     }
-    let preimage = loop {
-        match pay(http, &body["invoice"]).await {
-            Some(preimage) => break preimage,
-            None => tokio::time::sleep(PAUSE).await,
-        }
-    };
+    let preimage =
+        eventually("the payment is answered", async || pay(http, &body["invoice"]).await).await;
     account.bought_msat += body["amountSats"].as_u64().unwrap() * 1_000;
     if account.name.is_empty() {
         account.name = body["paymentHash"].as_str().unwrap().to_owned();
