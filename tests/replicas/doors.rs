@@ -63,6 +63,7 @@ impl Doors {
             ttl_ms: TTL_MS,
             route: "echo".to_owned(),
             idempotency: None,
+            take_back: None,
         };
         let request = to_value(request).unwrap();
         from_value(self.insist(Method::PUT, &format!("/v1/holds/{id}"), &request).await).unwrap()

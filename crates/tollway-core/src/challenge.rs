@@ -317,7 +317,13 @@ mod tests {
     fn keyring() -> Keyring {
         let current = KeyId::new(7);
         let keys = [KeyringKey { id: current, secret: MasterKey::from_bytes([1; 32]) }];
-        let reply = KeyringReply { current, keys: keys.into(), seed: Seed::from_bytes([0; 32]) };
+        let reply = KeyringReply {
+            current,
+            keys: keys.into(),
+            seed: Seed::from_bytes([0; 32]),
+            revoked: Vec::new(),
+            revision: 0,
+        };
         Keyring::from_reply(&reply).unwrap()
     }
 

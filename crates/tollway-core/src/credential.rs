@@ -182,7 +182,13 @@ mod tests {
     fn keyring() -> Keyring {
         let keys = [1, 2].map(|n| KeyringKey { id: KeyId::new(n), secret: key(n) });
         let current = KeyId::new(2);
-        let reply = KeyringReply { current, keys: keys.into(), seed: Seed::from_bytes([0; 32]) };
+        let reply = KeyringReply {
+            current,
+            keys: keys.into(),
+            seed: Seed::from_bytes([0; 32]),
+            revoked: Vec::new(),
+            revision: 0,
+        };
         Keyring::from_reply(&reply).unwrap()
     }
 

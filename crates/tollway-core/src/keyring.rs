@@ -100,7 +100,13 @@ mod tests {
                 secret: MasterKey::from_bytes([*id as u8; 32]),
             })
             .collect();
-        KeyringReply { current: KeyId::new(current), keys, seed: Seed::from_bytes([0; 32]) }
+        KeyringReply {
+            current: KeyId::new(current),
+            keys,
+            seed: Seed::from_bytes([0; 32]),
+            revoked: Vec::new(),
+            revision: 0,
+        }
     }
 
     #[test]

@@ -31,7 +31,13 @@ const FACTS: RequestFacts<'_> = RequestFacts {
 
 fn keyring() -> Keyring {
     let keys = vec![KeyringKey { id: KeyId::new(KEY), secret: MASTER }];
-    let reply = KeyringReply { current: KeyId::new(KEY), keys, seed: Seed::from_bytes([0; 32]) };
+    let reply = KeyringReply {
+        current: KeyId::new(KEY),
+        keys,
+        seed: Seed::from_bytes([0; 32]),
+        revoked: Vec::new(),
+        revision: 0,
+    };
     Keyring::from_reply(&reply).unwrap()
 }
 

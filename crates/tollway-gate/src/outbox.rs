@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn result(outcome: PostingOutcome) -> PostingResult {
-        PostingResult { outcome, charged_msat: Msat::ZERO }
+        PostingResult { outcome, charged_msat: Msat::ZERO, revoked: false }
     }
 
     fn outbox(rows: u64) -> Outbox {
@@ -160,7 +160,7 @@ mod tests {
         outbox.sent(&batch);
         assert_eq!(outbox.next_batch(0), None, "one batch at a time");
         let outcomes = vec![result(PostingOutcome::Posted); POSTINGS_PER_BATCH_MAX];
-        assert_eq!(outbox.answered(&PostingReply { outcomes }), Ok(0));
+        assert_eq!(outbox.answered(&PostingReply { outcomes, revision: 0 }), Ok(0));
         assert_eq!(outbox.next_batch(0).unwrap().postings, [row(POSTINGS_PER_BATCH_MAX as u64)]);
     }
 
@@ -192,7 +192,7 @@ mod tests {
             [PostingOutcome::HoldUnknown, PostingOutcome::Posted, PostingOutcome::HoldExpired]
                 .map(result)
                 .to_vec();
-        assert_eq!(outbox.answered(&PostingReply { outcomes }), Ok(1));
+        assert_eq!(outbox.answered(&PostingReply { outcomes, revision: 0 }), Ok(1));
     }
 
     #[test]
@@ -201,7 +201,10 @@ mod tests {
         let batch = outbox.next_batch(0).unwrap();
         outbox.sent(&batch);
         let outcomes = vec![result(PostingOutcome::Posted)];
-        assert_eq!(outbox.answered(&PostingReply { outcomes }), Err(CallFault::Garbage));
+        assert_eq!(
+            outbox.answered(&PostingReply { outcomes, revision: 0 }),
+            Err(CallFault::Garbage)
+        );
         assert_eq!(outbox.failed(CallFault::Garbage, 0), 0);
         assert_eq!(outbox.next_batch(5_000), Some(batch));
     }
@@ -219,7 +222,7 @@ mod tests {
         while let Some(batch) = outbox.next_batch(0) {
             outbox.sent(&batch);
             let outcomes = vec![result(PostingOutcome::Posted); batch.postings.len()];
-            outbox.answered(&PostingReply { outcomes }).unwrap();
+            outbox.answered(&PostingReply { outcomes, revision: 0 }).unwrap();
             sent.push(batch.postings.len());
         }
         assert_eq!(sent.iter().sum::<usize>(), 400);

@@ -122,7 +122,13 @@ impl Shop {
 fn keyring() -> Keyring {
     let id = KeyId::new(1);
     let key = KeyringKey { id, secret: MasterKey::from_bytes([7; 32]) };
-    let reply = KeyringReply { current: id, keys: vec![key], seed: Seed::from_bytes([0; 32]) };
+    let reply = KeyringReply {
+        current: id,
+        keys: vec![key],
+        seed: Seed::from_bytes([0; 32]),
+        revoked: Vec::new(),
+        revision: 0,
+    };
     Keyring::from_reply(&reply).unwrap()
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CONTENT_TYPE_BYTES_MAX, STORED_BODY_BYTES_MAX};
 use crate::digest::Digest;
+use crate::id::HoldId;
 use crate::money::Msat;
 use crate::payment::{PaymentHash, Preimage};
 
@@ -34,6 +35,20 @@ pub struct HoldRequest {
     /// The client's word that this request may be a repeat of another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<IdempotencyKey>,
+    /// Credit that a live hold gives up for this one, in the same transaction. Nothing is taken
+    /// where this hold is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_back: Option<TakeBack>,
+}
+
+/// Credit that returns from a live hold before another hold of the same account is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeBack {
+    /// The hold that gives. If it has ended, or is not of the same account, nothing is taken.
+    pub hold: HoldId,
+    /// How much of what it has not posted.
+    pub amount_msat: Msat,
 }
 
 /// Names a request of an account, so that its repeats within 24 hours cost nothing.
@@ -58,6 +73,10 @@ pub struct ExtensionRequest {
     pub seq: u32,
     /// How much to set aside besides what the hold has.
     pub add_msat: Msat,
+    /// The least that is of use: what is added is between this and `add_msat`, as the account
+    /// allows. Without it exactly `add_msat` is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_msat: Option<Msat>,
     /// How long the hold lives from now on, at most
     /// [`HOLD_TTL_MS_MAX`](super::HOLD_TTL_MS_MAX).
     pub ttl_ms: u64,

@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::entropy::Seed;
 use crate::id::KeyId;
+use crate::payment::PaymentHash;
 use crate::secret::MasterKey;
 
 pub use allowance::{AllowanceClient, AllowanceReply, AllowanceRequest, Quota, Window};
 pub use challenge::{ChallengeReply, ChallengeRequest, ClientKey};
 pub use hold::{
-    ExtensionRequest, HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, StoredResponse,
+    ExtensionRequest, HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, StoredResponse, TakeBack,
 };
 pub use posting::{Overrun, Posting, PostingBatch, PostingOutcome, PostingReply, PostingResult};
 
@@ -50,6 +51,8 @@ pub const STORED_BODY_BYTES_MAX: usize = 16 * 1024;
 pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
 /// The longest life a hold may ask for: one day.
 pub const HOLD_TTL_MS_MAX: u64 = 86_400_000;
+/// How many revoked tokens a [`KeyringReply`] names at most, the newest first.
+pub const REVOKED_TOKENS_MAX: usize = 1_000;
 /// The longest route name, in bytes.
 pub const ROUTE_NAME_BYTES_MAX: usize = 128;
 /// The longest service name, in bytes; see [`crate::caveat::is_service_name`].
@@ -72,6 +75,13 @@ pub struct KeyringReply {
     pub keys: Vec<KeyringKey>,
     /// Fresh randomness for the filter, another with every reply.
     pub seed: Seed,
+    /// The payment hashes of the tokens that were revoked last, at most
+    /// [`REVOKED_TOKENS_MAX`]; the ledger itself refuses all of them.
+    #[serde(default)]
+    pub revoked: Vec<PaymentHash>,
+    /// Names the state of `keys` and `revoked`: another number when one of them has changed.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// One key of the keyring.

@@ -67,6 +67,9 @@ impl Overrun {
 pub struct PostingReply {
     /// The results.
     pub outcomes: Vec<PostingResult>,
+    /// The [`KeyringReply::revision`](super::KeyringReply::revision) of now.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// What became of a posting, and what it cost.
@@ -77,6 +80,10 @@ pub struct PostingResult {
     /// What was charged, now or when the same row first came: the amount, or less where
     /// [`Overrun`] says so, or zero where nothing was counted.
     pub charged_msat: Msat,
+    /// The operator revoked the token that the hold was placed with, or its account: what the
+    /// hold still has is not to be spent.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub revoked: bool,
 }
 
 /// What became of a posting. None of them changes when the same row is sent again.
@@ -95,4 +102,8 @@ pub enum PostingOutcome {
     HoldReleased,
     /// More than the hold still has; nothing is charged.
     ExceedsHold,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }

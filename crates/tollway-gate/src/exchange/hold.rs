@@ -122,6 +122,7 @@ impl Exchange {
             ttl_ms: context.route.hold_ttl_ms,
             route: context.route.name.clone(),
             idempotency,
+            take_back: None,
         };
         context.call_started_ms = now_ms;
         match ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request) {

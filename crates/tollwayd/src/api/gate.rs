@@ -97,7 +97,7 @@ async fn extend(
 ) -> Result<Json<HoldReply>, ApiError> {
     let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
     check_ttl(request.ttl_ms)?;
-    let ExtensionRequest { seq, add_msat: add, ttl_ms } = request;
+    let ExtensionRequest { seq, add_msat: add, ttl_ms, min_msat: _ } = request;
     match doors.paywall.ledger.extend(ExtendOrder { id, seq, add, ttl_ms }).await? {
         ExtendOutcome::Answered(reply) => Ok(Json(reply)),
         ExtendOutcome::Conflict => Err(ApiError::HoldConflict),
@@ -158,7 +158,7 @@ async fn postings(
         }
     }
     let outcomes = doors.paywall.ledger.post(batch.postings).await?;
-    Ok(Json(PostingReply { outcomes }))
+    Ok(Json(PostingReply { outcomes, revision: 0 }))
 }
 
 /// Keys and a fresh seed: no cache may keep them.
@@ -172,6 +172,8 @@ async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiErr
             .map(|(id, bytes)| KeyringKey { id, secret: MasterKey::from_bytes(bytes.0) })
             .collect(),
         seed: Seed::from_bytes(entropy::random_bytes()?),
+        revoked: Vec::new(),
+        revision: 0,
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(reply)))
 }

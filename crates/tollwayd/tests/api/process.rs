@@ -199,7 +199,7 @@ async fn spend(doors: Doors, paid: Paid, done: Arc<Semaphore>) -> Count {
             return count;
         };
         count.granted += 1;
-        let Some(PostingReply { outcomes }) = answer(charge(&doors, id)).await else {
+        let Some(PostingReply { outcomes, .. }) = answer(charge(&doors, id)).await else {
             return count;
         };
         assert!(matches!(outcomes[..], [PostingResult { outcome: PostingOutcome::Posted, .. }]));

@@ -245,6 +245,7 @@ pub(crate) fn hold_request(paid: &Paid, amount: u64) -> HoldRequest {
         ttl_ms: TTL_MS,
         route: "joke".to_owned(),
         idempotency: None,
+        take_back: None,
     }
 }
 

@@ -31,13 +31,18 @@ impl Engine {
     }
 
     fn post_one(&mut self, order: &Posting) -> Decided<PostingResult> {
-        let refused = |outcome| Ok(PostingResult { outcome, charged_msat: Msat::ZERO });
+        let refused =
+            |outcome| Ok(PostingResult { outcome, charged_msat: Msat::ZERO, revoked: false });
         if let Some(before) = self.set.postings.get(&(order.hold, order.seq)) {
             if !before.repeats(order) {
                 return refused(PostingOutcome::Conflict);
             }
             let charged_msat = plus(before.charged_msat, before.debt_msat)?;
-            return Ok(PostingResult { outcome: PostingOutcome::Posted, charged_msat });
+            return Ok(PostingResult {
+                outcome: PostingOutcome::Posted,
+                charged_msat,
+                revoked: false,
+            });
         }
         let Some(hold) = self.set.holds.get(&(order.hold,)).cloned() else {
             return refused(PostingOutcome::HoldUnknown);
@@ -50,7 +55,7 @@ impl Engine {
         let account = self.account(hold.account);
         let split = split(order, &hold, &account)?;
         let charged_msat = self.charge(order, hold, account, split)?;
-        Ok(PostingResult { outcome: PostingOutcome::Posted, charged_msat })
+        Ok(PostingResult { outcome: PostingOutcome::Posted, charged_msat, revoked: false })
     }
 
     /// Moves the amounts, remembers the posting, and ends the hold if it says so.
