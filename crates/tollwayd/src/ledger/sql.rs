@@ -27,6 +27,33 @@ pub(super) fn key_columns<R: Row>() -> impl Iterator<Item = &'static str> {
     R::COLUMNS.iter().take(R::KEY_COLUMNS).map(|(name, _)| *name)
 }
 
+/// What moves single rows of a table, with numbered parameters in the order of the columns.
+pub(super) struct Statements {
+    /// The row with a key.
+    pub(super) select: String,
+    pub(super) insert: String,
+    /// Sets every column of the row with a key.
+    pub(super) update: String,
+}
+
+impl Statements {
+    pub(super) fn of<R: Row>() -> Self {
+        let (table, columns) = (R::TABLE, columns::<R>());
+        let slots: Vec<String> = (1..=R::COLUMNS.len()).map(|at| format!("?{at}")).collect();
+        let equal: Vec<String> =
+            R::COLUMNS.iter().zip(1..).map(|((name, _), at)| format!("{name} = ?{at}")).collect();
+        let (key, rest) = equal.split_at(R::KEY_COLUMNS);
+        let (key, rest) = (key.join(" AND "), rest.join(", "));
+        // The probe's only row is written again and again.
+        let verb = if table == "probe" { "INSERT OR REPLACE" } else { "INSERT" };
+        Self {
+            select: format!("SELECT {columns} FROM {table} WHERE {key}"),
+            insert: format!("{verb} INTO {table} ({columns}) VALUES ({})", slots.join(", ")),
+            update: format!("UPDATE {table} SET {rest} WHERE {key}"),
+        }
+    }
+}
+
 /// Deletions of what nobody needs any more.
 pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
     let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));

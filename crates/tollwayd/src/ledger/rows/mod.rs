@@ -7,11 +7,14 @@
 
 pub(super) mod field;
 
+use std::sync::LazyLock;
+
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
 use super::KeyBytes;
+use super::sql::Statements;
 use field::{Field, Kind, Value, words};
 
 /// A row of a table.
@@ -28,7 +31,10 @@ pub(super) trait Row: Clone + PartialEq + Send + Sync + 'static {
     fn put(&self) -> Vec<Value>;
 
     /// `None` if a value is missing or is not one of its column.
-    fn get(values: Vec<Value>) -> Option<Self>;
+    fn get(values: impl Iterator<Item = Value>) -> Option<Self>;
+
+    /// The statements that move single rows of this table, written once.
+    fn statements() -> &'static Statements;
 }
 
 macro_rules! table {
@@ -60,12 +66,16 @@ macro_rules! table {
                 vec![$(self.$key.put(),)+ $(self.$field.put(),)*]
             }
 
-            fn get(values: Vec<Value>) -> Option<Self> {
-                let mut values = values.into_iter();
+            fn get(mut values: impl Iterator<Item = Value>) -> Option<Self> {
                 Some(Self {
                     $($key: Field::get(values.next()?)?,)+
                     $($field: Field::get(values.next()?)?,)*
                 })
+            }
+
+            fn statements() -> &'static Statements {
+                static STATEMENTS: LazyLock<Statements> = LazyLock::new(Statements::of::<$name>);
+                &STATEMENTS
             }
         }
     };
