@@ -5,7 +5,7 @@ use tollway_core::payment::PaymentHash;
 
 use super::{About, Contradiction, Decided, Engine, Way, minus, plus};
 use crate::ledger::questions::{LostInvoice, SettleOutcome, Settlement};
-use crate::ledger::rows::{Account, Cursor, EntryKind, Invoice, Tranche};
+use crate::ledger::rows::{Account, Counted, Cursor, EntryKind, Invoice, Tranche};
 
 /// How soon the sweeper looks again at expired credit that open holds protect.
 const PROTECTED_MS: u64 = 1_000;
@@ -42,7 +42,7 @@ impl Engine {
         lost: &LostInvoice,
     ) -> Decided<SettleOutcome> {
         if self.set.invoices.get(&(lost.payment_hash,)).is_none() {
-            self.set.invoices.put(Invoice {
+            let invoice = Invoice {
                 payment_hash: lost.payment_hash,
                 account: lost.payment_hash,
                 amount_msat: lost.amount,
@@ -57,7 +57,9 @@ impl Engine {
                 expires_at_ms: self.now_ms,
                 settled_at_ms: None,
                 received_msat: None,
-            });
+            };
+            self.count(Counted::Challenge.word(), &invoice.route, 0);
+            self.set.invoices.put(invoice);
         }
         let received = Some(lost.received);
         self.settle(&Settlement { received, ..Settlement::of(lost.payment_hash) })
@@ -126,6 +128,7 @@ impl Engine {
             return Ok(());
         }
         account.debt_msat = minus(account.debt_msat, amount)?;
+        self.count_payer(account);
         account.charged_msat = plus(account.charged_msat, amount)?;
         self.tally.charged_msat = self.tally.charged_msat.saturating_add(amount.get());
         self.spend(account, EntryKind::Repayment, amount, about)
