@@ -10,6 +10,7 @@
 //! decides, the store writes what changed and commits, and only then answers go out.
 
 mod engine;
+mod export;
 #[cfg(test)]
 mod memory;
 mod operator;
@@ -49,6 +50,7 @@ use rows::{Account, Action, Cursor, Entry, Invoice, MasterKey};
 use views::ENTRIES_SHOWN_MAX;
 use writer::Queue;
 
+pub(crate) use export::{Cell, Page, Selection, Table};
 pub(crate) use operator::InvoiceView;
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::questions::{LedgerError, StoreFault};
 use super::rows::field::{Field, Value};
-use super::rows::{Account, Action, Cursor, Entry, Invoice, MasterKey, Row, Total};
+use super::rows::{Account, Action, Charge, Cursor, Entry, Hold, Invoice, MasterKey, Row, Total};
 use super::sqlite;
 use super::stats::Figures;
 use super::views::AuditReport;
@@ -121,8 +121,10 @@ macro_rules! readable {
 readable! {
     Account: accounts,
     Action: actions,
+    Charge: postings,
     Cursor: cursors,
     Entry: entries,
+    Hold: holds,
     Invoice: invoices,
     MasterKey: keys,
     Total: totals,
@@ -138,6 +140,15 @@ pub(super) enum Reader {
 }
 
 impl Reader {
+    /// The columns of a table's key in the order of its index. On PostgreSQL postings lie with
+    /// their account.
+    pub(super) fn keys<R: Readable>(&self) -> Vec<&'static str> {
+        if matches!(self, Self::Postgres(_)) && R::TABLE == Charge::TABLE {
+            return vec!["account", "hold_id", "seq"];
+        }
+        super::sql::key_columns::<R>().collect()
+    }
+
     pub(super) async fn rows<R: Readable>(&self, query: Query<R>) -> Result<Vec<R>, LedgerError> {
         match self {
             #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The laws of the ledger, on every store.
 
+mod export;
 mod faults;
 mod gifts;
 mod grants;
@@ -201,6 +202,11 @@ ledger_contract! {
         rotation_adds_a_current_key_and_keeps_the_others,
         a_restart_keeps_everything,
         sums_and_metrics_tell_the_same_story,
+    }
+    export: {
+        an_export_has_every_row_once_in_the_order_of_its_key,
+        an_export_misses_and_repeats_nothing_while_others_write,
+        an_export_can_be_of_one_account_and_of_some_time,
     }
     stats: {
         statistics_come_from_what_happened_and_survive_a_restart,
