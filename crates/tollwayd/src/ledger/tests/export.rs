@@ -59,6 +59,18 @@ pub(super) async fn an_export_has_every_row_once_in_the_order_of_its_key(bench: 
         assert_eq!(different.len(), count, "{table:?}");
         assert_eq!(rows, all(&bench, table, Selection::default()).await, "{table:?} again");
     }
+    let one = Selection { account: Some(hash(1)), ..Selection::default() };
+    for (table, count) in [
+        (Table::Accounts, 1),
+        (Table::Entries, CHARGES + 1),
+        (Table::Holds, 1_101),
+        (Table::Invoices, 1),
+        (Table::Postings, CHARGES),
+    ] {
+        let rows = all(&bench, table, one).await;
+        let different: BTreeSet<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+        assert_eq!((rows.len(), different.len()), (count as usize, count as usize), "{table:?}");
+    }
     for (table, hidden) in [(Table::Invoices, "client"), (Table::Holds, "once_key")] {
         let page = bench.ledger.export(table, Selection::default()).next().await.unwrap();
         assert!(!page.columns.contains(&hidden), "{hidden}");
