@@ -14,7 +14,7 @@ use crate::ledger::{
     Terms,
 };
 use crate::lightning::{InvoiceOrder, MintError, PayError, SimulatedNode};
-use crate::recovery::{Recovery, note};
+use crate::recovery::{Recovery, RecoveryError, note};
 
 /// Sells credit.
 #[derive(Clone)]
@@ -62,7 +62,10 @@ pub(crate) enum PaymentError {
     /// The node refused.
     #[error(transparent)]
     Pay(#[from] PayError),
-    /// The node made the invoice, but the ledger does not know it.
+    /// The ledger does not know the invoice, and the node or the ledger did not answer.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The node made the invoice, but neither it nor the ledger knows it.
     #[error("the ledger does not know the invoice; ask for a new challenge")]
     Unknown,
 }
@@ -164,6 +167,7 @@ impl Paywall {
         match self.settle(hash).await? {
             SettleOutcome::Credited | SettleOutcome::AlreadyCredited => Ok(preimage),
             SettleOutcome::BalanceLimit => Err(PaymentError::BalanceLimit),
+            SettleOutcome::Unknown if self.recover(hash).await? => Ok(preimage),
             SettleOutcome::Unknown => Err(PaymentError::Unknown),
         }
     }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const UNPAID_MS: u64 = 10_000;
 /// Payments that are remembered so; beyond it the oldest is asked about again.
 const UNPAID_MAX: usize = 256;
-/// The longest note that is read; a full one is half of it.
+/// The longest note that is read; the longest of ours fits.
 const NOTE_BYTES_MAX: usize = 1_024;
 
 /// What bounds the look-ups.
@@ -60,9 +60,9 @@ impl Recovery {
     }
 }
 
-/// Why a hold has no answer.
+/// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HoldError {
+pub(crate) enum RecoveryError {
     /// The ledger did not answer.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -75,8 +75,8 @@ impl Paywall {
     /// Sets credit aside; if the ledger has lost the payment, looks for it at the node first.
     ///
     /// # Errors
-    /// [`HoldError`] if the ledger or the node did not answer.
-    pub(crate) async fn hold(&self, order: HoldOrder) -> Result<HoldOutcome, HoldError> {
+    /// [`RecoveryError`] if the ledger or the node did not answer.
+    pub(crate) async fn hold(&self, order: HoldOrder) -> Result<HoldOutcome, RecoveryError> {
         let outcome = self.ledger.hold(order.clone()).await?;
         if !(order.proven && is_unknown(&outcome) && self.recover(order.payment_hash).await?) {
             return Ok(outcome);
@@ -84,8 +84,11 @@ impl Paywall {
         Ok(self.ledger.hold(order).await?)
     }
 
-    /// Whether the ledger knows the payment now.
-    async fn recover(&self, hash: PaymentHash) -> Result<bool, HoldError> {
+    /// Looks for a payment that the ledger has lost; whether the ledger knows it now.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] if the ledger or the node did not answer.
+    pub(crate) async fn recover(&self, hash: PaymentHash) -> Result<bool, RecoveryError> {
         if self.recovery.is_unpaid(&hash, self.clock.now_ms()) {
             return Ok(false);
         }
@@ -100,13 +103,13 @@ impl Paywall {
                 drop(permit);
                 recovered
             });
-            task.await.unwrap_or(Err(HoldError::Node(NodeDown)))
+            task.await.unwrap_or(Err(RecoveryError::Node(NodeDown)))
         };
         let waited = tokio::time::timeout(PATIENCE, look_up).await;
-        waited.unwrap_or(Err(HoldError::Node(NodeDown)))
+        waited.unwrap_or(Err(RecoveryError::Node(NodeDown)))
     }
 
-    async fn look_up(&self, hash: PaymentHash) -> Result<bool, HoldError> {
+    async fn look_up(&self, hash: PaymentHash) -> Result<bool, RecoveryError> {
         let (node, now_s) = (Arc::clone(&self.node), self.clock.now_s());
         let asked = tokio::task::spawn_blocking(move || node.look_up(&hash, now_s)).await;
         let payment = match asked.unwrap_or(Err(NodeDown))? {
@@ -166,4 +169,51 @@ pub(crate) fn note(terms: &Terms) -> String {
 fn read_note(note: &str) -> Option<Terms> {
     let fits = note.len() <= NOTE_BYTES_MAX;
     fits.then(|| serde_json::from_str(note).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use tollway_core::money::Msat;
+
+    use super::*;
+
+    #[test]
+    fn what_was_asked_in_vain_is_remembered_for_a_while_and_in_bounded_memory() {
+        let recovery = Recovery::default();
+        let hash = |number: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            PaymentHash::from_bytes(bytes)
+        };
+        for number in 0..10_000 {
+            recovery.remember_unpaid(hash(number), 5);
+        }
+        assert_eq!(recovery.unpaid.lock().unwrap().len(), UNPAID_MAX);
+        assert!(recovery.is_unpaid(&hash(9_999), 4 + UNPAID_MS));
+        assert!(!recovery.is_unpaid(&hash(0), 5));
+        assert!(!recovery.is_unpaid(&hash(9_999), 5 + UNPAID_MS));
+        assert_eq!(recovery.unpaid.lock().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn notes_come_back_and_other_text_is_no_terms() {
+        let terms = Terms {
+            account: Some(PaymentHash::from_bytes([7; 32])),
+            credit: Msat::MAX,
+            seed: Msat::ZERO,
+            credit_ttl_ms: Some(u64::MAX),
+            route: "\u{1}".repeat(tollway_core::wire::ROUTE_NAME_BYTES_MAX),
+        };
+        assert!(note(&terms).len() <= NOTE_BYTES_MAX, "the longest fits");
+        assert_eq!(read_note(&note(&terms)), Some(terms));
+        // As it stands with nodes today: a change here forgets what was sold before.
+        let old =
+            r#"{"account":null,"credit_msat":5,"seed_msat":0,"credit_ttl_ms":null,"route":"a"}"#;
+        let (route, credit) = ("a".to_owned(), Msat::new(5).unwrap());
+        let plain = Terms { account: None, credit, seed: Msat::ZERO, credit_ttl_ms: None, route };
+        assert_eq!((read_note(old), note(&plain).as_str()), (Some(plain.clone()), old));
+        for other in ["", "joke", "{}", &old.replace('5', "-1"), &old.replace("}", ",\"x\":1}")] {
+            assert_eq!(read_note(other), None, "{other}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::entropy::EntropyError;
 use crate::ledger::{AdminOutcome, LedgerError};
 use crate::lightning::PayError;
 use crate::paywall::{ChallengeError, PaymentError};
-use crate::recovery::HoldError;
+use crate::recovery::RecoveryError;
 
 /// Why a door did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,11 +282,11 @@ impl From<LedgerError> for ApiError {
     }
 }
 
-impl From<HoldError> for ApiError {
-    fn from(error: HoldError) -> Self {
+impl From<RecoveryError> for ApiError {
+    fn from(error: RecoveryError) -> Self {
         match error {
-            HoldError::Ledger(error) => Self::Ledger(error),
-            HoldError::Node(_) => Self::NodeDown,
+            RecoveryError::Ledger(error) => Self::Ledger(error),
+            RecoveryError::Node(_) => Self::NodeDown,
         }
     }
 }
@@ -321,6 +321,7 @@ impl From<PaymentError> for ApiError {
             PaymentError::BalanceLimit => Self::BalanceLimit,
             PaymentError::Ledger(error) => Self::Ledger(error),
             PaymentError::Pay(error) => Self::Pay(error),
+            PaymentError::Recovery(error) => error.into(),
             PaymentError::Unknown => Self::PaymentUnknown,
         }
     }
