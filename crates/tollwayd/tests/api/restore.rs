@@ -1,6 +1,7 @@
 //! Payments that the ledger has lost: what the node says of them, and what comes of it.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +12,8 @@ use tollway_core::wire::{HoldRefusal, HoldReply};
 
 use crate::support::*;
 
+/// Of Linux, for opening a pipe that perhaps nobody reads.
+const O_NONBLOCK: i32 = 0o4000;
 /// How long the server believes that a payment is none.
 const UNPAID_MS: u64 = 10_000;
 
@@ -243,4 +246,43 @@ async fn a_crowd_with_one_lost_payment_credits_it_once() {
     let view = server.account(paid.hash).await;
     assert_eq!((&view["balance_msat"], &view["held_msat"]), (&json!(110_000), &json!(32_000)));
     assert_audit_clean(&server).await;
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_is_asked_a_few_questions_at_a_time() {
+    const LOOK_UPS_MAX: usize = 8;
+    let server = Server::start().await;
+    let mut lost = Vec::new();
+    for _ in 0..LOOK_UPS_MAX + 5 {
+        lost.push(bought_and_lost(&server, 10_000, json!({})).await);
+    }
+    let (memory, pipe) = (memory(&server), server.directory.path().join("pipe"));
+    let remembered = fs::read(&memory).unwrap();
+    fs::remove_file(&memory).unwrap();
+    assert!(Command::new("mkfifo").arg(&memory).status().unwrap().success());
+    let last = lost.pop().unwrap();
+    let hanging = lost.iter().map(|paid| assert_unavailable(&server, paid));
+    futures_util::future::join_all(hanging).await;
+
+    // The node is well again, and what hangs on the pipe reads an empty memory from it.
+    fs::rename(&memory, &pipe).unwrap();
+    fs::write(&memory, remembered).unwrap();
+    loop {
+        // It fails where nobody reads any more, or not yet.
+        let _ = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&pipe);
+        let response = server.put_hold(new_id(), &hold_request(&last, 1_000)).await;
+        if response.status() == StatusCode::OK {
+            break;
+        }
+    }
+    let mut refused = 0;
+    for paid in &lost {
+        let reply = server.hold(new_id(), paid, 1_000).await;
+        refused += usize::from(matches!(reply, HoldReply::Refused { .. }));
+    }
+    assert!((1..=LOOK_UPS_MAX).contains(&refused), "{refused} look-ups hung at a time");
+    server.clock.advance_ms(UNPAID_MS);
+    for paid in &lost {
+        assert_served(&server, paid).await;
+    }
 }
