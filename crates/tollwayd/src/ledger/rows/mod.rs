@@ -121,7 +121,7 @@ words! {
 }
 
 words! {
-    /// What an operator did.
+    /// What an operator did, or has to know.
     pub(super) enum ActionKind {
         Refund = "refund",
         Grant = "grant",
@@ -129,6 +129,8 @@ words! {
         Unrevoke = "unrevoke",
         RotateKey = "rotate_key",
         RetireKey = "retire_key",
+        /// A paid invoice that was lost came back from the node.
+        Restore = "restore",
     }
 }
 
