@@ -49,6 +49,7 @@ impl SqliteStore {
         put(&self.connection, &set.keys)?;
         put(&self.connection, &set.cursors)?;
         put(&self.connection, &set.probe)?;
+        put(&self.connection, &set.totals)?;
         statement(&self.connection, "COMMIT")
     }
 
