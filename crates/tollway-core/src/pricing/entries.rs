@@ -21,7 +21,7 @@ impl<R> Entry<R> {
 
     fn matches(&self, head: &RequestHead<'_>) -> bool {
         #[cfg(test)]
-        super::work::visited();
+        super::work_tests::visited();
         self.methods.matches(head.method) && self.headers.iter().all(|header| header.matches(head))
     }
 }

@@ -25,7 +25,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod work;
+mod work_tests;
 
 use alloc::string::String;
 use alloc::vec::Vec;

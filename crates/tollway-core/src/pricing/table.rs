@@ -128,7 +128,7 @@ impl<R> Paths<R> {
     /// An exact path is the branch with no parameter, so trying literals first finds it first.
     fn walk(&self, rest: Option<&[u8]>, head: &RequestHead<'_>) -> Found<'_, R> {
         #[cfg(test)]
-        super::work::visited();
+        super::work_tests::visited();
         let mut longest = None;
         if let Some(rest) = rest {
             let (segment, next) = split_segment(rest);
