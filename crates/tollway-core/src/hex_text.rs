@@ -70,7 +70,7 @@ macro_rules! hex_bytes {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&hex::encode(self.0))
+                serializer.serialize_str(crate::HexDigits::of(&self.0).as_str())
             }
         }
 

@@ -22,7 +22,7 @@ impl PaymentHash {
     /// Lowercase hexadecimal digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        hex::encode(self.0)
+        self.hex_digits().as_str().into()
     }
 
     /// The same digits without an allocation, for what happens on every request.
@@ -68,7 +68,7 @@ impl Preimage {
     /// The secret as lowercase hexadecimal digits, for the one place that must send it.
     #[must_use]
     pub fn reveal_hex(&self) -> String {
-        hex::encode(self.0)
+        HexDigits::of(&self.0).as_str().into()
     }
 }
 
