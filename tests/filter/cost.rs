@@ -1,5 +1,5 @@
 //! What a paid request costs, counted in what it asks of the proxy: each is a call out of the VM,
-//! and one that returns bytes costs as much as five that do not (docs/adr/0010).
+//! and one that returns bytes costs as much as five that do not (docs/adr/0011).
 
 use serde_json::json;
 use tollway_core::caveat::TIER_SESSION;
