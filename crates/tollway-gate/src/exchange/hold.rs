@@ -13,7 +13,7 @@ use super::offer::Offer;
 use super::repeat::idempotency_key;
 use super::response::Recording;
 use super::{Admitted, Context, Exchange, Holding, State, Step, decided};
-use crate::cache::{CredentialCache, Known};
+use crate::cache::{Carriers, Known};
 use crate::config::{Idempotency, Mode};
 use crate::headers::{self, ResponseMarks};
 use crate::host::{CallReply, LogField, Stream};
@@ -48,8 +48,8 @@ impl Exchange {
 
     /// The verified credential of the request, from the cache or from its headers.
     fn credential(&self, context: &mut Context) -> Result<Option<Rc<VerifiedCredential>>, Offer> {
-        let Some(key) = CredentialCache::key(&context.headers) else { return Ok(None) };
-        if let Some(known) = self.gate.recall(&key) {
+        let Some(carriers) = Carriers::of(&context.headers) else { return Ok(None) };
+        if let Some(known) = self.gate.recall(carriers) {
             context.authorization_rest = known.authorization_rest;
             return Ok(Some(known.credential));
         }
@@ -66,7 +66,8 @@ impl Exchange {
             .map_err(|fault| Offer::rejected(fault.code(), fault))?;
         let credential = Rc::new(verified);
         let authorization_rest = context.authorization_rest.clone();
-        self.gate.remember(key, Known { credential: Rc::clone(&credential), authorization_rest });
+        let known = Known { credential: Rc::clone(&credential), authorization_rest };
+        self.gate.remember(carriers, known);
         Ok(Some(credential))
     }
 
@@ -78,14 +79,15 @@ impl Exchange {
         credential: &VerifiedCredential,
     ) -> Result<(), Offer> {
         let target = headers::find(&context.headers, ":path").unwrap_or_default();
-        let client = stream.client_address();
+        // Asking costs a host call that returns bytes, and few tokens are bound to an address.
+        let client = credential.names_client_ip().then(|| stream.client_address()).flatten();
         let facts = RequestFacts {
             service: &context.route.service.name,
             tier: context.route.mode.tier(),
             path: target.split(|byte| *byte == b'?').next().unwrap_or_default(),
             method: headers::find(&context.headers, ":method").unwrap_or_default(),
             client_ip: client.as_deref(),
-            now_s: stream.now_ms() / 1_000,
+            now_s: context.call_started_ms / 1_000,
             // A session is paid for; its requests cost nothing.
             cost: match context.route.mode {
                 Mode::Session { .. } => Msat::ZERO,
@@ -99,7 +101,7 @@ impl Exchange {
     fn hold(
         &mut self,
         stream: &impl Stream,
-        mut context: Context,
+        context: Context,
         credential: &VerifiedCredential,
     ) -> Step {
         let idempotency = match idempotency_key(&context) {
@@ -110,8 +112,7 @@ impl Exchange {
             }
         };
         let keyed = idempotency.is_some();
-        let now_ms = stream.now_ms();
-        let hold = self.gate.mint_hold_id(now_ms);
+        let hold = self.gate.mint_hold_id(context.call_started_ms);
         // The proof travels every time: it costs less than knowing whether the ledger needs it,
         // and it heals a ledger that was restored from a backup.
         let request = HoldRequest {
@@ -124,7 +125,6 @@ impl Exchange {
             idempotency,
             take_back: None,
         };
-        context.call_started_ms = now_ms;
         match ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request) {
             Ok(call) => {
                 let payment_hash = request.payment_hash;
@@ -195,7 +195,7 @@ impl Exchange {
         let Context { route, cost, headers: list, authorization_rest, from_browser, .. } = context;
         headers::strip_request(stream, &list, authorization_rest.as_deref());
         headers::mark_paid_request(stream, account, cost, balance);
-        stream.note(LogField::Account, &account.to_hex());
+        stream.note(LogField::Account, account.hex_digits().as_str());
         decided(stream, Decision::Ok);
         // A gRPC response ends with trailers, which a stored one has not.
         let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
@@ -208,6 +208,7 @@ impl Exchange {
             balance,
             from_browser,
             answer,
+            complete: false,
             recording,
         });
         Step::Continue
@@ -223,7 +224,7 @@ impl Exchange {
         let account = credential.payment_hash();
         headers::strip_request(stream, &context.headers, context.authorization_rest.as_deref());
         headers::mark_session_request(stream, &account);
-        stream.note(LogField::Account, &account.to_hex());
+        stream.note(LogField::Account, account.hex_digits().as_str());
         stream.note(LogField::CostMsat, "0");
         self.pass(stream, Decision::Ok, Some(ResponseMarks::Session), context.from_browser)
     }

@@ -80,6 +80,7 @@ struct Context {
     authorization_rest: Option<Vec<u8>>,
     grpc: bool,
     from_browser: bool,
+    /// When the call under way was sent; before the first call, when the request came.
     call_started_ms: u64,
 }
 
@@ -116,6 +117,8 @@ struct Admitted {
     balance: Msat,
     from_browser: bool,
     answer: Option<Answer>,
+    /// The whole response has passed.
+    complete: bool,
     /// Where the response may have to be given again.
     recording: Option<Recording>,
 }
