@@ -6,6 +6,9 @@
 //! back with old credentials. After every step an [`auditor`], which shares no code with the
 //! ledger, compares what it saw on the wires with what the ledger says.
 //!
+//! The lives are played on SQLite; some of them on PostgreSQL as well, where every answer must be
+//! the same ([`stores`]).
+//!
 //! A seed that fails prints itself; `TOLLWAY_SIM_SEED=<seed> make sim` plays it again.
 
 #![allow(
@@ -25,6 +28,7 @@ mod companion;
 mod flight;
 mod mutation;
 mod shop;
+mod stores;
 mod summary;
 mod vm;
 mod world;
@@ -46,6 +50,10 @@ const MUTATION_SEEDS: u64 = 40;
 
 fn run(seed: u64, mutation: Option<Mutation>) -> Result<Summary, Failure> {
     World::new(seed, mutation, Keeper::Sqlite).run(STEPS)
+}
+
+fn run_on(keeper: Keeper, seed: u64, steps: u32) -> Result<Summary, Failure> {
+    World::new(seed, None, keeper).run(steps)
 }
 
 fn number(name: &str) -> Option<u64> {
