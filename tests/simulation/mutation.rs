@@ -218,6 +218,13 @@ impl Mutation {
         }
     }
 
+    /// Before the auditor looks at an account.
+    pub(crate) fn looked_at(self, companion: &Companion) {
+        if self == Self::SpendsNewestFirst {
+            swap_lots(companion);
+        }
+    }
+
     /// What the gates take for the time when a request comes.
     pub(crate) const fn clock_of_gates(self, now_ms: u64) -> u64 {
         match self {
@@ -228,34 +235,14 @@ impl Mutation {
 
     /// Before `tollwayd` comes back: its store may not be what it was.
     pub(crate) fn restart(self, companion: &Companion) {
-        match self {
-            Self::ForgetsCommits => {
-                let (now, before) = (companion.store(), older(companion));
-                if before.exists() {
-                    std::fs::copy(&before, &now).unwrap();
-                } else {
-                    std::fs::copy(&now, &before).unwrap();
-                }
-            }
-            Self::SpendsNewestFirst => {
-                let store = rusqlite::Connection::open(companion.store()).unwrap();
-                // As if one msat of what was spent had come from the lot that ends later.
-                store
-                    .execute_batch(
-                        "CREATE TEMP TABLE pairs AS
-                           SELECT account, one.n AS first, other.n AS last
-                           FROM tranches one JOIN tranches other USING (account)
-                           WHERE one.expires_at_ms < other.expires_at_ms
-                             AND one.remaining_msat > 0 AND other.remaining_msat > 0
-                           GROUP BY account;
-                         UPDATE tranches SET remaining_msat = remaining_msat + 1
-                           WHERE (account, n) IN (SELECT account, first FROM pairs);
-                         UPDATE tranches SET remaining_msat = remaining_msat - 1
-                           WHERE (account, n) IN (SELECT account, last FROM pairs);",
-                    )
-                    .unwrap();
-            }
-            _ => {}
+        if self != Self::ForgetsCommits {
+            return;
+        }
+        let (now, before) = (companion.store(), older(companion));
+        if before.exists() {
+            std::fs::copy(&before, &now).unwrap();
+        } else {
+            std::fs::copy(&now, &before).unwrap();
         }
     }
 }
@@ -279,4 +266,24 @@ fn credit_again(companion: &Companion, hold: &Value) {
     let (_, made) = companion.call(Door::Gate, "POST", "/v1/challenges", Some(order.as_bytes()));
     let pay = json!({"invoice": made["invoice"]}).to_string();
     companion.call(Door::Admin, "POST", "/sim/v1/pay", Some(pay.as_bytes()));
+}
+
+/// As if one msat of what was spent had come from the lot that ends later.
+fn swap_lots(companion: &Companion) {
+    let store = rusqlite::Connection::open(companion.store()).unwrap();
+    store.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    store
+        .execute_batch(
+            "CREATE TEMP TABLE pairs AS
+               SELECT account, one.n AS first, other.n AS last
+               FROM tranches one JOIN tranches other USING (account)
+               WHERE one.expires_at_ms < other.expires_at_ms
+                 AND one.remaining_msat > 0 AND other.remaining_msat > 0
+               GROUP BY account;
+             UPDATE tranches SET remaining_msat = remaining_msat + 1
+               WHERE (account, n) IN (SELECT account, first FROM pairs);
+             UPDATE tranches SET remaining_msat = remaining_msat - 1
+               WHERE (account, n) IN (SELECT account, last FROM pairs);",
+        )
+        .unwrap();
 }

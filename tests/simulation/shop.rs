@@ -103,13 +103,13 @@ pub(crate) const ROUTES: [RouteFacts; 8] = [
         path: "/brief",
         service: "brief",
         // Something is left of each purchase when the next one comes.
-        price_msat: 5_000,
+        price_msat: 8_000,
         keys: Keys::Ignored,
         sale: Sale {
             amount_msat: 10_000,
             credit_msat: 10_000,
             seed_msat: 2_000,
-            ttl_ms: Some(4_000),
+            ttl_ms: Some(20_000),
         },
         chosen: None,
         ..JOKE
@@ -167,7 +167,7 @@ pub(crate) fn config() -> Value {
         "services": [
             {"name": "demo", "seed_sats": 1, "purchase":
                 {"default_sats": 20, "bonus": [{"from_sats": 40, "add_percent": 10}]}},
-            {"name": "brief", "seed_sats": 2, "credit_ttl_s": 4,
+            {"name": "brief", "seed_sats": 2, "credit_ttl_s": 20,
              "purchase": {"default_sats": 10}},
             {"name": "hour"},
             {"name": "once"},
@@ -182,7 +182,7 @@ pub(crate) fn config() -> Value {
             {"name": "dear", "service": "demo", "match": {"path": "/api/dear"},
              "price_sats": 17, "overrun": "debit_rest"},
             {"name": "brief", "service": "brief", "match": {"path": "/brief"},
-             "price_sats": 5, "overrun": {"debt_sats": 2}},
+             "price_sats": 8, "overrun": {"debt_sats": 2}},
             {"name": "hour", "service": "hour", "match": {"path": "/hour"},
              "price_sats": 30, "mode": {"session": {"duration_s": 2}}},
             {"name": "once", "service": "once", "match": {"path": "/once"},

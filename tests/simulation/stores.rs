@@ -10,7 +10,7 @@ use crate::run_on;
 
 const SEEDS: u64 = 20;
 /// Shorter lives: each commit travels to another process.
-const STEPS: u32 = 160;
+const STEPS: u32 = 120;
 
 #[test]
 fn both_stores_give_the_same_answers() {

@@ -12,13 +12,14 @@ pub(crate) struct Summary {
     counts: [u64; COUNTED.len()],
 }
 
-const COUNTED: [&str; 29] = [
+const COUNTED: [&str; 30] = [
     "requests",
     "served",
     "bills",
     "bills by choice",
     "payments",
     "top-ups",
+    "looks at several lots that end",
     "lost",
     "repeated",
     "companion deaths",

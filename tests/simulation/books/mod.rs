@@ -106,6 +106,18 @@ impl Books {
         balance.checked_sub(held).unwrap_or_else(|| panic!("{held} held of {balance}"))
     }
 
+    /// The accounts with credit that ends one day.
+    pub(crate) fn expiring(&self) -> Vec<String> {
+        let expiring = self.accounts.iter().filter(|(_, account)| account.expiring_msat() > 0);
+        expiring.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How many lots of an account end one day and still have something.
+    pub(crate) fn ending_lots(&self, account: &str) -> usize {
+        let lots = self.accounts.get(account).into_iter().flat_map(|it| &it.lots);
+        lots.filter(|lot| lot.left_msat > 0 && lot.ends_ms.is_some()).count()
+    }
+
     /// Whether something of an account is over, and nothing that names it has come since.
     pub(crate) fn is_overdue(&self, account: &str, now_ms: u64) -> bool {
         let over = |ends_ms: u64| ends_ms <= now_ms;

@@ -170,9 +170,14 @@ impl World {
         if self.auditor.books.is_overdue(account, self.now_ms()) || self.chance.one_in(10) {
             self.knock(account)?;
         }
+        if let Some(mutation) = self.mutation {
+            mutation.looked_at(&self.companion);
+        }
         let path = format!("/admin/v1/accounts/{account}");
         let (_, view) = self.companion.call(Door::Admin, "GET", &path, None);
         self.auditor.compare(account, &view, self.now_ms())?;
+        let several = self.auditor.books.ending_lots(account) > 1;
+        self.summary.count("looks at several lots that end", u64::from(several));
         Ok(view)
     }
 

@@ -11,6 +11,9 @@ use crate::shop::HOLD_TTL_MS;
 const ROUNDS_MAX: u32 = 200;
 /// How often a client comes back at the end; far less is needed once nothing fails.
 const TRIES_MAX: u32 = 20;
+/// Longer than any credit that ends, in steps that end one lot after the other.
+const CREDIT_MS: u64 = 24_000;
+const CREDIT_STEP_MS: u64 = 1_500;
 /// Longer than any hold lives.
 const HOLDS_OVER_MS: u64 = 2 * HOLD_TTL_MS + 1;
 
@@ -38,6 +41,8 @@ impl World {
                 return Err(format!("a hold of {account} never ended: {view}"));
             }
         }
+        self.buy_once_more()?;
+        self.outlive_credit()?;
         if let Some(hash) = self.auditor.uncredited() {
             return Err(format!("{hash} was paid and never credited"));
         }
@@ -47,6 +52,29 @@ impl World {
         }
         let lost = self.auditor.close()?;
         self.summary.count("msat of operator's loss", lost);
+        Ok(())
+    }
+
+    /// What is topped up now ends later than what is left.
+    fn buy_once_more(&mut self) -> Verdict {
+        for client in 0..CLIENTS {
+            for bill in self.clients[client].unpaid() {
+                if self.clients[client].bills[bill].route.sale.ttl_ms.is_some() {
+                    self.pay_bill(client, bill, true, false)?;
+                    self.compare()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One lot of credit ends after the other, as the books say.
+    fn outlive_credit(&mut self) -> Verdict {
+        for _ in 0..CREDIT_MS.div_ceil(CREDIT_STEP_MS) {
+            let expiring: Vec<String> = self.auditor.books.expiring();
+            expiring.iter().try_for_each(|account| self.compare_account(account).map(|_| ()))?;
+            self.clock.advance_ms(CREDIT_STEP_MS);
+        }
         Ok(())
     }
 
