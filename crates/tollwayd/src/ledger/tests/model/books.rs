@@ -20,8 +20,8 @@ pub(super) struct Model {
     accounts: BTreeMap<u8, ModelAccount>,
     holds: BTreeMap<u128, ModelHold>,
     postings: BTreeMap<(u128, u32), (Row, u64)>,
-    /// By account and key: the fields, the hold, the end, the stored response's posting.
-    keys: BTreeMap<(u8, u8), (u8, u128, u64, Option<u32>)>,
+    /// By account and key.
+    keys: BTreeMap<(u8, u8), ModelKey>,
     /// By client: used, end.
     windows: BTreeMap<u8, (u64, u64)>,
     acts: BTreeMap<u8, AdminAct>,
@@ -45,6 +45,15 @@ struct ModelAccount {
     charged: u64,
     refunded: u64,
     revoked: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ModelKey {
+    fields: u8,
+    hold: u128,
+    ends_ms: u64,
+    /// The posting whose response is given again.
+    response: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -209,7 +218,9 @@ impl Model {
         }
         let amount = available.min(step.amount);
         if let Some((key, fields)) = step.key {
-            self.keys.insert((account, key), (fields, step.id, self.now_ms + DAY_MS, None));
+            let ends_ms = self.now_ms + DAY_MS;
+            let record = ModelKey { fields, hold: step.id, ends_ms, response: None };
+            self.keys.insert((account, key), record);
         }
         let hold = ModelHold {
             account,
@@ -226,13 +237,13 @@ impl Model {
     }
 
     fn known_key(&self, account: u8, (key, asked): (u8, u8)) -> Option<HoldOutcome> {
-        let (fields, id, ends_ms, response) = self.keys.get(&(account, key))?;
-        let hold = &self.holds[id];
-        if self.now_ms >= *ends_ms || (!self.live(hold) && hold.posted == 0) {
+        let record = self.keys.get(&(account, key))?;
+        let hold = &self.holds[&record.hold];
+        if self.now_ms >= record.ends_ms || (!self.live(hold) && hold.posted == 0) {
             return None;
         }
         let available = self.available(account);
-        if *fields != asked {
+        if record.fields != asked {
             return Some(refused(HoldRefusal::IdempotencyMismatch, available));
         }
         if self.live(hold) {
@@ -243,7 +254,7 @@ impl Model {
             granted_msat: Msat::ZERO,
             balance_msat: msat(available),
             already_charged: true,
-            replay: response.map(|seq| stored(*id, seq)),
+            replay: record.response.map(|seq| stored(record.hold, seq)),
         }))
     }
 
@@ -316,9 +327,9 @@ impl Model {
         entry.released = release;
         if let Some((key, _)) = hold.step.key
             && let Some(record) = self.keys.get_mut(&(hold.account, key))
-            && (record.1, store, held + beyond > 0) == (id, true, true)
+            && (record.hold, store, held + beyond > 0) == (id, true, true)
         {
-            record.3 = Some(seq);
+            record.response = Some(seq);
         }
         self.postings.insert((id, seq), (row, held + beyond + owed));
         (PostingOutcome::Posted, held + beyond + owed)
