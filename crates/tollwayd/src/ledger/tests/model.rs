@@ -21,14 +21,48 @@ const POSTGRES_LIVES: u64 = 20;
 /// Few names, so that repeats, conflicts and races for credit happen often.
 #[derive(Clone, Debug)]
 enum Step {
-    Invoice { tag: u8, amount: u64, bonus: u64, seed: u64, ttl_ms: Option<u64>, top_up: Option<u8> },
-    Settle { tag: u8, received: Option<u64> },
+    Invoice {
+        tag: u8,
+        amount: u64,
+        bonus: u64,
+        seed: u64,
+        /// Of the credit.
+        ttl_ms: Option<u64>,
+        top_up: Option<u8>,
+    },
+    Settle {
+        tag: u8,
+        received: Option<u64>,
+    },
     Hold(HoldStep),
-    Extend { id: u128, seq: u32, add: u64, ttl_ms: u64 },
-    Post { id: u128, seq: u32, amount: u64, release: bool, overrun: Option<u64>, store: bool },
-    Free { client: u8, day: bool, cost: u64 },
-    Act { id: u8, kind: u8, tag: u8, amount: u64 },
-    Wait { ms: u64 },
+    Extend {
+        id: u128,
+        seq: u32,
+        add: u64,
+        ttl_ms: u64,
+    },
+    Post {
+        id: u128,
+        seq: u32,
+        amount: u64,
+        release: bool,
+        overrun: Option<u64>,
+        store: bool,
+    },
+    Free {
+        client: u8,
+        day: bool,
+        cost: u64,
+    },
+    Act {
+        id: u8,
+        kind: u8,
+        tag: u8,
+        amount: u64,
+    },
+    Wait {
+        ms: u64,
+    },
     Sweep,
     Restart,
 }
