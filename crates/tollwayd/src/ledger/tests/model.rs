@@ -194,8 +194,8 @@ async fn run(bench: Bench, model: &mut Model, step: Step) -> Bench {
                 false => (Window::Rolling { seconds: 1 }, 4),
             };
             let client = client * 2 + u8::from(day);
-            let order =
-                AllowanceOrder { client: [client; 32], before: vec![], window, limit, cost };
+            let (before, route) = (Vec::new(), "joke".to_owned());
+            let order = AllowanceOrder { client: [client; 32], before, window, limit, cost, route };
             let expected = model.free(client, day, limit, cost);
             assert_eq!(bench.ledger.allowance(order).await, Ok(expected));
         }
