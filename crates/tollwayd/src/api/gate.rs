@@ -75,10 +75,7 @@ async fn hold(
     check_positive("amount_msat", request.amount_msat)?;
     if let Some(min) = request.min_msat {
         check_positive("min_msat", min)?;
-        if min > request.amount_msat {
-            let problem = format!("expected at most {}, the amount", request.amount_msat);
-            return Err(invalid("min_msat", problem));
-        }
+        check_min(min, request.amount_msat)?;
     }
     check_ttl(request.ttl_ms)?;
     match doors.paywall.ledger.hold(HoldOrder::new(id, request)).await? {
@@ -97,8 +94,10 @@ async fn extend(
 ) -> Result<Json<HoldReply>, ApiError> {
     let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
     check_ttl(request.ttl_ms)?;
-    let ExtensionRequest { seq, add_msat: add, ttl_ms, min_msat: _ } = request;
-    match doors.paywall.ledger.extend(ExtendOrder { id, seq, add, ttl_ms }).await? {
+    let ExtensionRequest { seq, add_msat: add, min_msat, ttl_ms } = request;
+    let min = min_msat.unwrap_or(add);
+    check_min(min, add)?;
+    match doors.paywall.ledger.extend(ExtendOrder { id, seq, add, min, ttl_ms }).await? {
         ExtendOutcome::Answered(reply) => Ok(Json(reply)),
         ExtendOutcome::Conflict => Err(ApiError::HoldConflict),
         ExtendOutcome::Ended => Err(ApiError::HoldEnded),
@@ -194,6 +193,13 @@ fn check_ttl(ttl_ms: u64) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(invalid("ttl_ms", format!("expected 1 to {HOLD_TTL_MS_MAX}, but found {ttl_ms}")))
+}
+
+fn check_min(min: Msat, amount: Msat) -> Result<(), ApiError> {
+    if min <= amount {
+        return Ok(());
+    }
+    Err(invalid("min_msat", format!("expected at most {amount}, the amount")))
 }
 
 fn check_positive(field: &str, amount: Msat) -> Result<(), ApiError> {

@@ -203,7 +203,8 @@ impl Tables {
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
         for hold in self.holds.iter().filter(|hold| hold.state == HoldState::Open) {
             let [_, held, _, _] = recorded.entry(hold.account).or_default();
-            *held += signed(hold.amount_msat.get()) - signed(hold.posted_msat.get());
+            *held += signed(hold.amount_msat.get());
+            *held -= signed(hold.taken_back_msat.get()) + signed(hold.posted_msat.get());
         }
         for tranche in self.tranches.iter() {
             let [_, _, tranched, _] = recorded.entry(tranche.account).or_default();

@@ -3,7 +3,7 @@
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldReply, HoldRequest, IdempotencyKey, Window};
+use tollway_core::wire::{HoldReply, HoldRequest, IdempotencyKey, TakeBack, Window};
 
 /// An invoice to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +127,9 @@ pub(crate) struct HoldOrder {
     pub(crate) ttl_ms: u64,
     pub(crate) route: String,
     pub(crate) once: Option<IdempotencyKey>,
+    /// What a live hold of the account gives up for this one. No part of what a repeat is
+    /// compared by: the store does not keep it, and a repeat takes nothing.
+    pub(crate) take_back: Option<TakeBack>,
 }
 
 impl HoldOrder {
@@ -141,6 +144,7 @@ impl HoldOrder {
             ttl_ms: request.ttl_ms,
             route: request.route,
             once: request.idempotency,
+            take_back: request.take_back,
         }
     }
 }
@@ -167,7 +171,10 @@ pub(crate) struct ExtendOrder {
     pub(crate) id: HoldId,
     /// Counts the extensions of one hold; a repeat of the last one gets its answer.
     pub(crate) seq: u32,
+    /// No more than this is added.
     pub(crate) add: Msat,
+    /// Less than this is refused.
+    pub(crate) min: Msat,
     /// The hold lives at least this long from now.
     pub(crate) ttl_ms: u64,
 }

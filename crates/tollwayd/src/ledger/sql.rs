@@ -108,7 +108,8 @@ pub(super) const CHECKS: &[Check] = &[
         name: "held_msat against the open holds",
         sql: "SELECT hex(a.account), NULL, a.held_msat, coalesce(h.total, 0)
               FROM accounts a
-              LEFT JOIN (SELECT account, CAST(sum(amount_msat - posted_msat) AS BIGINT) AS total
+              LEFT JOIN (SELECT account, CAST(sum(amount_msat - taken_back_msat - posted_msat) AS BIGINT)
+                                AS total
                          FROM holds WHERE state = 'open' GROUP BY account) h
                 ON h.account = a.account
               WHERE a.held_msat <> coalesce(h.total, 0)",
@@ -189,11 +190,12 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "postings of a hold above its amount",
-        sql: "SELECT hex(h.account), 'hold ' || hex(h.id), p.total, h.amount_msat
+        sql: "SELECT hex(h.account), 'hold ' || hex(h.id), p.total,
+                     h.amount_msat - h.taken_back_msat
               FROM holds h
               JOIN (SELECT hold_id, CAST(sum(charged_msat) AS BIGINT) AS total FROM postings
                     GROUP BY hold_id) p ON p.hold_id = h.id
-              WHERE p.total > h.amount_msat",
+              WHERE p.total > h.amount_msat - h.taken_back_msat",
     },
     Check {
         name: "charge entries of a posting against its amount",

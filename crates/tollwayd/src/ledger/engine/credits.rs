@@ -178,6 +178,14 @@ impl Engine {
         Ok(())
     }
 
+    /// What [`Engine::expire_tranches`] would end.
+    pub(super) fn ended_credit(&self, account: &Account) -> Decided<Msat> {
+        let over = |tranche: &Tranche| tranche.expires_at_ms <= self.now_ms;
+        let expired = self.tranches(account).into_iter().filter(over);
+        let expired = expired.map(|tranche| tranche.remaining_msat).try_fold(Msat::ZERO, plus)?;
+        Ok(expired.checked_sub(account.held_msat).unwrap_or_default())
+    }
+
     /// The tranches of an account that still have something, the first to expire first.
     fn tranches(&self, account: &Account) -> Vec<Tranche> {
         if account.tranched_msat == Msat::ZERO {

@@ -31,8 +31,7 @@ impl Engine {
     /// Gives the rest of a hold back to its account.
     pub(super) fn end_hold(&mut self, mut hold: Hold, state: HoldState) -> Decided<()> {
         let mut account = self.account(hold.account);
-        let rest = minus(hold.amount_msat, hold.posted_msat)?;
-        account.held_msat = minus(account.held_msat, rest)?;
+        account.held_msat = minus(account.held_msat, hold.rest()?)?;
         self.set.accounts.put(account);
         hold.state = state;
         self.set.holds.put(hold);

@@ -176,6 +176,8 @@ table! {
         granted_msat: Msat,
         /// The first grant and all extensions.
         amount_msat: Msat,
+        /// What it gave up for other holds of its account.
+        taken_back_msat: Msat,
         posted_msat: Msat,
         ttl_ms: u64,
         route: String,
@@ -185,6 +187,8 @@ table! {
         /// The last extension: its number, what it asked, what it got.
         extension_seq: Option<u32>,
         extension_msat: Option<Msat>,
+        /// The least it asked for; `None` where that was all of it.
+        extension_min_msat: Option<Msat>,
         extension_ttl_ms: Option<u64>,
         extension_granted_msat: Option<Msat>,
         /// The idempotency key under which it was opened.

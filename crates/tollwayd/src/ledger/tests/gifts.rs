@@ -233,7 +233,7 @@ pub(super) async fn a_cursor_is_saved_with_its_credit_and_never_turns_back(bench
     assert_eq!(bench.ledger.cursor("other").await, Ok(0));
 }
 
-fn action(id: u8, act: AdminAct) -> AdminOrder {
+pub(super) fn action(id: u8, act: AdminAct) -> AdminOrder {
     let (actor, reason) = ("ada".to_owned(), "a test".to_owned());
     AdminOrder { id: [id; 16], actor, reason, act }
 }

@@ -4,6 +4,7 @@ mod faults;
 mod gifts;
 mod grants;
 mod laws;
+mod leases;
 mod model;
 mod postgres;
 mod races;
@@ -175,6 +176,16 @@ ledger_contract! {
         a_retired_key_is_gone_and_the_current_one_stays,
         every_operation_leaves_one_line_with_its_fields,
     }
+    leases: {
+        an_extension_lies_between_its_least_and_the_asked,
+        credit_taken_back_goes_to_the_new_hold,
+        a_hold_that_gave_credit_back_ends_with_its_rest,
+        a_refused_or_repeated_hold_takes_nothing_back,
+        nothing_is_taken_from_strangers_or_from_what_is_not_there,
+        credit_whose_time_is_over_does_not_move_to_another_hold,
+        sixty_four_holds_take_from_one_and_no_credit_is_made,
+        postings_of_a_revoked_account_say_so,
+    }
     laws: {
         a_payment_credits_once_whoever_reports_it,
         the_first_proof_settles_the_invoice_even_if_the_hold_is_refused,
@@ -237,6 +248,7 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
         ttl_ms: TTL_MS,
         route: "joke".to_owned(),
         once: None,
+        take_back: None,
     }
 }
 

@@ -6,15 +6,20 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tollway_core::wire::TakeBack;
 
 use super::*;
+
+/// How long every extension makes a hold live.
+const EXTENSION_MS: u64 = 40;
 
 /// Few names, so that repeats, conflicts and races for credit happen often.
 #[derive(Clone, Debug)]
 enum Step {
     Invoice { tag: u8, amount: u64, top_up: Option<u8> },
     Settle { tag: u8 },
-    Hold { id: u128, tag: u8, amount: u64, ttl_ms: u64, proven: bool },
+    Hold { id: u128, tag: u8, amount: u64, ttl_ms: u64, proven: bool, back: (u128, u64) },
+    Extend { id: u128, seq: u32, min: u64, add: u64 },
     Post { id: u128, seq: u32, amount: u64, release: bool },
     Wait { ms: u64 },
     Sweep,
@@ -28,9 +33,14 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (tag.clone(), 1..100_u64, proptest::option::of(tag.clone()))
             .prop_map(|(tag, amount, top_up)| Step::Invoice { tag, amount, top_up }),
         2 => tag.clone().prop_map(|tag| Step::Settle { tag }),
-        6 => (id.clone(), tag, 1..40_u64, prop_oneof![Just(50_u64), Just(80)], any::<u8>())
-            .prop_map(|(id, tag, amount, ttl_ms, luck)| Step::Hold {
-                id, tag, amount: amount / 10 * 10 + 1, ttl_ms, proven: luck > 20,
+        6 => (id.clone(), tag, 1..40_u64, prop_oneof![Just(50_u64), Just(80)], any::<u8>(),
+              (id.clone(), 0..30_u64))
+            .prop_map(|(id, tag, amount, ttl_ms, luck, back)| Step::Hold {
+                id, tag, amount: amount / 10 * 10 + 1, ttl_ms, proven: luck > 20, back,
+            }),
+        3 => (id.clone(), 0..4_u32, 0..3_u64, 0..20_u64)
+            .prop_map(|(id, seq, min, more)| Step::Extend {
+                id, seq, min: min * 5, add: min * 5 + more,
             }),
         6 => (id, 0..3_u32, 0..4_u64, any::<bool>())
             .prop_map(|(id, seq, amount, release)| Step::Post {
@@ -57,9 +67,20 @@ struct ModelHold {
     tag: u8,
     amount: u64,
     ttl_ms: u64,
+    /// What extensions added, less what others took back.
+    more: u64,
+    less: u64,
     posted: u64,
     ends_ms: u64,
     released: bool,
+    /// Number, least, asked, and what the hold had in all after it.
+    extended: Option<(u32, u64, u64, u64)>,
+}
+
+impl ModelHold {
+    fn rest(&self) -> u64 {
+        self.amount + self.more - self.less - self.posted
+    }
 }
 
 impl Model {
@@ -73,7 +94,7 @@ impl Model {
             .values()
             .filter(of_account)
             .filter(|hold| self.live(hold))
-            .map(|hold| hold.amount - hold.posted)
+            .map(ModelHold::rest)
             .sum()
     }
 
@@ -109,7 +130,12 @@ impl Model {
         }
     }
 
-    fn hold(&mut self, id: u128, tag: u8, amount: u64, ttl_ms: u64, proven: bool) -> HoldOutcome {
+    fn hold(
+        &mut self,
+        (id, tag, amount, ttl_ms): (u128, u8, u64, u64),
+        proven: bool,
+        (from, back): (u128, u64),
+    ) -> HoldOutcome {
         let Some((account, _, _)) = self.invoices.get(&tag).copied() else {
             return refused(HoldRefusal::UnknownPayment, 0);
         };
@@ -126,13 +152,58 @@ impl Model {
             };
         }
         self.settle(tag);
-        if self.available(account) < amount {
+        let gives = self.holds.get(&from).filter(|hold| self.live(hold));
+        let gives = gives.filter(|hold| self.invoices[&hold.tag].0 == account);
+        let back = gives.map_or(0, |hold| back.min(hold.rest()));
+        if self.available(account) + back < amount {
             return refused(HoldRefusal::InsufficientCredit, self.available(account));
         }
-        let ends_ms = self.now_ms + ttl_ms;
-        self.holds
-            .insert(id, ModelHold { tag, amount, ttl_ms, posted: 0, ends_ms, released: false });
+        if back > 0 {
+            self.holds.get_mut(&from).unwrap().less += back;
+        }
+        let hold = ModelHold {
+            tag,
+            amount,
+            ttl_ms,
+            more: 0,
+            less: 0,
+            posted: 0,
+            ends_ms: self.now_ms + ttl_ms,
+            released: false,
+            extended: None,
+        };
+        self.holds.insert(id, hold);
         granted(hash(account), amount, self.available(account))
+    }
+
+    fn extend(&mut self, id: u128, seq: u32, (min, add): (u64, u64)) -> ExtendOutcome {
+        let Some(hold) = self.holds.get(&id) else { return ExtendOutcome::Unknown };
+        let (account, live) = (self.invoices[&hold.tag].0, self.live(hold));
+        let free = self.available(account);
+        let answer = |outcome| match outcome {
+            HoldOutcome::Answered(reply) => ExtendOutcome::Answered(reply),
+            _ => panic!("grants and refusals are answers"),
+        };
+        match hold.extended {
+            Some((last, its_min, its_add, total)) if seq <= last => {
+                if (seq, min, add) != (last, its_min, its_add) {
+                    return ExtendOutcome::Conflict;
+                }
+                return answer(granted(hash(account), total, free));
+            }
+            _ if !live => return ExtendOutcome::Ended,
+            _ => {}
+        }
+        let grant = free.min(add);
+        if grant < min {
+            return answer(refused(HoldRefusal::InsufficientCredit, free));
+        }
+        let hold = self.holds.get_mut(&id).unwrap();
+        hold.more += grant;
+        hold.ends_ms = hold.ends_ms.max(self.now_ms + EXTENSION_MS);
+        let total = hold.rest() + hold.posted;
+        hold.extended = Some((seq, min, add, total));
+        answer(granted(hash(account), total, free - grant))
     }
 
     fn post(&mut self, id: u128, seq: u32, amount: u64, release: bool) -> PostingOutcome {
@@ -151,7 +222,7 @@ impl Model {
             return PostingOutcome::HoldExpired;
         }
         // More than the hold has is the operator's loss.
-        let charged = amount.min(hold.amount - hold.posted);
+        let charged = amount.min(hold.rest());
         self.postings.insert((id, seq), (amount, release));
         let account = self.invoices[&hold.tag].0;
         let hold = self.holds.get_mut(&id).unwrap();
@@ -171,10 +242,18 @@ async fn run(mut bench: Bench, model: &mut Model, step: Step) -> Bench {
         Step::Settle { tag } => {
             assert_eq!(bench.ledger.settle(Settlement::of(hash(tag))).await, Ok(model.settle(tag)));
         }
-        Step::Hold { id, tag, amount, ttl_ms, proven } => {
-            let order = HoldOrder { ttl_ms, proven, ..order(id, hash(tag), amount) };
-            let expected = model.hold(id, tag, amount, ttl_ms, proven);
+        Step::Hold { id, tag, amount, ttl_ms, proven, back } => {
+            let take_back = Some(TakeBack { hold: hold_id(back.0), amount_msat: msat(back.1) });
+            let order = HoldOrder { ttl_ms, proven, take_back, ..order(id, hash(tag), amount) };
+            let expected = model.hold((id, tag, amount, ttl_ms), proven, back);
             assert_eq!(bench.ledger.hold(order).await, Ok(expected));
+        }
+        Step::Extend { id, seq, min, add } => {
+            let (min_add, ttl_ms) = ((min, add), EXTENSION_MS);
+            let order =
+                ExtendOrder { id: hold_id(id), seq, min: msat(min), add: msat(add), ttl_ms };
+            let expected = model.extend(id, seq, min_add);
+            assert_eq!(bench.ledger.extend(order).await, Ok(expected));
         }
         Step::Post { id, seq, amount, release } => {
             let expected = model.post(id, seq, amount, release);
