@@ -157,12 +157,14 @@ async fn postings(
         }
     }
     let outcomes = doors.paywall.ledger.post(batch.postings).await?;
-    Ok(Json(PostingReply { outcomes, revision: 0 }))
+    let revision = doors.paywall.ledger.revision().await;
+    Ok(Json(PostingReply { outcomes, revision }))
 }
 
 /// Keys and a fresh seed: no cache may keep them.
 async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiError> {
     let keyring = doors.paywall.ledger.keyring().await?;
+    let revision = keyring.revision();
     let reply = KeyringReply {
         current: keyring.current,
         keys: keyring
@@ -171,8 +173,8 @@ async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiErr
             .map(|(id, bytes)| KeyringKey { id, secret: MasterKey::from_bytes(bytes.0) })
             .collect(),
         seed: Seed::from_bytes(entropy::random_bytes()?),
-        revoked: Vec::new(),
-        revision: 0,
+        revoked: keyring.revoked,
+        revision,
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(reply)))
 }

@@ -1,10 +1,12 @@
 //! The ledger in memory: for tests and simulation. It forgets when the process ends.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollway_core::id::KeyId;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::REVOKED_TOKENS_MAX;
 
 use super::KeyBytes;
 use super::engine::allowances::DAY_MS;
@@ -164,6 +166,21 @@ impl Tables {
         put(&mut self.actions, &set.actions);
         put(&mut self.cursors, &set.cursors);
         put(&mut self.probe, &set.probe);
+    }
+
+    pub(super) fn revoked(&self) -> Vec<PaymentHash> {
+        let mut tokens = Vec::new();
+        for account in self.accounts.iter() {
+            let Some(at_ms) = account.revoked_at_ms else { continue };
+            let name = account.account;
+            tokens.push((Reverse(at_ms), false, name));
+            let paid = self.invoices.iter().filter(|it| it.settled_at_ms.is_some());
+            let of_account = paid.filter(|it| it.account == name && it.payment_hash != name);
+            tokens.extend(of_account.map(|it| (Reverse(at_ms), true, it.payment_hash)));
+        }
+        tokens.sort_unstable();
+        tokens.truncate(REVOKED_TOKENS_MAX);
+        tokens.into_iter().map(|(_, _, token)| token).collect()
     }
 
     pub(super) fn stats(&self, now_ms: u64) -> Stats {

@@ -1,12 +1,13 @@
-//! What an operator looks up: one invoice.
+//! What an operator looks up: one invoice, and the audit log.
 
 use serde::Serialize;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
 use super::reads::Query;
-use super::rows::Invoice;
-use super::{Ledger, LedgerError};
+use super::rows::{Action, Invoice};
+use super::views::ENTRIES_SHOWN_MAX;
+use super::{ActionView, Ledger, LedgerError};
 
 /// One invoice, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +53,22 @@ impl Ledger {
             Query::by("payment_hash =", &hash, move |it: &Invoice| it.payment_hash == hash);
         let now_ms = self.clock.now_ms();
         Ok(self.reader.rows(by_hash).await?.pop().map(|row| InvoiceView::new(row, now_ms)))
+    }
+
+    /// The newest lines of the audit log, oldest first, at most 1,000.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn actions(&self) -> Result<Vec<ActionView>, LedgerError> {
+        let newest = Query::<Action> {
+            newest_first: true,
+            order: Some("at_ms"),
+            limit: ENTRIES_SHOWN_MAX,
+            ..Query::all()
+        };
+        let mut lines = self.scanner.rows(newest).await?;
+        lines.sort_by_key(|line| (line.at_ms, line.id));
+        Ok(lines.into_iter().map(ActionView::from).collect())
     }
 }
 

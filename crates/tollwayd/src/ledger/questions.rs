@@ -260,13 +260,6 @@ impl std::fmt::Debug for KeyBytes {
     }
 }
 
-/// The keys of the gate, oldest first; the last one mints.
-#[derive(Clone, Debug)]
-pub(crate) struct Keyring {
-    pub(crate) current: KeyId,
-    pub(crate) keys: Vec<(KeyId, KeyBytes)>,
-}
-
 /// Why the ledger did not answer. Nothing was changed, as far as the caller may conclude: a
 /// repeat with the same ids is safe and finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Statements that both databases understand, made from the declarations of the rows.
 
-use tollway_core::wire::WINDOW_SECONDS_MAX;
+use tollway_core::wire::{REVOKED_TOKENS_MAX, WINDOW_SECONDS_MAX};
 
 use super::engine::allowances::DAY_MS;
 use super::rows::Row;
@@ -61,6 +61,23 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
             vec![int((now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT))],
         ),
     ]
+}
+
+/// The newest tokens of revoked accounts, those that were revoked last first. The token that
+/// opened an account comes before those that topped it up: no other can be a session.
+pub(super) fn revoked() -> String {
+    format!(
+        "WITH newest AS
+           (SELECT account, revoked_at_ms FROM accounts WHERE revoked_at_ms IS NOT NULL
+            ORDER BY revoked_at_ms DESC, account LIMIT {REVOKED_TOKENS_MAX})
+         SELECT token FROM
+           (SELECT account AS token, revoked_at_ms, 0 AS tops_up FROM newest
+            UNION ALL
+            SELECT i.payment_hash, n.revoked_at_ms, 1 FROM newest n
+            JOIN invoices i ON i.account = n.account AND i.account <> i.payment_hash
+            WHERE i.settled_at_ms IS NOT NULL) tokens
+         ORDER BY revoked_at_ms DESC, tops_up, token LIMIT {REVOKED_TOKENS_MAX}"
+    )
 }
 
 /// Counts and sums; `$1` is the time.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, Error, Result};
+use tollway_core::payment::PaymentHash;
 
 use super::open::{OpenError, check_schema, open_reader};
 use crate::ledger::reads::Query;
@@ -45,6 +46,15 @@ pub(super) fn all<R: Row>(
 pub(in crate::ledger) fn rows<R: Row>(connection: &Connection, query: &Query<R>) -> Result<Vec<R>> {
     let values = query.filter.iter().map(|(_, value)| value.clone()).collect();
     all(connection, &query.sql(), values)
+}
+
+pub(in crate::ledger) fn revoked(connection: &Connection) -> Result<Vec<PaymentHash>> {
+    let mut statement = connection.prepare_cached(&sql::revoked())?;
+    let tokens = statement.query_map((), |found| {
+        let token = PaymentHash::get(value(found, 0)?);
+        token.ok_or_else(|| Error::InvalidColumnType(0, String::new(), Type::Blob))
+    })?;
+    tokens.collect()
 }
 
 pub(in crate::ledger) fn stats(connection: &Connection, now_ms: u64) -> Result<Stats> {

@@ -1,6 +1,7 @@
 //! Laws of bonuses, expiring credit, free tiers, lost invoices, and what operators do.
 
 use tokio::task::JoinSet;
+use tollway_core::id::KeyId;
 use tollway_core::wire::{AllowanceReply, Window};
 
 use super::*;

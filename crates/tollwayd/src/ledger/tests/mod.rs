@@ -8,6 +8,7 @@ mod leases;
 mod model;
 mod postgres;
 mod races;
+mod revocations;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -202,6 +203,11 @@ ledger_contract! {
         rotation_adds_a_current_key_and_keeps_the_others,
         a_restart_keeps_everything,
         sums_and_metrics_tell_the_same_story,
+    }
+    revocations: {
+        the_keyring_names_all_tokens_of_revoked_accounts,
+        the_keyring_names_no_more_revocations_than_it_may,
+        the_revision_is_another_after_every_change_at_once,
     }
     races: {
         sixty_four_first_uses_credit_once,
