@@ -46,7 +46,8 @@ fn a_session_is_sold_at_its_price_and_ends_with_its_time() {
     let world = with_session();
     let (mut exchange, _) = world.get("/api/dear", &[]);
     let (asked, reply) = world.answer_challenge(&mut exchange);
-    assert_eq!((&asked["amount_msat"], &asked["credit_msat"]), (&50_000.into(), &50_000.into()));
+    assert_eq!((&asked["amount_msat"], &asked["credit_msat"]), (&50_000.into(), &0.into()));
+    assert_eq!(asked["buys"], "session");
     let body = body(&reply);
     assert_eq!(body["expiresAt"], NOW_S + 900);
     assert_eq!(body.get("creditMsat"), None, "it buys time, not credit");

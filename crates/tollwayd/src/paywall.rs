@@ -97,6 +97,7 @@ impl Paywall {
             payment_hash: invoice.payment_hash,
             bolt11: invoice.bolt11,
             amount: order.amount,
+            buys: request.buys,
             credit: request.credit_msat,
             seed: request.seed_msat,
             credit_ttl_ms: request.credit_ttl_s.map(|seconds| seconds.saturating_mul(1_000)),

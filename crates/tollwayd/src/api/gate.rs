@@ -11,11 +11,11 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::secret::MasterKey;
 use tollway_core::wire::{
-    ALLOWANCES_PATH, AllowanceReply, AllowanceRequest, CHALLENGES_PATH, CLIENT_TEXT_BYTES_MAX,
-    ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT, ExtensionRequest, HOLD_TTL_MS_MAX,
-    HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply, MEMO_BYTES_MAX,
-    PLAN_NAME_BYTES_MAX, POSTINGS_PATH, POSTINGS_PER_BATCH_MAX, PostingBatch, PostingReply,
-    ROUTE_NAME_BYTES_MAX, SERVICE_NAME_BYTES_MAX, WINDOW_SECONDS_MAX, Window,
+    ALLOWANCES_PATH, AllowanceReply, AllowanceRequest, Buys, CHALLENGES_PATH,
+    CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT, ExtensionRequest,
+    HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply,
+    MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH, POSTINGS_PER_BATCH_MAX, PostingBatch,
+    PostingReply, ROUTE_NAME_BYTES_MAX, SERVICE_NAME_BYTES_MAX, WINDOW_SECONDS_MAX, Window,
 };
 
 use super::Doors;
@@ -41,13 +41,7 @@ async fn challenge(
     check_route("route", &request.route)?;
     check_text("service", &request.service, SERVICE_NAME_BYTES_MAX)?;
     check_positive("amount_msat", request.amount_msat)?;
-    if request.credit_msat < request.amount_msat {
-        let problem = format!("expected at least {}", request.amount_msat);
-        return Err(invalid("credit_msat", problem));
-    }
-    if request.credit_ttl_s == Some(0) {
-        return Err(invalid("credit_ttl_s", "expected at least 1, but found 0".to_owned()));
-    }
+    check_credit(&request)?;
     if let Some(client) = &request.client {
         check_text("client.address", &client.address, CLIENT_TEXT_BYTES_MAX)?;
         if client.fingerprint.len() > CLIENT_TEXT_BYTES_MAX {
@@ -177,6 +171,27 @@ async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiErr
         revision,
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(reply)))
+}
+
+fn check_credit(request: &ChallengeRequest) -> Result<(), ApiError> {
+    if request.buys == Buys::Session {
+        let none = |field, absent| match absent {
+            true => Ok(()),
+            false => Err(invalid(field, "expected none for a session, but found one".to_owned())),
+        };
+        none("credit_msat", request.credit_msat == Msat::ZERO)?;
+        none("seed_msat", request.seed_msat == Msat::ZERO)?;
+        none("credit_ttl_s", request.credit_ttl_s.is_none())?;
+        return none("top_up", request.top_up.is_none());
+    }
+    if request.credit_msat < request.amount_msat {
+        let problem = format!("expected at least {}", request.amount_msat);
+        return Err(invalid("credit_msat", problem));
+    }
+    if request.credit_ttl_s == Some(0) {
+        return Err(invalid("credit_ttl_s", "expected at least 1, but found 0".to_owned()));
+    }
+    Ok(())
 }
 
 fn check_route(field: &str, route: &str) -> Result<(), ApiError> {

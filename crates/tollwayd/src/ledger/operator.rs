@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
 
 use super::reads::Query;
 use super::rows::{Action, Invoice};
@@ -18,7 +19,8 @@ pub(crate) struct InvoiceView {
     pub(crate) state: InvoiceState,
     /// What it asks.
     pub(crate) amount_msat: Msat,
-    /// What it buys.
+    pub(crate) buys: Buys,
+    /// The credit that it buys.
     pub(crate) credit_msat: Msat,
     pub(crate) route: String,
     pub(crate) invoice: String,
@@ -84,7 +86,8 @@ impl InvoiceView {
             account: row.account,
             state,
             amount_msat: row.amount_msat,
-            credit_msat: row.credit_msat,
+            buys: row.buys,
+            credit_msat: row.buys_credit(),
             route: row.route,
             invoice: row.bolt11,
             created_at_ms: row.created_at_ms,

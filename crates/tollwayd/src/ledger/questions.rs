@@ -3,7 +3,7 @@
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldReply, HoldRequest, IdempotencyKey, TakeBack, Window};
+use tollway_core::wire::{Buys, HoldReply, HoldRequest, IdempotencyKey, TakeBack, Window};
 
 /// An invoice to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,8 @@ pub(crate) struct NewInvoice {
     pub(crate) bolt11: String,
     /// What it asks.
     pub(crate) amount: Msat,
-    /// What it buys, at least the amount: the rest is a bonus.
+    pub(crate) buys: Buys,
+    /// The credit it buys, at least the amount: the rest is a bonus. None for a session.
     pub(crate) credit: Msat,
     /// What it adds if it is the first credit of its account.
     pub(crate) seed: Msat,
@@ -242,6 +243,8 @@ pub(crate) enum AdminOutcome {
     Conflict,
     /// Nothing was ever credited to such an account, or there is no such key.
     Unknown,
+    /// The account paid for a session: nothing could spend what it is given.
+    HasNoCredit,
     /// More than was charged and not given back.
     ExceedsCharges,
     /// The balance would rise above [`Msat::MAX`].

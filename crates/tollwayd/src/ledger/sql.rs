@@ -151,11 +151,11 @@ pub(super) const CHECKS: &[Check] = &[
               WHERE a.debt_msat <> coalesce(p.total, 0) + coalesce(e.total, 0)",
     },
     Check {
-        name: "charged_msat against the charges and repayments",
+        name: "charged_msat against the charges, repayments and sessions",
         sql: "SELECT hex(a.account), NULL, a.charged_msat, -coalesce(e.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
-                         WHERE kind IN ('charge', 'repayment') GROUP BY account) e
+                         WHERE kind IN ('charge', 'repayment', 'session') GROUP BY account) e
                 ON e.account = a.account
               WHERE a.charged_msat <> -coalesce(e.total, 0)",
     },
@@ -196,6 +196,21 @@ pub(super) const CHECKS: &[Check] = &[
                      CASE WHEN i.amount_msat IS NULL THEN 0
                           WHEN i.received_msat > i.amount_msat THEN i.received_msat
                           ELSE i.amount_msat END",
+    },
+    Check {
+        name: "session entries of a payment against what it bought",
+        sql: "SELECT hex(e.account), 'invoice ' || hex(e.payment_hash), e.sessions,
+                     CASE WHEN i.buys = 'session' THEN e.credits ELSE 0 END
+              FROM (SELECT account, payment_hash,
+                           CAST(-sum(CASE WHEN kind = 'session' THEN amount_msat ELSE 0 END)
+                                AS BIGINT) AS sessions,
+                           CAST(sum(CASE WHEN kind = 'session' THEN 0 ELSE amount_msat END)
+                                AS BIGINT) AS credits
+                    FROM entries WHERE kind IN ('credit', 'bonus', 'seed', 'session')
+                    GROUP BY account, payment_hash) e
+              LEFT JOIN invoices i
+                ON i.payment_hash = e.payment_hash AND i.account = e.account
+              WHERE e.sessions <> CASE WHEN i.buys = 'session' THEN e.credits ELSE 0 END",
     },
     Check {
         name: "posted_msat of a hold against its postings",

@@ -2,6 +2,7 @@
 
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
 
 use super::{About, Contradiction, Decided, Engine, Way, minus, plus};
 use crate::ledger::questions::{LostInvoice, SettleOutcome, Settlement};
@@ -46,6 +47,8 @@ impl Engine {
                 payment_hash: lost.payment_hash,
                 account: lost.payment_hash,
                 amount_msat: lost.amount,
+                // The node does not know; credit is what the payer can be refunded from.
+                buys: Buys::Credit,
                 credit_msat: lost.amount,
                 seed_msat: Msat::ZERO,
                 credit_ttl_ms: None,
@@ -71,7 +74,7 @@ impl Engine {
     ) -> Decided<Result<(), BalanceLimit>> {
         let mut account = self.account(invoice.account);
         let paid = invoice.amount_msat.max(received.unwrap_or_default());
-        let bonus = invoice.credit_msat.checked_sub(paid).unwrap_or_default();
+        let bonus = invoice.buys_credit().checked_sub(paid).unwrap_or_default();
         let seed = if account.entries == 0 { invoice.seed_msat } else { Msat::ZERO };
         let fits =
             [paid, bonus, seed].into_iter().try_fold(account.balance_msat, Msat::checked_add);
@@ -90,7 +93,10 @@ impl Engine {
         if let Some(ttl_ms) = invoice.credit_ttl_ms {
             self.add_tranche(&mut account, n, total, ttl_ms)?;
         }
-        self.repay(&mut account, about)?;
+        match invoice.buys {
+            Buys::Credit => self.repay(&mut account, about)?,
+            Buys::Session => self.earn(&mut account, EntryKind::Session, paid, about)?,
+        }
         self.set.accounts.put(account);
         self.tally.settlements += 1;
         self.tally.credited_msat = self.tally.credited_msat.saturating_add(total.get());
@@ -126,13 +132,24 @@ impl Engine {
             return Ok(());
         }
         account.debt_msat = minus(account.debt_msat, amount)?;
+        self.earn(account, EntryKind::Repayment, amount, about)
+    }
+
+    /// Turns a part of the balance into revenue.
+    pub(super) fn earn(
+        &mut self,
+        account: &mut Account,
+        kind: EntryKind,
+        amount: Msat,
+        about: About<'_>,
+    ) -> Decided<()> {
         account.charged_msat = plus(account.charged_msat, amount)?;
         self.tally.charged_msat = self.tally.charged_msat.saturating_add(amount.get());
-        self.spend(account, EntryKind::Repayment, amount, about)
+        self.spend(account, kind, amount, about)
     }
 
     /// Takes from the balance: first from the credit that expires first.
-    pub(super) fn spend(
+    fn spend(
         &mut self,
         account: &mut Account,
         kind: EntryKind,

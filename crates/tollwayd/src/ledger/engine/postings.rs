@@ -66,12 +66,10 @@ impl Engine {
         let taken = plus(split.held, split.beyond)?;
         account.held_msat = minus(account.held_msat, split.held)?;
         account.debt_msat = plus(account.debt_msat, split.debt)?;
-        account.charged_msat = plus(account.charged_msat, taken)?;
         if taken > Msat::ZERO {
             let posting = Some((order.hold, order.seq));
             let about = About { posting, route: Some(&order.route), ..About::default() };
-            self.spend(&mut account, EntryKind::Charge, taken, about)?;
-            self.tally.charged_msat = self.tally.charged_msat.saturating_add(taken.get());
+            self.earn(&mut account, EntryKind::Charge, taken, about)?;
         }
         // What was taken beyond the hold counts as granted and posted at once.
         hold.amount_msat = plus(hold.amount_msat, split.beyond)?;

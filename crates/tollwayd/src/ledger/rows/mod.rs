@@ -10,6 +10,7 @@ pub(super) mod field;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
 
 use super::KeyBytes;
 use field::{Field, Kind, Value, words};
@@ -89,6 +90,8 @@ words! {
         Bonus = "bonus",
         /// A gift to a new account.
         Seed = "seed",
+        /// A session: the payment is earned as it comes.
+        Session = "session",
         /// A posting.
         Charge = "charge",
         /// Debt of an over-run, paid from a later credit.
@@ -125,7 +128,7 @@ table! {
         tranched_msat: Msat,
         /// What over-runs charged beyond the balance and no credit has repaid.
         debt_msat: Msat,
-        /// The sum of all charges and repayments.
+        /// The sum of all charges, repayments and sessions.
         charged_msat: Msat,
         /// The sum of all refunds.
         refunded_msat: Msat,
@@ -144,7 +147,9 @@ table! {
         account: PaymentHash,
         /// What it asks.
         amount_msat: Msat,
-        /// What it buys: at least the amount.
+        buys: Buys,
+        /// The credit that its payment brings: at least the amount. A session's is charged at
+        /// once.
         credit_msat: Msat,
         /// What it adds if it is the first credit of its account.
         seed_msat: Msat,

@@ -8,7 +8,7 @@ use super::*;
 
 const DAY_MS: u64 = 86_400_000;
 
-async fn entries(bench: &Bench, hash: PaymentHash) -> Vec<(&'static str, i64)> {
+pub(super) async fn entries(bench: &Bench, hash: PaymentHash) -> Vec<(&'static str, i64)> {
     let view = bench.ledger.account(hash).await.unwrap().unwrap();
     view.entries.iter().rev().map(|entry| (entry.kind, entry.amount_msat)).collect()
 }

@@ -9,6 +9,7 @@ mod model;
 mod postgres;
 mod races;
 mod revocations;
+mod sessions;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldRefusal, HoldReply, Overrun, Posting, PostingOutcome};
+use tollway_core::wire::{Buys, HoldRefusal, HoldReply, Overrun, Posting, PostingOutcome};
 
 use super::memory::Tables;
 use super::*;
@@ -209,6 +210,13 @@ ledger_contract! {
         the_keyring_names_no_more_revocations_than_it_may,
         the_revision_is_another_after_every_change_at_once,
     }
+    sessions: {
+        a_session_s_payment_is_revenue_at_once,
+        a_session_s_payment_is_counted,
+        a_session_s_proof_earns_its_payment_and_spends_nothing,
+        nothing_puts_credit_where_only_a_session_is,
+        a_session_can_be_revoked_before_its_payment_is_known,
+    }
     races: {
         sixty_four_first_uses_credit_once,
         a_balance_for_k_admits_exactly_k_of_200,
@@ -230,6 +238,7 @@ fn invoice(tag: u8, amount: u64, top_up: Option<PaymentHash>) -> NewInvoice {
         payment_hash: hash(tag),
         bolt11: format!("invoice {tag}"),
         amount: msat(amount),
+        buys: Buys::Credit,
         credit: msat(amount),
         seed: Msat::ZERO,
         credit_ttl_ms: None,

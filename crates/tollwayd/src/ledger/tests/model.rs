@@ -3,7 +3,7 @@
 //! The model keeps plain numbers in maps and looks at the clock itself. After every step the
 //! answers agree, the sums agree, and the audit finds nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tollway_core::wire::TakeBack;
@@ -17,6 +17,7 @@ const EXTENSION_MS: u64 = 40;
 #[derive(Clone, Debug)]
 enum Step {
     Invoice { tag: u8, amount: u64, top_up: Option<u8> },
+    Session { tag: u8, amount: u64 },
     Settle { tag: u8 },
     Hold { id: u128, tag: u8, amount: u64, ttl_ms: u64, proven: bool, back: (u128, u64) },
     Extend { id: u128, seq: u32, min: u64, add: u64 },
@@ -32,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (tag.clone(), 1..100_u64, proptest::option::of(tag.clone()))
             .prop_map(|(tag, amount, top_up)| Step::Invoice { tag, amount, top_up }),
+        1 => (tag.clone(), 1..100_u64).prop_map(|(tag, amount)| Step::Session { tag, amount }),
         2 => tag.clone().prop_map(|tag| Step::Settle { tag }),
         6 => (id.clone(), tag, 1..40_u64, prop_oneof![Just(50_u64), Just(80)], any::<u8>(),
               (id.clone(), 0..30_u64))
@@ -58,6 +60,8 @@ struct Model {
     /// Tag of the invoice -> (account, amount, settled). An account is the tag that opened it.
     invoices: BTreeMap<u8, (u8, u64, bool)>,
     balances: BTreeMap<u8, u64>,
+    /// Tags whose payment buys time.
+    sessions: BTreeSet<u8>,
     holds: BTreeMap<u128, ModelHold>,
     postings: BTreeMap<(u128, u32), (u64, bool)>,
 }
@@ -109,8 +113,8 @@ impl Model {
         let account = match top_up {
             None => tag,
             Some(into) => match self.invoices.get(&into) {
-                Some((account, _, _)) => *account,
-                None => return InvoiceOutcome::TopUpUnknown,
+                Some((account, _, _)) if !self.sessions.contains(&into) => *account,
+                _ => return InvoiceOutcome::TopUpUnknown,
             },
         };
         self.invoices.insert(tag, (account, amount, false));
@@ -124,7 +128,9 @@ impl Model {
             Some((_, _, true)) => SettleOutcome::AlreadyCredited,
             Some((account, amount, settled)) => {
                 *settled = true;
-                *self.balances.get_mut(account).unwrap() += *amount;
+                if !self.sessions.contains(&tag) {
+                    *self.balances.get_mut(account).unwrap() += *amount;
+                }
                 SettleOutcome::Credited
             }
         }
@@ -238,6 +244,15 @@ async fn run(mut bench: Bench, model: &mut Model, step: Step) -> Bench {
         Step::Invoice { tag, amount, top_up } => {
             let found = bench.ledger.open_invoice(invoice(tag, amount, top_up.map(hash))).await;
             assert_eq!(found, Ok(model.invoice(tag, amount, top_up)));
+        }
+        Step::Session { tag, amount } => {
+            let invoice = super::sessions::session(tag, amount);
+            let found = bench.ledger.open_invoice(invoice).await;
+            let expected = model.invoice(tag, amount, None);
+            if expected == InvoiceOutcome::Stored {
+                model.sessions.insert(tag);
+            }
+            assert_eq!(found, Ok(expected));
         }
         Step::Settle { tag } => {
             assert_eq!(bench.ledger.settle(Settlement::of(hash(tag))).await, Ok(model.settle(tag)));
