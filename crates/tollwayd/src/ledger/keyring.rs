@@ -19,7 +19,7 @@ const REVISION_KEPT_MS: u64 = 1_000;
 pub(crate) struct Keyring {
     pub(crate) current: KeyId,
     pub(crate) keys: Vec<(KeyId, KeyBytes)>,
-    /// The payment hashes of revoked accounts, those that were revoked last first.
+    /// The newest revoked tokens, those that opened an account first.
     pub(crate) revoked: Vec<PaymentHash>,
 }
 

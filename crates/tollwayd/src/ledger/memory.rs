@@ -173,10 +173,10 @@ impl Tables {
         for account in self.accounts.iter() {
             let Some(at_ms) = account.revoked_at_ms else { continue };
             let name = account.account;
-            tokens.push((Reverse(at_ms), false, name));
+            tokens.push((false, Reverse(at_ms), name));
             let paid = self.invoices.iter().filter(|it| it.settled_at_ms.is_some());
             let of_account = paid.filter(|it| it.account == name && it.payment_hash != name);
-            tokens.extend(of_account.map(|it| (Reverse(at_ms), true, it.payment_hash)));
+            tokens.extend(of_account.map(|it| (true, Reverse(at_ms), it.payment_hash)));
         }
         tokens.sort_unstable();
         tokens.truncate(REVOKED_TOKENS_MAX);

@@ -129,7 +129,7 @@ impl Reader {
         }
     }
 
-    /// Tokens of revoked accounts, those that were revoked last first.
+    /// The newest tokens of revoked accounts; see [`super::sql::revoked`].
     pub(super) async fn revoked(&self) -> Result<Vec<PaymentHash>, LedgerError> {
         match self {
             #[cfg(test)]

@@ -63,8 +63,8 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
     ]
 }
 
-/// The newest tokens of revoked accounts, those that were revoked last first. The token that
-/// opened an account comes before those that topped it up: no other can be a session.
+/// The newest tokens of revoked accounts: those that opened one, the last revoked first, then
+/// those that topped one up. Only the former can be sessions, and none may be crowded out.
 pub(super) fn revoked() -> String {
     format!(
         "WITH newest AS
@@ -76,7 +76,7 @@ pub(super) fn revoked() -> String {
             SELECT i.payment_hash, n.revoked_at_ms, 1 FROM newest n
             JOIN invoices i ON i.account = n.account AND i.account <> i.payment_hash
             WHERE i.settled_at_ms IS NOT NULL) tokens
-         ORDER BY revoked_at_ms DESC, tops_up, token LIMIT {REVOKED_TOKENS_MAX}"
+         ORDER BY tops_up, revoked_at_ms DESC, token LIMIT {REVOKED_TOKENS_MAX}"
     )
 }
 
@@ -125,7 +125,8 @@ pub(super) const CHECKS: &[Check] = &[
         name: "held_msat against the open holds",
         sql: "SELECT hex(a.account), NULL, a.held_msat, coalesce(h.total, 0)
               FROM accounts a
-              LEFT JOIN (SELECT account, CAST(sum(amount_msat - taken_back_msat - posted_msat) AS BIGINT)
+              LEFT JOIN (SELECT account,
+                                CAST(sum(amount_msat - taken_back_msat - posted_msat) AS BIGINT)
                                 AS total
                          FROM holds WHERE state = 'open' GROUP BY account) h
                 ON h.account = a.account
