@@ -106,7 +106,7 @@ words! {
 }
 
 words! {
-    /// What an operator did.
+    /// What an operator did, or has to know.
     pub(super) enum ActionKind {
         Refund = "refund",
         Grant = "grant",
@@ -114,6 +114,8 @@ words! {
         Unrevoke = "unrevoke",
         RotateKey = "rotate_key",
         RetireKey = "retire_key",
+        /// A paid invoice that was lost came back from the node.
+        Restore = "restore",
     }
 }
 

@@ -172,6 +172,7 @@ ledger_contract! {
         a_client_can_have_so_many_open_invoices,
         a_pruned_invoice_that_was_paid_comes_back_once,
         a_settled_invoice_survives_the_janitor,
+        lost_invoices_come_back_with_their_terms_in_any_order,
         a_cursor_is_saved_with_its_credit_and_never_turns_back,
         a_refund_gives_back_what_was_charged_and_no_more,
         a_revoked_account_spends_nothing_until_it_may_again,
@@ -216,6 +217,7 @@ ledger_contract! {
         a_session_s_proof_earns_its_payment_and_spends_nothing,
         nothing_puts_credit_where_only_a_session_is,
         a_session_can_be_revoked_before_its_payment_is_known,
+        a_lost_session_comes_back_as_one,
     }
     races: {
         sixty_four_first_uses_credit_once,

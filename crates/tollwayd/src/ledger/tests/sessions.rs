@@ -99,3 +99,28 @@ pub(super) async fn a_session_can_be_revoked_before_its_payment_is_known(bench: 
     assert_eq!(bench.ledger.keyring().await.unwrap().revoked, []);
     bench.assert_audit_clean().await;
 }
+
+pub(super) async fn a_lost_session_comes_back_as_one(bench: Bench) {
+    let terms = Terms {
+        account: None,
+        buys: Buys::Session,
+        credit: Msat::ZERO,
+        seed: Msat::ZERO,
+        credit_ttl_ms: None,
+        route: "joke".to_owned(),
+    };
+    let lost = LostInvoice {
+        payment_hash: hash(1),
+        bolt11: "invoice 1".to_owned(),
+        amount: msat(100),
+        received: msat(105),
+        terms: Some(terms),
+        created_at_ms: START_MS,
+        expires_at_ms: START_MS + 1,
+    };
+    for outcome in [SettleOutcome::Credited, SettleOutcome::AlreadyCredited] {
+        assert_eq!(bench.ledger.restore_invoice(lost.clone()).await, Ok(outcome));
+    }
+    assert_eq!(entries(&bench, hash(1)).await, [("credit", 105), ("session", -105)]);
+    bench.assert_audit_clean().await;
+}
