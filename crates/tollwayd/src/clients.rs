@@ -99,6 +99,7 @@ impl DaySecrets {
             window: request.window,
             limit,
             cost,
+            route: request.route.clone(),
         })
     }
 

@@ -5,7 +5,7 @@ use tollway_core::wire::Buys;
 
 use super::{Decided, Engine};
 use crate::ledger::questions::{InvoiceOutcome, NewInvoice, OpenInvoice};
-use crate::ledger::rows::Invoice;
+use crate::ledger::rows::{Counted, Invoice};
 
 /// How long the same asker gets the same invoice. Much less than
 /// the life of an invoice, so that the second one still has time to pay.
@@ -52,6 +52,7 @@ impl Engine {
             settled_at_ms: None,
             received_msat: None,
         });
+        self.count(Counted::Challenge.word(), &order.route, 0);
         self.tally.challenges += 1;
         Ok(InvoiceOutcome::Stored)
     }
