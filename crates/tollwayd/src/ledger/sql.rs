@@ -161,6 +161,9 @@ macro_rules! totals_check {
                     WHERE charged_msat > 0
                     UNION ALL SELECT route, 'void', count(*), CAST(0 AS BIGINT) FROM holds
                     WHERE state = 'released' AND posted_msat = 0 GROUP BY route
+                    UNION ALL SELECT route, 'request', CAST(sum(requests) AS BIGINT),
+                    CAST(0 AS BIGINT) FROM postings
+                    WHERE charged_msat > 0 OR debt_msat > 0 GROUP BY route
                     UNION ALL SELECT route, 'debt', count(*), CAST(sum(debt_msat) AS BIGINT)
                     FROM postings WHERE debt_msat > 0 GROUP BY route) r) u
              GROUP BY u.kind, u.route HAVING sum(u.claimed) <> sum(u.recorded)"

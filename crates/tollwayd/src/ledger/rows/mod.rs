@@ -128,6 +128,8 @@ words! {
         Free = "free",
         /// An account was charged for the first time.
         Payer = "payer",
+        /// A request that was charged.
+        Request = "request",
         /// A hold was released without any charge.
         Void = "void",
     }
@@ -241,6 +243,8 @@ table! {
         charged_msat: Msat,
         /// What became debt.
         debt_msat: Msat,
+        /// How many requests it is for.
+        requests: u32,
         route: String,
         release: bool,
         /// How an amount beyond the hold was to be treated.
