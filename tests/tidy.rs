@@ -121,7 +121,8 @@ fn only_the_skin_names_the_sdk_and_the_core_knows_nobody() {
     };
     for (name, text) in rust_files() {
         if text.contains(concat!("proxy_", "wasm::")) && !may_name_sdk(&name) {
-            faults.push(format!("{name}: names the SDK; only src/, its test and its yardstick may"));
+            faults
+                .push(format!("{name}: names the SDK; only src/, its test and its yardstick may"));
         }
         let in_core = name.starts_with("crates/tollway-core/src");
         let in_gate = name.starts_with("crates/tollway-gate/src");

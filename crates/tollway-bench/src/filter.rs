@@ -9,10 +9,16 @@ pub(crate) const SERVICE: &str = "bench";
 /// The price of every route.
 pub(crate) const PRICE_MSAT: u64 = 1_000;
 
+/// The life of a hold whose client went away before it was granted: every slice ends with some,
+/// and the books have to come to rest.
+const HOLD_TTL_S: u64 = 30;
+
 /// What a route says to be spent from in exact mode.
 const EXACT: &str = "{}";
 /// What a route says to be spent from in leased mode.
 const LEASED: &str = "{}";
+/// What the whole configuration says for leases.
+const LEASED_ROOT: &str = "{}";
 /// The most that one lease holds, as [`LEASED`] says.
 pub(crate) const LEASE_MAX_SATS: u64 = 64;
 
@@ -28,11 +34,10 @@ pub(crate) enum Spend {
 impl Spend {
     /// The fields of a route.
     fn fields(self) -> Map<String, Value> {
-        let text = match self {
-            Self::Exact => EXACT,
-            Self::Leased => LEASED,
-        };
-        serde_json::from_str(text).unwrap_or_default()
+        match self {
+            Self::Exact => fields(EXACT),
+            Self::Leased => fields(LEASED),
+        }
     }
 }
 
@@ -47,7 +52,7 @@ pub(crate) fn config(spend: Spend, routes: usize) -> Value {
         .map(|n| route(spend, &format!("other-{n}"), &format!("/v1/other/{n}")))
         .collect();
     list.push(route(spend, "target", TARGET));
-    with_routes(list)
+    with_routes(spend, list)
 }
 
 /// The configuration of the accuracy campaigns: one route, whose holds expire soon, so that the
@@ -55,19 +60,31 @@ pub(crate) fn config(spend: Spend, routes: usize) -> Value {
 pub(crate) fn campaign(path: &str, hold_ttl_s: u64, tick_ms: u64) -> Value {
     let mut target = route(Spend::Leased, "target", path);
     target["hold_ttl_s"] = json!(hold_ttl_s);
-    let mut config = with_routes(vec![target]);
+    let mut config = with_routes(Spend::Leased, vec![target]);
     config["tick_ms"] = json!(tick_ms);
     config
 }
 
-fn with_routes(routes: Vec<Value>) -> Value {
-    json!({
+fn with_routes(spend: Spend, routes: Vec<Value>) -> Value {
+    let mut config = json!({
         "tollwayd": {"cluster": "tollwayd", "timeout_ms": 5_000,
                      "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": [{"name": SERVICE, "purchase": {"default_sats": 20}}],
         "routes": routes,
         "unmatched": "deny",
-    })
+    });
+    if spend == Spend::Leased {
+        for (name, value) in fields(LEASED_ROOT) {
+            config[name] = value;
+        }
+    }
+    config
+}
+
+/// The members of a JSON object; a bad one is none, and the run then says that no lease is
+/// configured.
+fn fields(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn route(spend: Spend, name: &str, path: &str) -> Value {
@@ -75,5 +92,6 @@ fn route(spend: Spend, name: &str, path: &str) -> Value {
     route.insert("name".to_owned(), json!(name));
     route.insert("match".to_owned(), json!({"path": path}));
     route.insert("price_sats".to_owned(), json!(PRICE_MSAT / 1_000));
+    route.entry("hold_ttl_s").or_insert(json!(HOLD_TTL_S));
     Value::Object(route)
 }

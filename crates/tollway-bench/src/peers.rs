@@ -73,9 +73,8 @@ impl Peers {
         ];
         for (name, label, path) in cases {
             let port = free_port()?;
-            let mut args: Vec<OsString> = ["app:app", "--loop", "uvloop", "--http", "httptools"]
-                .map(OsString::from)
-                .into();
+            let mut args: Vec<OsString> =
+                ["app:app", "--loop", "uvloop", "--http", "httptools"].map(OsString::from).into();
             args.extend(["--no-access-log", "--log-level", "warning"].map(OsString::from));
             args.extend(["--app-dir".into(), workshop.bench("peers/lightning-toll").into()]);
             args.extend(["--port".into(), port.to_string().into()]);

@@ -127,8 +127,7 @@ fn section(run: &Run<'_>, machine: &Value) -> Result<String> {
     for (name, bar) in run.bars.bars() {
         let value = bar["value"].as_f64().map_or("missing".to_owned(), |v| format!("{v:.3}"));
         let aim = run.bars.aims().get(name).map_or(String::new(), |aim| aim["limit"].to_string());
-        let (relation, verdict) =
-            (bar["relation"].as_str().unwrap_or_default(), bar["ok"] == true);
+        let (relation, verdict) = (bar["relation"].as_str().unwrap_or_default(), bar["ok"] == true);
         let verdict = if verdict { "ok" } else { "short" };
         writeln!(text, "| `{name}` | {value} | {relation} {} | {aim} | {verdict} |", bar["limit"])?;
     }

@@ -89,13 +89,8 @@ mod tests {
             load_cores: "",
             warm_up_requests: 0.0,
         };
-        let sample = Sample {
-            cpu_us,
-            companion_us: 0.0,
-            requests_per_s: rate,
-            p50_ms: 1.0,
-            p99_ms: 2.0,
-        };
+        let sample =
+            Sample { cpu_us, companion_us: 0.0, requests_per_s: rate, p50_ms: 1.0, p99_ms: 2.0 };
         Outcome { case, samples: vec![sample] }
     }
 
