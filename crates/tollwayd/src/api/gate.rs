@@ -81,7 +81,7 @@ async fn hold(
         }
     }
     check_ttl(request.ttl_ms)?;
-    match doors.paywall.ledger.hold(HoldOrder::new(id, request)).await? {
+    match doors.paywall.hold(HoldOrder::new(id, request)).await? {
         HoldOutcome::Answered(reply) => Ok(Json(reply)),
         HoldOutcome::BalanceLimit => Err(ApiError::BalanceLimit),
         HoldOutcome::Conflict => Err(ApiError::HoldConflict),

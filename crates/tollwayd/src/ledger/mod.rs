@@ -184,7 +184,6 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for followers of a real node"))]
     pub(crate) async fn restore_invoice(
         &self,
         lost: LostInvoice,

@@ -103,7 +103,7 @@ words! {
 }
 
 words! {
-    /// What an operator did.
+    /// What an operator did, or has to know.
     pub(super) enum ActionKind {
         Refund = "refund",
         Grant = "grant",
@@ -111,6 +111,8 @@ words! {
         Unrevoke = "unrevoke",
         RotateKey = "rotate_key",
         RetireKey = "retire_key",
+        /// A paid invoice that was lost came back from the node.
+        Restore = "restore",
     }
 }
 

@@ -169,6 +169,7 @@ ledger_contract! {
         a_client_can_have_so_many_open_invoices,
         a_pruned_invoice_that_was_paid_comes_back_once,
         a_settled_invoice_survives_the_janitor,
+        lost_invoices_come_back_with_their_terms_in_any_order,
         a_cursor_is_saved_with_its_credit_and_never_turns_back,
         a_refund_gives_back_what_was_charged_and_no_more,
         a_revoked_account_spends_nothing_until_it_may_again,
