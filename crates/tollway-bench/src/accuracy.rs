@@ -171,7 +171,7 @@ impl Campaign {
             }
             // Long enough for what the last death left unreported to be reported.
             pause(1_000, 2_000).await;
-            if random() % 2 == 0 {
+            if random().is_multiple_of(2) {
                 self.stack.kill_tollwayd();
                 pause(0, 300).await;
                 self.stack.start_tollwayd().await?;

@@ -95,3 +95,22 @@ fn route(spend: Spend, name: &str, path: &str) -> Value {
     route.entry("hold_ttl_s").or_insert(json!(HOLD_TTL_S));
     Value::Object(route)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_for_a_mode_is_a_json_object() {
+        for text in [EXACT, LEASED, LEASED_ROOT] {
+            assert!(serde_json::from_str::<Map<String, Value>>(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_target_is_the_last_of_all_routes() {
+        let config = config(Spend::Leased, 1_000);
+        assert_eq!(config["routes"].as_array().unwrap().len(), 1_000);
+        assert_eq!(config["routes"][999]["match"]["path"], TARGET);
+    }
+}

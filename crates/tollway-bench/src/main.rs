@@ -7,6 +7,7 @@
 //! short.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::indexing_slicing, reason = "only of JSON values, whose absent members are null")]
 
 mod accuracy;
 mod authz;
