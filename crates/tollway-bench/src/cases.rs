@@ -12,6 +12,7 @@ use crate::ledger::{self, Account, Ledger};
 use crate::load::Traffic;
 use crate::rounds::Case;
 use crate::settings::Settings;
+use crate::token;
 use crate::workshop::{ALL_CORES, Job, LOAD_CORE, SERVER_CORE, Workshop};
 
 /// Credit that no run uses up.
@@ -51,6 +52,8 @@ struct Spec {
     /// The `Authorization` value of the probe.
     probe: Option<String>,
     refused: bool,
+    /// What a request without a credential gets: a filter that lets it pass measures nothing.
+    without: u16,
 }
 
 /// Whom the filter calls.
@@ -73,6 +76,7 @@ impl Spec {
             traffic: Traffic::Fixed(Some(authorization.to_owned())),
             probe: Some(authorization.to_owned()),
             refused: false,
+            without: 200,
         }
     }
 
@@ -103,6 +107,7 @@ impl Setup<'_> {
         let status = if spec.refused { 402 } else { 200 };
         let probe = spec.probe.as_deref();
         self.workshop.ready(&mut envoy.process, &url, probe, status, PROBES * workers).await?;
+        self.workshop.ready(&mut envoy.process, &url, None, spec.without, 1).await?;
         let ours = spec.calls == Calls::Tollwayd;
         let case = Case {
             name: spec.name,
@@ -131,7 +136,8 @@ impl Setup<'_> {
     ) -> Spec {
         let config = filter::config(spend, routes);
         let filter = envoy::wasm(&self.workshop.parts.wasm, Some(&config));
-        Spec::new(name, label, &account.credential).filter(filter, Calls::Tollwayd)
+        let spec = Spec::new(name, label, &account.credential).filter(filter, Calls::Tollwayd);
+        Spec { without: 402, ..spec }
     }
 
     /// The cases on one worker that the bars compare.
@@ -151,6 +157,8 @@ impl Setup<'_> {
             refused: true,
             ..self.ours("challenge", "Tollway, 402 challenge", &account, Spend::Leased, 1)
         };
+        let jwt = Spec::new("jwt_authn", "jwt_authn HS256, no cache", &token::jwt()?)
+            .filter(envoy::jwt_authn(), Calls::Nobody);
         let specs = [
             Spec::new("bare", "no filter", header),
             Spec::new("noop", "wasm filter that does nothing", header)
@@ -158,8 +166,7 @@ impl Setup<'_> {
             self.ours("leased", "Tollway, leased", &account, Spend::Leased, 1),
             self.ours("exact", "Tollway, exact (SQLite FULL)", &exact, Spend::Exact, 1),
             challenge,
-            Spec::new("jwt_authn", "jwt_authn HS256, no cache", &crate::token::jwt()?)
-                .filter(envoy::jwt_authn(), Calls::Nobody),
+            Spec { without: 401, ..jwt },
             Spec::new("ext_authz", "ext_authz, trivial service", header)
                 .filter(envoy::ext_authz(), Calls::Authz),
         ];
