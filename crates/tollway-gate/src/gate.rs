@@ -156,7 +156,8 @@ impl Gate {
         }
     }
 
-    fn adopt(&self, reply: &KeyringReply) -> Result<(), CallFault> {
+    /// Takes over the keys that `tollwayd` serves.
+    pub(crate) fn adopt(&self, reply: &KeyringReply) -> Result<(), CallFault> {
         let keyring = Keyring::from_reply(reply).map_err(|_| CallFault::Garbage)?;
         self.entropy.borrow_mut().mix(reply.seed.as_bytes());
         let before = self.keyring.replace(Some(keyring));

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tollway_core::credential::{RequestFacts, VerifiedCredential};
+use tollway_core::credential::{Rejection, RequestFacts, VerifiedCredential};
 use tollway_core::header::read_credential;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
@@ -10,6 +10,7 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
 
 use super::offer::Offer;
+use super::refresh::Keys;
 use super::repeat::idempotency_key;
 use super::response::Recording;
 use super::{Admitted, Context, Exchange, Holding, State, Step, decided};
@@ -23,11 +24,24 @@ use crate::reply;
 
 impl Exchange {
     /// Decides what a request on a priced route presents.
-    pub(super) fn priced(&mut self, stream: &impl Stream, mut context: Context) -> Step {
+    pub(super) fn priced(&mut self, stream: &impl Stream, context: Context) -> Step {
+        self.presented(stream, context, Keys::Known)
+    }
+
+    /// The same, with keys of this age.
+    pub(super) fn presented(
+        &mut self,
+        stream: &impl Stream,
+        mut context: Context,
+        keys: Keys,
+    ) -> Step {
         if !self.gate.is_ready() {
             return self.fail(stream, context, None);
         }
         match self.credential(&mut context) {
+            Err(offer) if keys == Keys::Known && offer.code == Rejection::KeyUnknown.code() => {
+                self.refresh(stream, context)
+            }
             Err(offer) => {
                 stream.count(Decision::Invalid);
                 self.challenge(stream, context, offer)

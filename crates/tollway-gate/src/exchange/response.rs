@@ -124,7 +124,9 @@ impl Exchange {
                 self.release(holding.hold, &holding.context.route);
                 decided(stream, Decision::Abandoned);
             }
-            State::Challenging(_) | State::Asking(_) => decided(stream, Decision::Abandoned),
+            State::Challenging(_) | State::Asking(_) | State::Refreshing(_) => {
+                decided(stream, Decision::Abandoned);
+            }
             State::Undecided | State::Passed(_) | State::Answered => {}
         }
     }
