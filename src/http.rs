@@ -88,6 +88,11 @@ impl HttpContext for Request {
         Action::Continue
     }
 
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.exchange.response_trailers();
+        Action::Continue
+    }
+
     fn on_log(&mut self) {
         self.exchange.finished(&self.host);
     }

@@ -5,6 +5,7 @@
 //!        \--> no credential, free tier --> Asking --> granted -----> Passed
 //!        |                                      \--> exhausted --> Challenging
 //!        \--> no or bad credential --> Challenging --> 402, 429 --> Answered
+//!        \--> credential under a new key --> Refreshing --> as any
 //!        \--> session credential ---------------------------------> Passed
 //!        \--> credential --> Holding --> granted -----------------> Admitted --> charged
 //!                                   \--> charged before ----------> Passed      or refunded
@@ -17,6 +18,7 @@ mod challenge;
 mod free;
 mod hold;
 mod offer;
+mod refresh;
 mod repeat;
 mod response;
 
@@ -61,6 +63,7 @@ pub struct Exchange {
 enum State {
     /// Nothing was decided; also what a finished exchange leaves behind.
     Undecided,
+    Refreshing(Refreshing),
     Asking(Asking),
     Challenging(Challenging),
     Holding(Holding),
@@ -80,7 +83,15 @@ struct Context {
     authorization_rest: Option<Vec<u8>>,
     grpc: bool,
     from_browser: bool,
+    /// When the call under way was sent; before the first call, when the request came.
     call_started_ms: u64,
+}
+
+/// Waits for the keys: the credential's is not among those that are known.
+#[derive(Debug)]
+struct Refreshing {
+    call: CallId,
+    context: Context,
 }
 
 /// Waits to hear whether the request is free.
@@ -116,6 +127,8 @@ struct Admitted {
     balance: Msat,
     from_browser: bool,
     answer: Option<Answer>,
+    /// The whole response has passed.
+    complete: bool,
     /// Where the response may have to be given again.
     recording: Option<Recording>,
 }
@@ -197,6 +210,9 @@ impl Exchange {
             State::Asking(asking) if asking.call == call => {
                 record(stream, CallKind::Allowance, &asking.context);
                 self.allowance_answered(stream, asking, reply)
+            }
+            State::Refreshing(refreshing) if refreshing.call == call => {
+                self.keys_answered(stream, refreshing.context, reply)
             }
             State::Challenging(challenging) if challenging.call == call => {
                 record(stream, CallKind::Challenge, &challenging.context);

@@ -112,6 +112,9 @@ async fn allowance(
     JsonBody(request): JsonBody<AllowanceRequest>,
 ) -> Result<Json<AllowanceReply>, ApiError> {
     check_text("plan", &request.plan, PLAN_NAME_BYTES_MAX)?;
+    if !request.route.is_empty() {
+        check_route("route", &request.route)?;
+    }
     if let Window::Rolling { seconds } = request.window
         && !(1..=WINDOW_SECONDS_MAX).contains(&seconds)
     {

@@ -229,6 +229,8 @@ pub(crate) struct AllowanceOrder {
     pub(crate) limit: u64,
     /// What this use costs of it.
     pub(crate) cost: u64,
+    /// The route that is free.
+    pub(crate) route: String,
 }
 
 /// What an operator does. It leaves a line in the audit log, in the same transaction.

@@ -5,7 +5,9 @@ use tollway_core::payment::PaymentHash;
 
 use super::{About, Contradiction, Decided, Engine, Way, minus, plus};
 use crate::ledger::questions::{LostInvoice, SettleOutcome, Settlement, Terms};
-use crate::ledger::rows::{Account, Action, ActionKind, Cursor, EntryKind, Invoice, Tranche};
+use crate::ledger::rows::{
+    Account, Action, ActionKind, Counted, Cursor, EntryKind, Invoice, Tranche,
+};
 
 /// How soon the sweeper looks again at expired credit that open holds protect.
 const PROTECTED_MS: u64 = 1_000;
@@ -46,6 +48,7 @@ impl Engine {
             if self.set.actions.get(&(lost.action(),)).is_none() {
                 self.set.actions.put(lost.line(invoice.account, self.now_ms));
             }
+            self.count(Counted::Challenge.word(), &invoice.route, 0);
             self.set.invoices.put(invoice);
         }
         let received = Some(lost.received);
@@ -115,6 +118,7 @@ impl Engine {
             return Ok(());
         }
         account.debt_msat = minus(account.debt_msat, amount)?;
+        self.count_payer(account);
         account.charged_msat = plus(account.charged_msat, amount)?;
         self.tally.charged_msat = self.tally.charged_msat.saturating_add(amount.get());
         self.spend(account, EntryKind::Repayment, amount, about)

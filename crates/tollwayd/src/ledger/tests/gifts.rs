@@ -94,7 +94,14 @@ pub(super) async fn credit_in_a_hold_outlives_its_end_until_the_hold_ends(bench:
 }
 
 fn free(client: u8, window: Window, limit: u64, cost: u64) -> AllowanceOrder {
-    AllowanceOrder { client: [client; 32], before: Vec::new(), window, limit, cost }
+    AllowanceOrder {
+        client: [client; 32],
+        before: Vec::new(),
+        window,
+        limit,
+        cost,
+        route: "joke".to_owned(),
+    }
 }
 
 async fn remaining(bench: &Bench, order: AllowanceOrder) -> Option<u64> {
