@@ -58,6 +58,15 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Transactions so far; each is one flush of the log.
+    pub(crate) fn commits(&self) -> f64 {
+        let url = format!("http://{}/metrics", self.admin);
+        let text =
+            runtime().block_on(async { reqwest::get(url).await.unwrap().text().await.unwrap() });
+        let line = text.lines().find(|l| l.starts_with("tollwayd_commit_batch_commands_count "));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap()
+    }
+
     /// Processor time of all its threads so far, in microseconds.
     pub(crate) fn cpu_us(&self) -> f64 {
         // Fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms; the name before them may hold
@@ -103,6 +112,7 @@ impl Server {
     /// As many calls as 64 connections can.
     pub(crate) fn load(&self, door: Door, proofs: &[Proof]) -> Rate {
         let proofs: Arc<[Proof]> = proofs.into();
+        let commits = self.commits();
         let begun = Instant::now();
         let latencies_us = runtime().block_on(async {
             let tasks: Vec<_> = (0..CONNECTIONS)
@@ -117,7 +127,8 @@ impl Server {
             }
             all
         });
-        Rate { took: begun.elapsed(), latencies_us, commits: 0.0 }
+        let took = begun.elapsed();
+        Rate { took, latencies_us, commits: self.commits() - commits }
     }
 }
 

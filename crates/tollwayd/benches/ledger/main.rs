@@ -132,6 +132,7 @@ fn doors(results: &mut Results, empty: &Store) {
         measure(http::Door::Noop, &mut noop, &mut noop_cpu_us);
         measure(http::Door::Hold, &mut holds, &mut hold_cpu_us);
     }
+    results.figure("http.operations_per_fsync", holds[0].operations_per_commit());
     results.figure("http.noop_cpu_us", median(&mut noop_cpu_us));
     results.figure("http.hold_cpu_us", median(&mut hold_cpu_us));
     let per_s = |rates: &[load::Rate]| {

@@ -25,6 +25,13 @@ use crate::metrics::LedgerMetrics;
 
 /// Commands in one transaction at most, so that the first of them does not wait long.
 const BATCH_COMMANDS_MAX: usize = 512;
+/// From so many commands in the last batch on, a batch waits for those that are about to come: a
+/// flush costs as much for one as for all of them.
+const CROWD: usize = 4;
+/// A batch waits as long as commands come within this time, ...
+const LULL: Duration = Duration::from_micros(50);
+/// ... but no more than so many times.
+const LULLS_MAX: u32 = 10;
 /// Tries of one transaction against other writers.
 const TRIES_MAX: u32 = 20;
 /// The longest wait between two tries.
@@ -130,6 +137,7 @@ impl Writer {
             items: Arc::clone(&items),
             clock: Arc::clone(clock),
             metrics: metrics.clone(),
+            crowded: false,
             failing: false,
         };
         let workers: Vec<_> = stores.into_iter().map(worker).collect();
@@ -172,11 +180,29 @@ async fn run_all<S: Store>(workers: Vec<Worker<S>>) {
     }
 }
 
+/// Puts a command into the batch, or lets no more come in; what was accepted is still received.
+fn take(items: &mut mpsc::Receiver<Item>, item: Item, batch: &mut Vec<Box<dyn Job>>) {
+    match item {
+        Item::Job(job) => batch.push(job),
+        Item::Stop => items.close(),
+    }
+}
+
+fn drain(items: &mut mpsc::Receiver<Item>, batch: &mut Vec<Box<dyn Job>>) {
+    while batch.len() < BATCH_COMMANDS_MAX
+        && let Ok(item) = items.try_recv()
+    {
+        take(items, item, batch);
+    }
+}
+
 struct Worker<S> {
     store: S,
     items: Arc<Mutex<mpsc::Receiver<Item>>>,
     clock: Arc<dyn Clock>,
     metrics: LedgerMetrics,
+    /// The last batch was large.
+    crowded: bool,
     /// The last transaction failed.
     failing: bool,
 }
@@ -190,18 +216,22 @@ impl<S: Store> Worker<S> {
     }
 
     /// What waits in the queue, or `None` after the end.
-    async fn next_batch(&self) -> Option<Vec<Box<dyn Job>>> {
+    async fn next_batch(&mut self) -> Option<Vec<Box<dyn Job>>> {
         let mut items = self.items.lock().await;
+        let first = items.recv().await?;
         let mut batch = Vec::new();
-        let mut next = Some(items.recv().await?);
-        while let Some(item) = next {
-            match item {
-                Item::Job(job) => batch.push(job),
-                // What was accepted before is still received.
-                Item::Stop => items.close(),
+        take(&mut items, first, &mut batch);
+        drain(&mut items, &mut batch);
+        for _ in 0..if self.crowded { LULLS_MAX } else { 0 } {
+            // The thread is the writer's own, and the runtime's timer is too coarse for this.
+            std::thread::sleep(LULL);
+            let before = batch.len();
+            drain(&mut items, &mut batch);
+            if batch.len() == before {
+                break;
             }
-            next = if batch.len() < BATCH_COMMANDS_MAX { items.try_recv().ok() } else { None };
         }
+        self.crowded = batch.len() >= CROWD;
         Some(batch)
     }
 
