@@ -18,6 +18,7 @@ pub mod metrics;
 
 mod cache;
 mod headers;
+mod lease;
 mod ledger;
 mod outbox;
 mod reply;

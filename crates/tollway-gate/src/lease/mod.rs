@@ -1,0 +1,357 @@
+//! Leases: holds that many requests spend from, so that a paid request needs no call.
+//!
+//! All workers share a lease through the proxy's shared data ([`table`]); spending is one
+//! compare-and-swap. What finished requests cost is gathered in this worker's memory and posted
+//! with the tick, under posting numbers of the worker's own lane, so that numbers never meet.
+//! A lease that nobody uses is given back; one that is forgotten ends in the ledger.
+//!
+//! See docs/adr/0010-leases.md for what this can cost whom.
+
+mod refill;
+mod slot;
+mod table;
+mod take_back;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use tollway_core::id::HoldId;
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+use tollway_core::wire::{Overrun, Posting};
+
+use crate::config::Route;
+use crate::host::Host;
+use refill::Refill;
+use slot::{Pending, Slot, larger_size, less, sum};
+use table::{Change, Edited, TRIES, edit};
+
+pub(crate) use slot::{Ask, SPEND_MS};
+pub(crate) use take_back::{Relief, Taken};
+
+/// So many leases are followed by one worker; requests on others place holds of their own.
+const KNOWN_MAX: usize = 65_536;
+/// A lane has so many posting numbers, which a lease outlives by far.
+const LANE_BITS: u32 = 24;
+/// Stands where a posting names its route, in the row that ends a lease and charges nothing.
+const RELEASE_ROUTE: &str = "lease";
+
+/// What one worker knows of the leases.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    /// The leases that this worker has spent from.
+    known: RefCell<HashMap<HoldId, Rc<Tally>>>,
+    /// Those of them with something to report.
+    dirty: RefCell<Vec<Rc<Tally>>>,
+    /// When to look whether one is idle. One entry for each that is known.
+    watch: RefCell<VecDeque<(u64, Rc<Tally>)>>,
+    refills: RefCell<Vec<Refill>>,
+    /// The tokens for which a request of this worker asks for a lease now, and what the requests
+    /// that wait for it cost together.
+    opening: RefCell<HashMap<PaymentHash, Msat>>,
+    /// What waited for leases that are decided since the last tick.
+    demand: RefCell<HashMap<PaymentHash, Msat>>,
+    /// The tokens whose waiting requests may go on.
+    decided: RefCell<Vec<PaymentHash>>,
+}
+
+/// One worker's part of a lease.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    token: PaymentHash,
+    hold: HoldId,
+    lane: u8,
+    next_seq: Cell<u32>,
+    used_at_ms: Cell<u64>,
+    /// What was earned since the last report, by route.
+    charged: RefCell<Vec<(Rc<Route>, Msat)>>,
+    /// What was not charged and can be spent again.
+    returned: Cell<Msat>,
+    /// What the ledger has posted and the lease does not know yet.
+    posted: Cell<Msat>,
+    is_dirty: Cell<bool>,
+}
+
+impl Tally {
+    fn seq(&self) -> u32 {
+        let seq = self.next_seq.get();
+        self.next_seq.set(seq.wrapping_add(1));
+        (u32::from(self.lane) << LANE_BITS) | (seq & ((1 << LANE_BITS) - 1))
+    }
+}
+
+/// A request that a lease has paid for.
+#[derive(Debug)]
+pub(crate) struct Paid {
+    pub(crate) tally: Rc<Tally>,
+    pub(crate) account: PaymentHash,
+    /// What the account has left.
+    pub(crate) balance: Msat,
+}
+
+/// What came of the attempt to pay from a lease.
+#[derive(Debug)]
+pub(crate) enum Spend {
+    Paid(Paid),
+    /// There is none that can pay; a new one should have this size.
+    Open {
+        size: Msat,
+    },
+    /// The request must place a hold of its own: more credit is on its way to the lease, or the
+    /// table or this worker has no room.
+    Busy,
+}
+
+/// A hold that was granted for a lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant {
+    pub(crate) hold: HoldId,
+    pub(crate) account: PaymentHash,
+    pub(crate) granted: Msat,
+    pub(crate) balance: Msat,
+    /// When the hold was asked for, in milliseconds.
+    pub(crate) asked_at_ms: u64,
+    pub(crate) ttl_ms: u64,
+}
+
+/// Who pays for the request that asked for a lease.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// The new lease.
+    New(Paid),
+    /// Another worker's lease, which was there first; the new hold goes back.
+    Other(Paid),
+    /// The hold alone, for this one request.
+    Alone,
+}
+
+impl Leases {
+    /// Pays from the token's lease, if it can.
+    pub(crate) fn spend(&self, host: &impl Host, ask: &Ask) -> Spend {
+        let mut lane = None;
+        let mut refill = false;
+        let mut seen = None;
+        let mut size = ask.cost;
+        let mut busy = false;
+        let edited = edit(host, &ask.token, TRIES, &mut |slot| {
+            (lane, refill, seen, busy) = (None, false, None, false);
+            let Some(mut slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
+                return Change::Leave;
+            };
+            if !slot.can_pay(ask) {
+                busy = slot.is_refilling();
+                size = larger_size(slot.size, ask, slot.total());
+                return Change::Leave;
+            }
+            if !self.take_part(&mut slot, &mut lane) {
+                busy = true;
+                return Change::Leave;
+            }
+            refill = slot.spend(ask);
+            seen = Some(slot);
+            Change::Put(slot)
+        });
+        match (edited, seen) {
+            (Edited::Done, Some(slot)) => {
+                if refill {
+                    self.ask_refill(&slot);
+                }
+                Spend::Paid(self.paid(&slot, lane, ask.now_ms))
+            }
+            (Edited::Left, _) if !busy => Spend::Open { size },
+            _ => Spend::Busy,
+        }
+    }
+
+    /// Whether this worker may spend from the lease; gives it a lane where it has none.
+    fn take_part(&self, slot: &mut Slot, lane: &mut Option<u8>) -> bool {
+        let known = self.known.borrow();
+        if known.contains_key(&slot.hold) {
+            return true;
+        }
+        *lane = if known.len() < KNOWN_MAX { slot.open_lane() } else { None };
+        lane.is_some()
+    }
+
+    fn paid(&self, slot: &Slot, lane: Option<u8>, now_ms: u64) -> Paid {
+        let tally = self.tally(slot, lane.unwrap_or_default(), now_ms);
+        Paid { tally, account: slot.account, balance: slot.total() }
+    }
+
+    /// This worker's part of the lease, in this lane if it is new.
+    fn tally(&self, slot: &Slot, lane: u8, now_ms: u64) -> Rc<Tally> {
+        let mut known = self.known.borrow_mut();
+        if let Some(tally) = known.get(&slot.hold) {
+            tally.used_at_ms.set(now_ms);
+            return Rc::clone(tally);
+        }
+        let tally = Rc::new(Tally {
+            token: slot.token,
+            hold: slot.hold,
+            lane,
+            next_seq: Cell::new(0),
+            used_at_ms: Cell::new(now_ms),
+            charged: RefCell::default(),
+            returned: Cell::default(),
+            posted: Cell::default(),
+            is_dirty: Cell::new(false),
+        });
+        known.insert(slot.hold, Rc::clone(&tally));
+        self.watch.borrow_mut().push_back((now_ms, Rc::clone(&tally)));
+        tally
+    }
+
+    /// A paid request has ended: `charged` of its price is owed, the rest can be spent again.
+    pub(crate) fn finish(&self, tally: &Rc<Tally>, route: &Rc<Route>, cost: Msat, charged: Msat) {
+        tally.returned.set(sum(tally.returned.get(), less(cost, charged)));
+        if charged > Msat::ZERO {
+            let mut rows = tally.charged.borrow_mut();
+            match rows.iter_mut().find(|(known, _)| Rc::ptr_eq(known, route)) {
+                Some((_, amount)) => *amount = sum(*amount, charged),
+                None => rows.push((Rc::clone(route), charged)),
+            }
+        }
+        self.mark_dirty(tally);
+    }
+
+    fn mark_dirty(&self, tally: &Rc<Tally>) {
+        if !tally.is_dirty.replace(true) {
+            self.dirty.borrow_mut().push(Rc::clone(tally));
+        }
+    }
+
+    /// Makes a request the one that asks for the token's lease, or lets it wait for the one that
+    /// does. Returns the size to ask for, if it is to ask.
+    pub(crate) fn open(&self, ask: &Ask, size: Msat) -> Option<Msat> {
+        if let Some(waiting) = self.opening.borrow_mut().get_mut(&ask.token) {
+            *waiting = sum(*waiting, ask.cost);
+            return None;
+        }
+        let waited = self.demand.borrow_mut().remove(&ask.token).unwrap_or_default();
+        self.opening.borrow_mut().insert(ask.token, Msat::ZERO);
+        Some(size.max(waited).min(ask.lease_max).max(ask.cost))
+    }
+
+    /// Whether a request of this worker asks for the token's lease now.
+    pub(crate) fn is_opening(&self, token: &PaymentHash) -> bool {
+        self.opening.borrow().contains_key(token)
+    }
+
+    /// The request that asked for the token's lease knows what came of it.
+    pub(crate) fn opened(&self, token: &PaymentHash) {
+        let waited = self.opening.borrow_mut().remove(token).unwrap_or_default();
+        if waited > Msat::ZERO {
+            self.demand.borrow_mut().insert(*token, waited);
+            self.decided.borrow_mut().push(*token);
+        }
+    }
+
+    /// The tokens for which a lease was granted or refused while requests waited, each once.
+    pub(crate) fn take_decided(&self) -> Vec<PaymentHash> {
+        self.decided.take()
+    }
+
+    /// Makes the hold a lease and pays the request that asked for it. Returns also the row that
+    /// ends a hold which nobody spends any more.
+    pub(crate) fn install(
+        &self,
+        host: &impl Host,
+        ask: &Ask,
+        grant: &Grant,
+    ) -> (Opened, Option<Posting>) {
+        let fresh = grant.slot(ask);
+        let mut lane = None;
+        let mut other = None;
+        let mut before = None;
+        let edited = edit(host, &ask.token, TRIES, &mut |slot| {
+            (lane, other, before) = (None, None, None);
+            let slot = slot.filter(|slot| slot.expires_at_ms > ask.now_ms);
+            if let Some(mut slot) = slot.filter(|slot| slot.can_pay(ask))
+                && self.take_part(&mut slot, &mut lane)
+            {
+                slot.take(ask);
+                other = Some(slot);
+                return Change::Put(slot);
+            }
+            // What is on its way to a lease would be lost with it until it ends.
+            let waits = slot.is_some_and(|slot| !matches!(slot.pending, Pending::Nothing { .. }));
+            if waits || self.known.borrow().len() >= KNOWN_MAX {
+                return Change::Leave;
+            }
+            (before, lane) = (slot, Some(0));
+            Change::Put(fresh)
+        });
+        match (edited, other) {
+            (Edited::Done, Some(slot)) => {
+                let tally = self.paid(&slot, lane, ask.now_ms);
+                (Opened::Other(tally), None)
+            }
+            (Edited::Done, None) => {
+                let over = before.filter(Slot::is_quiet).map(|mut slot| self.release(&mut slot));
+                (Opened::New(self.paid(&fresh, lane, ask.now_ms)), over)
+            }
+            _ => (Opened::Alone, None),
+        }
+    }
+
+    /// The row that ends a lease of which nothing is under way and that is not in the table any
+    /// more.
+    fn release(&self, slot: &mut Slot) -> Posting {
+        let known = self.known.borrow().get(&slot.hold).cloned();
+        let seq = match known {
+            Some(tally) => tally.seq(),
+            // If all lanes were given out, the number was used, and the hold ends by itself.
+            None => u32::from(slot.open_lane().unwrap_or_default()) << LANE_BITS,
+        };
+        row(slot.hold, seq, Msat::ZERO, RELEASE_ROUTE.to_owned(), true)
+    }
+
+    fn ask_refill(&self, slot: &Slot) {
+        let mut refills = self.refills.borrow_mut();
+        if !refills.iter().any(|refill| refill.is_of(slot)) {
+            refills.push(Refill::of(slot));
+        }
+    }
+
+    /// Nobody may spend from this lease any more.
+    fn drop_slot(&self, host: &impl Host, token: &PaymentHash, hold: HoldId) {
+        edit(host, token, table::TRIES_BETWEEN, &mut |slot| match slot {
+            Some(slot) if slot.hold == hold => Change::Remove,
+            _ => Change::Leave,
+        });
+    }
+}
+
+impl Grant {
+    fn slot(&self, ask: &Ask) -> Slot {
+        Slot {
+            token: ask.token,
+            account: self.account,
+            hold: self.hold,
+            granted: self.granted,
+            spent: ask.cost,
+            settled: Msat::ZERO,
+            balance: self.balance,
+            size: self.granted,
+            opened_at_ms: ask.now_ms,
+            used_at_ms: ask.now_ms,
+            expires_at_ms: self.asked_at_ms.saturating_add(self.ttl_ms),
+            pending: Pending::Nothing { until_ms: 0 },
+            add: Msat::ZERO,
+            add_min: Msat::ZERO,
+            // A day of milliseconds, the longest life, fits 32 bits.
+            ttl_ms: u32::try_from(self.ttl_ms).unwrap_or(u32::MAX),
+            refill_seq: 0,
+            lanes: 1,
+        }
+    }
+}
+
+/// A row of a lease. Its amount is never above what was granted, so an overrun is no matter.
+fn row(hold: HoldId, seq: u32, amount_msat: Msat, route: String, release: bool) -> Posting {
+    Posting { hold, seq, amount_msat, route, release, overrun: Overrun::Cap, store: None }
+}
+
