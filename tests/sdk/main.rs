@@ -18,6 +18,8 @@
 mod envoy;
 #[path = "../../src/http.rs"]
 mod http;
+#[path = "../../src/parking.rs"]
+mod parking;
 mod proxy;
 #[path = "../../src/root.rs"]
 mod root;

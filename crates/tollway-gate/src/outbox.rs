@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use tollway_core::money::Msat;
 use tollway_core::wire::{
-    POSTINGS_PER_BATCH_MAX, Posting, PostingBatch, PostingOutcome, PostingReply,
-    PostingResult, STORED_BYTES_PER_BATCH_MAX,
+    POSTINGS_PER_BATCH_MAX, Posting, PostingBatch, PostingOutcome, PostingReply, PostingResult,
+    STORED_BYTES_PER_BATCH_MAX,
 };
 
 use crate::ledger::CallFault;

@@ -89,6 +89,7 @@ fn defaults_are_filled_in() {
             credit_ttl_s: None,
             low_balance: Msat::ZERO,
             free_tier: None,
+            lease: LeaseTerms::default(),
         }
     );
     assert!(found(&config, "/other").is_none());

@@ -88,9 +88,7 @@ impl Exchange {
             Spend::Paid(paid) => self.admit(stream, Admission::leased(context, paid)),
             Spend::Open { size } if context.rounds < LEASE_ROUNDS_MAX => {
                 match leases.open(&ask, size) {
-                    Some(amount) => {
-                        self.hold(stream, context, credential, Plan::Lease { amount })
-                    }
+                    Some(amount) => self.hold(stream, context, credential, Plan::Lease { amount }),
                     None => self.park(context, credential),
                 }
             }
@@ -217,14 +215,10 @@ impl Exchange {
         let relief = match plan {
             // Its credit did not do.
             Plan::Relieved(_) => Relief::TooLittle(Msat::ZERO),
-            Plan::Exact | Plan::Lease { .. } => {
-                self.gate.leases.take_back(stream, &ask, balance)
-            }
+            Plan::Exact | Plan::Lease { .. } => self.gate.leases.take_back(stream, &ask, balance),
         };
         match relief {
-            Relief::Taken(taken) => {
-                self.hold(stream, context, credential, Plan::Relieved(taken))
-            }
+            Relief::Taken(taken) => self.hold(stream, context, credential, Plan::Relieved(taken)),
             Relief::Later if context.rounds < RELIEF_ROUNDS_MAX => {
                 // From here on with a hold of its own.
                 context.rounds = context.rounds.max(LEASE_ROUNDS_MAX);

@@ -122,7 +122,9 @@ impl Exchange {
                 self.release(holding.hold, &holding.context.route);
                 decided(stream, Decision::Abandoned);
             }
-            State::Challenging(_) | State::Asking(_) | State::Parked(_) => decided(stream, Decision::Abandoned),
+            State::Challenging(_) | State::Asking(_) | State::Parked(_) => {
+                decided(stream, Decision::Abandoned)
+            }
             State::Undecided | State::Passed(_) | State::Answered => {}
         }
     }

@@ -50,10 +50,10 @@ pub(crate) struct Leases {
     watch: RefCell<VecDeque<(u64, Rc<Tally>)>>,
     refills: RefCell<Vec<Refill>>,
     /// The tokens for which a request of this worker asks for a lease now, and what the requests
-    /// that wait for it cost together.
-    opening: RefCell<HashMap<PaymentHash, Msat>>,
+    /// that wait for it cost together. Few at a time, as all of these.
+    opening: RefCell<Vec<(PaymentHash, Msat)>>,
     /// What waited for leases that are decided since the last tick.
-    demand: RefCell<HashMap<PaymentHash, Msat>>,
+    demand: RefCell<Vec<(PaymentHash, Msat)>>,
     /// The tokens whose waiting requests may go on.
     decided: RefCell<Vec<PaymentHash>>,
 }
@@ -226,25 +226,26 @@ impl Leases {
     /// Makes a request the one that asks for the token's lease, or lets it wait for the one that
     /// does. Returns the size to ask for, if it is to ask.
     pub(crate) fn open(&self, ask: &Ask, size: Msat) -> Option<Msat> {
-        if let Some(waiting) = self.opening.borrow_mut().get_mut(&ask.token) {
+        let mut opening = self.opening.borrow_mut();
+        if let Some((_, waiting)) = opening.iter_mut().find(|(token, _)| *token == ask.token) {
             *waiting = sum(*waiting, ask.cost);
             return None;
         }
-        let waited = self.demand.borrow_mut().remove(&ask.token).unwrap_or_default();
-        self.opening.borrow_mut().insert(ask.token, Msat::ZERO);
+        opening.push((ask.token, Msat::ZERO));
+        let waited = take(&mut self.demand.borrow_mut(), &ask.token);
         Some(size.max(waited).min(ask.lease_max).max(ask.cost))
     }
 
     /// Whether a request of this worker asks for the token's lease now.
     pub(crate) fn is_opening(&self, token: &PaymentHash) -> bool {
-        self.opening.borrow().contains_key(token)
+        self.opening.borrow().iter().any(|(known, _)| known == token)
     }
 
     /// The request that asked for the token's lease knows what came of it.
     pub(crate) fn opened(&self, token: &PaymentHash) {
-        let waited = self.opening.borrow_mut().remove(token).unwrap_or_default();
+        let waited = take(&mut self.opening.borrow_mut(), token);
         if waited > Msat::ZERO {
-            self.demand.borrow_mut().insert(*token, waited);
+            self.demand.borrow_mut().push((*token, waited));
             self.decided.borrow_mut().push(*token);
         }
     }
@@ -350,8 +351,12 @@ impl Grant {
     }
 }
 
+fn take(list: &mut Vec<(PaymentHash, Msat)>, token: &PaymentHash) -> Msat {
+    let at = list.iter().position(|(known, _)| known == token);
+    at.map(|at| list.swap_remove(at).1).unwrap_or_default()
+}
+
 /// A row of a lease. Its amount is never above what was granted, so an overrun is no matter.
 fn row(hold: HoldId, seq: u32, amount_msat: Msat, route: String, release: bool) -> Posting {
     Posting { hold, seq, amount_msat, route, release, overrun: Overrun::Cap, store: None }
 }
-

@@ -111,8 +111,7 @@ impl Slot {
     /// Whether a request can be paid from it, so that the ledger still has the hold when the
     /// request ends.
     pub(super) fn can_pay(&self, ask: &Ask) -> bool {
-        self.rest() >= ask.cost
-            && ask.now_ms.saturating_add(ask.hold_ttl_ms) <= self.expires_at_ms
+        self.rest() >= ask.cost && ask.now_ms.saturating_add(ask.hold_ttl_ms) <= self.expires_at_ms
     }
 
     /// A lane for a worker that has none of this lease.
@@ -134,9 +133,7 @@ impl Slot {
         self.take(ask);
         match self.pending {
             Pending::Nothing { until_ms } => ask.now_ms >= until_ms && self.mark_refill(ask),
-            Pending::Refill { since_ms } => {
-                ask.now_ms >= since_ms.saturating_add(REFILL_STALE_MS)
-            }
+            Pending::Refill { since_ms } => ask.now_ms >= since_ms.saturating_add(REFILL_STALE_MS),
             Pending::TakeBack => false,
         }
     }
