@@ -163,6 +163,14 @@ impl Http {
         Answer { status, headers, body }
     }
 
+    /// The status of a request whose gateway may die; `None` where there was no whole answer.
+    pub(crate) async fn try_get(&self, path: &str, credential: &str) -> Option<u16> {
+        let request = self.request(Method::GET, path).header("authorization", credential);
+        let response = request.send().await.ok()?;
+        let status = response.status().as_u16();
+        response.bytes().await.is_ok().then_some(status)
+    }
+
     /// Pays the challenge of an unpaid request and returns the credential.
     pub(crate) async fn buy(&self, path: &str) -> String {
         let challenge = self.get(path, None).await;
@@ -202,7 +210,12 @@ impl Http {
     }
 
     pub(crate) async fn rotate_key(&self) -> Value {
-        let request = self.client.post(format!("{}/admin/v1/keys/rotate", self.admin));
+        self.act("keys/rotate").await
+    }
+
+    /// Has the operator's door do this.
+    pub(crate) async fn act(&self, what: &str) -> Value {
+        let request = self.client.post(format!("{}/admin/v1/{what}", self.admin));
         let answer = self.send(request.bearer_auth(&self.admin_token)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()

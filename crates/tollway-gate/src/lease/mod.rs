@@ -27,7 +27,7 @@ use crate::config::Route;
 use crate::host::Host;
 use refill::Refill;
 use slot::{Pending, Slot, larger_size, less, sum};
-use table::{Change, Edited, TRIES, edit};
+use table::{Change, Edited, TRIES, Which, edit};
 
 pub(crate) use slot::{Ask, SPEND_MS};
 pub(crate) use take_back::{Relief, Taken};
@@ -136,7 +136,7 @@ impl Leases {
         let mut seen = None;
         let mut size = ask.cost;
         let mut busy = false;
-        let edited = edit(host, &ask.token, TRIES, &mut |slot| {
+        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot| {
             (lane, refill, seen, busy) = (None, false, None, false);
             let Some(mut slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
                 return Change::Leave;
@@ -267,7 +267,7 @@ impl Leases {
         let mut lane = None;
         let mut other = None;
         let mut before = None;
-        let edited = edit(host, &ask.token, TRIES, &mut |slot| {
+        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot| {
             (lane, other, before) = (None, None, None);
             let slot = slot.filter(|slot| slot.expires_at_ms > ask.now_ms);
             if let Some(mut slot) = slot.filter(|slot| slot.can_pay(ask))
@@ -283,7 +283,12 @@ impl Leases {
                 return Change::Leave;
             }
             (before, lane) = (slot, Some(0));
-            Change::Put(fresh)
+            match slot {
+                Some(slot) if !slot.is_quiet() => {
+                    Change::Replace(Slot { pending: Pending::End, ..slot }, fresh)
+                }
+                _ => Change::Put(fresh),
+            }
         });
         match (edited, other) {
             (Edited::Done, Some(slot)) => {
@@ -319,9 +324,9 @@ impl Leases {
 
     /// Nobody may spend from this lease any more.
     fn drop_slot(&self, host: &impl Host, token: &PaymentHash, hold: HoldId) {
-        edit(host, token, table::TRIES_BETWEEN, &mut |slot| match slot {
-            Some(slot) if slot.hold == hold => Change::Remove,
-            _ => Change::Leave,
+        edit(host, (token, Which::Of(hold)), table::TRIES_BETWEEN, &mut |slot| match slot {
+            Some(_) => Change::Remove,
+            None => Change::Leave,
         });
     }
 }

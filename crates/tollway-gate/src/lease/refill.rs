@@ -9,8 +9,8 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{ExtensionRequest, HoldRefusal, HoldReply, Posting, PostingResult};
 
-use super::slot::{Slot, less, sum};
-use super::table::{Change, Edited, TRIES_BETWEEN, edit};
+use super::slot::{Pending, Slot, less, sum};
+use super::table::{Change, Edited, TRIES_BETWEEN, Which, edit};
 use super::{Leases, RELEASE_ROUTE, Tally, row};
 use crate::config::Tollwayd;
 use crate::host::{CallId, CallReply, Host};
@@ -83,7 +83,12 @@ impl Leases {
                 }
             }
             tally.is_dirty.set(false);
-            if !tally.settle(host) || !tally.charged.borrow().is_empty() {
+            match tally.settle(host) {
+                Settled::Told => {}
+                Settled::Later => self.mark_dirty(&tally),
+                Settled::Last => outbox.push(tally.release()),
+            }
+            if !tally.charged.borrow().is_empty() {
                 self.mark_dirty(&tally);
             }
         }
@@ -136,8 +141,7 @@ impl Leases {
         // Known and here; any more is a request under way or a report to come.
         const OWNERS: usize = 2;
         let (mut ours, mut over) = (false, false);
-        let edited = edit(host, &tally.token, TRIES_BETWEEN, &mut |slot| {
-            let slot = slot.filter(|slot| slot.hold == tally.hold);
+        let edited = edit(host, tally.lease(), TRIES_BETWEEN, &mut |slot| {
             over = slot.is_some_and(|slot| slot.expires_at_ms <= now_ms);
             ours = slot.is_some();
             match slot {
@@ -146,8 +150,7 @@ impl Leases {
             }
         });
         if edited == Edited::Done && !over {
-            let route = RELEASE_ROUTE.to_owned();
-            outbox.push(row(tally.hold, tally.seq(), Msat::ZERO, route, true));
+            outbox.push(tally.release());
             host.count_lease(LeaseEvent::Returned);
         }
         let gone = edited == Edited::Done || (edited == Edited::Left && !ours);
@@ -217,7 +220,8 @@ impl Leases {
 
     /// Changes the lease's record, if it still waits for this refill.
     fn book(&self, host: &impl Host, refill: &Refill, change: impl Fn(&mut Slot)) {
-        edit(host, &refill.token, TRIES_BETWEEN, &mut |slot| match slot {
+        let lease = (&refill.token, Which::Of(refill.hold));
+        edit(host, lease, TRIES_BETWEEN, &mut |slot| match slot {
             Some(mut slot) if refill.is_of(&slot) && slot.is_refilling() => {
                 change(&mut slot);
                 Change::Put(slot)
@@ -227,27 +231,47 @@ impl Leases {
     }
 }
 
+/// What became of the news for a lease.
+enum Settled {
+    /// It knows them, or is gone.
+    Told,
+    /// It could not be told yet.
+    Later,
+    /// These were the last that it waited for, and it has ended.
+    Last,
+}
+
 impl Tally {
-    /// Tells the lease what can be spent again and what was posted; `false` if it could not be
-    /// told yet.
-    fn settle(&self, host: &impl Host) -> bool {
+    fn lease(&self) -> (&PaymentHash, Which) {
+        (&self.token, Which::Of(self.hold))
+    }
+
+    fn release(&self) -> Posting {
+        row(self.hold, self.seq(), Msat::ZERO, RELEASE_ROUTE.to_owned(), true)
+    }
+
+    /// Tells the lease what can be spent again and what was posted.
+    fn settle(&self, host: &impl Host) -> Settled {
         let (returned, posted) = (self.returned.take(), self.posted.take());
         if returned == Msat::ZERO && posted == Msat::ZERO {
-            return true;
+            return Settled::Told;
         }
-        let edited = edit(host, &self.token, TRIES_BETWEEN, &mut |slot| match slot {
-            Some(mut slot) if slot.hold == self.hold => {
-                slot.spent = less(slot.spent, returned);
-                slot.settled = sum(slot.settled, posted);
-                Change::Put(slot)
-            }
-            _ => Change::Leave,
+        let mut last = false;
+        let edited = edit(host, self.lease(), TRIES_BETWEEN, &mut |slot| {
+            let Some(mut slot) = slot else { return Change::Leave };
+            slot.spent = less(slot.spent, returned);
+            slot.settled = sum(slot.settled, posted);
+            last = slot.pending == Pending::End && slot.is_quiet();
+            if last { Change::Remove } else { Change::Put(slot) }
         });
-        let told = edited != Edited::Contended;
-        if !told {
-            self.returned.set(returned);
-            self.posted.set(posted);
+        match edited {
+            Edited::Contended => {
+                self.returned.set(returned);
+                self.posted.set(posted);
+                Settled::Later
+            }
+            Edited::Done if last => Settled::Last,
+            _ => Settled::Told,
         }
-        told
     }
 }

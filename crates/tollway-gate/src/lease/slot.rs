@@ -33,6 +33,8 @@ pub(super) enum Pending {
     Refill { since_ms: u64 },
     /// Credit on its way to another hold of the account.
     TakeBack,
+    /// The last of its requests: another lease has taken its place.
+    End,
 }
 
 /// A lease.
@@ -96,7 +98,8 @@ impl Slot {
 
     /// Nothing is under way, in the requests of any worker or on its way to the ledger.
     pub(super) fn is_quiet(&self) -> bool {
-        self.spent == self.settled && matches!(self.pending, Pending::Nothing { .. })
+        let waits = matches!(self.pending, Pending::Refill { .. } | Pending::TakeBack);
+        self.spent == self.settled && !waits
     }
 
     /// Nothing is under way and nobody has spent from it for so long.
@@ -134,7 +137,7 @@ impl Slot {
         match self.pending {
             Pending::Nothing { until_ms } => ask.now_ms >= until_ms && self.mark_refill(ask),
             Pending::Refill { since_ms } => ask.now_ms >= since_ms.saturating_add(REFILL_STALE_MS),
-            Pending::TakeBack => false,
+            Pending::TakeBack | Pending::End => false,
         }
     }
 
@@ -209,14 +212,10 @@ pub(super) fn less(from: Msat, by: Msat) -> Msat {
 }
 
 impl Slot {
-    /// The token of a record.
-    pub(super) fn token_of(record: &[u8]) -> Option<&[u8]> {
-        record.get(..32)
-    }
-
-    /// Whether the ledger has ended the hold of this record, or the record is none.
-    pub(super) fn is_over(record: &[u8], now_ms: u64) -> bool {
-        Self::decode(record).is_none_or(|slot| slot.expires_at_ms <= now_ms)
+    /// The record, if it is this token's.
+    pub(super) fn of_token(record: &[u8], token: &PaymentHash) -> Option<Self> {
+        // Most are not, and what is in them does not matter.
+        record.starts_with(token.as_bytes()).then(|| Self::decode(record)).flatten()
     }
 
     pub(super) fn decode(record: &[u8]) -> Option<Self> {
@@ -239,6 +238,7 @@ impl Slot {
                     [0] => Pending::Nothing { until_ms: at_ms },
                     [1] => Pending::Refill { since_ms: at_ms },
                     [2] => Pending::TakeBack,
+                    [3] => Pending::End,
                     _ => return None,
                 }
             },
@@ -256,6 +256,7 @@ impl Slot {
             Pending::Nothing { until_ms } => (until_ms, 0),
             Pending::Refill { since_ms } => (since_ms, 1),
             Pending::TakeBack => (0, 2),
+            Pending::End => (0, 3),
         };
         let mut record = [0; SLOT_BYTES];
         let mut writer = Writer(&mut record);

@@ -5,9 +5,10 @@
 //! for a client to choose. The key says the version of the records; a filter of another version
 //! has a table of its own, and its leases end in the ledger.
 
+use tollway_core::id::HoldId;
 use tollway_core::payment::PaymentHash;
 
-use super::slot::{SLOT_BYTES, Slot};
+use super::slot::{Pending, SLOT_BYTES, Slot};
 use crate::host::{CasMismatch, Host};
 
 /// Enough that a hundred thousand live leases rarely meet in one bucket.
@@ -19,17 +20,28 @@ pub(super) const TRIES: u32 = 8;
 /// The same where no request waits for it.
 pub(super) const TRIES_BETWEEN: u32 = 64;
 
+/// Which record of a token.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    /// The one that can be spent.
+    Live,
+    /// The one of this hold.
+    Of(HoldId),
+}
+
 /// What is to become of a record.
 pub(super) enum Change {
     Leave,
     Put(Slot),
+    /// The record stays as this until its last request has ended; the second one is live.
+    Replace(Slot, Slot),
     Remove,
 }
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edited {
-    /// It was put or removed.
+    /// It was changed.
     Done,
     /// It was left as it is.
     Left,
@@ -39,11 +51,11 @@ pub(super) enum Edited {
     Contended,
 }
 
-/// Changes the record of a token in one step. `change` sees it as it is, and is asked again
+/// Changes a record of a token in one step. `change` sees it as it is, and is asked again
 /// whenever another worker was faster.
 pub(super) fn edit(
     host: &impl Host,
-    token: &PaymentHash,
+    (token, which): (&PaymentHash, Which),
     tries: u32,
     change: &mut dyn FnMut(Option<Slot>) -> Change,
 ) -> Edited {
@@ -55,18 +67,27 @@ pub(super) fn edit(
             // Not ours; a table of this version is nothing but records.
             bucket.clear();
         }
-        let place = find(&mut bucket, token);
-        let slot = place.as_deref().and_then(Slot::decode);
+        let found = find(&mut bucket, token, which);
+        let (slot, place) = found.map_or((None, None), |(slot, place)| (Some(slot), Some(place)));
         match (change(slot), place) {
             (Change::Leave, _) | (Change::Remove, None) => return Edited::Left,
             (Change::Put(slot), Some(place)) => place.copy_from_slice(&slot.encode()),
-            (Change::Put(slot), None) => {
-                if !make_room(&mut bucket, slot.opened_at_ms) {
+            (Change::Put(slot) | Change::Replace(_, slot), None) => {
+                if !add(&mut bucket, &slot) {
                     return Edited::Full;
                 }
-                bucket.extend_from_slice(&slot.encode());
             }
-            (Change::Remove, Some(_)) => remove(&mut bucket, token),
+            (Change::Replace(old, new), Some(place)) => {
+                place.copy_from_slice(&old.encode());
+                if !add(&mut bucket, &new) {
+                    return Edited::Full;
+                }
+            }
+            (Change::Remove, Some(place)) => {
+                // All zeros are nobody's, and over for long.
+                place.fill(0);
+                make_room(&mut bucket, &mut |slot| slot.expires_at_ms > 0);
+            }
         }
         if host.set_shared(key, &bucket, cas) != Err(CasMismatch) {
             return Edited::Done;
@@ -86,23 +107,45 @@ fn name_bucket<'k>(key: &'k mut [u8; 20], token: &PaymentHash) -> Option<&'k str
     core::str::from_utf8(key).ok()
 }
 
-fn find<'b>(bucket: &'b mut [u8], token: &PaymentHash) -> Option<&'b mut [u8]> {
-    bucket
-        .chunks_exact_mut(SLOT_BYTES)
-        .find(|record| Slot::token_of(record) == Some(token.as_bytes()))
+fn find<'b>(
+    bucket: &'b mut [u8],
+    token: &PaymentHash,
+    which: Which,
+) -> Option<(Slot, &'b mut [u8])> {
+    bucket.chunks_exact_mut(SLOT_BYTES).find_map(|record| {
+        let slot = Slot::of_token(record, token)?;
+        let wanted = match which {
+            Which::Live => slot.pending != Pending::End,
+            Which::Of(hold) => slot.hold == hold,
+        };
+        wanted.then_some((slot, record))
+    })
 }
 
-/// Whether one more record fits, once those that are over are gone.
-fn make_room(bucket: &mut Vec<u8>, now_ms: u64) -> bool {
-    keep(bucket, |record| !Slot::is_over(record, now_ms));
-    bucket.len() < SLOT_BYTES * SLOTS_PER_BUCKET
+/// Adds a record, if there is room once those are gone that the ledger has ended, or whose credit
+/// returns without them, if a little later.
+fn add(bucket: &mut Vec<u8>, slot: &Slot) -> bool {
+    let full = SLOT_BYTES * SLOTS_PER_BUCKET;
+    if bucket.len() >= full {
+        make_room(bucket, &mut |old| old.expires_at_ms > slot.opened_at_ms);
+    }
+    if bucket.len() >= full {
+        make_room(bucket, &mut |old| old.pending != Pending::End);
+    }
+    let fits = bucket.len() < full;
+    if fits {
+        bucket.extend_from_slice(&slot.encode());
+    }
+    fits
 }
 
-fn remove(bucket: &mut Vec<u8>, token: &PaymentHash) {
-    keep(bucket, |record| Slot::token_of(record) != Some(token.as_bytes()));
-}
-
-fn keep(bucket: &mut Vec<u8>, wanted: impl Fn(&[u8]) -> bool) {
-    let kept = bucket.chunks_exact(SLOT_BYTES).filter(|record| wanted(record));
-    *bucket = kept.flatten().copied().collect();
+/// Keeps the records that are wanted.
+fn make_room(bucket: &mut Vec<u8>, wanted: &mut dyn FnMut(&Slot) -> bool) {
+    let mut kept = Vec::with_capacity(bucket.len());
+    for record in bucket.chunks_exact(SLOT_BYTES) {
+        if Slot::decode(record).is_some_and(|slot| wanted(&slot)) {
+            kept.extend_from_slice(record);
+        }
+    }
+    *bucket = kept;
 }

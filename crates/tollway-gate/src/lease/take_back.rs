@@ -6,7 +6,7 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
 use super::slot::{Pending, Slot, less, sum};
-use super::table::{Change, Edited, TRIES, TRIES_BETWEEN, edit};
+use super::table::{Change, Edited, TRIES, TRIES_BETWEEN, Which, edit};
 use super::{Ask, Leases};
 use crate::host::Host;
 
@@ -34,7 +34,7 @@ impl Leases {
     pub(crate) fn take_back(&self, host: &impl Host, ask: &Ask, balance: Msat) -> Relief {
         let lacks = less(ask.cost, balance);
         let mut relief = Relief::TooLittle(Msat::ZERO);
-        let edited = edit(host, &ask.token, TRIES, &mut |slot| {
+        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot| {
             relief = Relief::TooLittle(Msat::ZERO);
             let Some(mut slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
                 return Change::Leave;
@@ -78,8 +78,9 @@ impl Leases {
     }
 
     fn end_take_back(&self, host: &impl Host, taken: &Taken, book: impl Fn(&mut Slot)) {
-        edit(host, &taken.token, TRIES_BETWEEN, &mut |slot| match slot {
-            Some(mut slot) if slot.hold == taken.hold && slot.pending == Pending::TakeBack => {
+        let lease = (&taken.token, Which::Of(taken.hold));
+        edit(host, lease, TRIES_BETWEEN, &mut |slot| match slot {
+            Some(mut slot) if slot.pending == Pending::TakeBack => {
                 book(&mut slot);
                 slot.pending = Pending::Nothing { until_ms: 0 };
                 Change::Put(slot)
