@@ -12,6 +12,8 @@
 mod failures;
 mod flood;
 mod free;
+mod interleavings;
+mod leases;
 mod payments;
 mod postings;
 mod purchases;
