@@ -259,7 +259,10 @@ fn a_lease_is_not_given_back_before_every_charge_is_posted() {
         for call in tick(&world) {
             let rows = call.json()["postings"].as_array().unwrap().clone();
             let ends = rows.iter().filter(|row| row["release"] == true).count();
-            assert_eq!(ends, 1, "the lease that was replaced, whose request was refunded: {rows:?}");
+            assert_eq!(
+                ends, 1,
+                "the lease that was replaced, whose request was refunded: {rows:?}"
+            );
             answer_gate(&world, &call, &CallReply { status: Some(503), body: Vec::new() });
         }
     }
@@ -326,8 +329,7 @@ fn two_workers_spend_one_lease_and_number_their_rows_apart() {
 fn requests_of_one_worker_share_the_call_that_opens_a_lease() {
     let world = World::with(&leased());
     let (mut first, call) = Request::asking(&world, "/api/joke");
-    let mut others: Vec<Request> =
-        (0..4).map(|_| Request::parked(&world, "/api/joke")).collect();
+    let mut others: Vec<Request> = (0..4).map(|_| Request::parked(&world, "/api/joke")).collect();
     assert_eq!(first.answer(&call, &granted(5_000, 95_000)), Step::Continue);
     assert_eq!(world.gate.take_decided(), [preimage().payment_hash()]);
     // One request's worth was asked for, so the next one asks for all that wait.
