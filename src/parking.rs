@@ -2,8 +2,8 @@
 //!
 //! The SDK hands the reply to a call to the context that was active when the call was sent, and
 //! wakes no other. A stream that waits for another stream's lease is therefore kept here, and so
-//! is one whose call was sent from the root's tick. Neither is inside a callback of its own when
-//! its time comes, so no borrow of it is open.
+//! is one whose call was sent from a callback of the root. Neither is inside a callback of its
+//! own when its time comes, so no borrow of it is open.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,9 +54,10 @@ impl Parking {
         }
     }
 
-    /// Lets everything go on that waits for no request. Called inside the root's tick, which
-    /// gets the replies to the calls that are sent here.
+    /// Lets everything go on that waits for no request. Called inside the root's callbacks: the
+    /// root gets the replies to the calls that are sent here.
     pub(crate) fn wake_all(&self, gate: &Gate, host: &EnvoyHost) {
+        let _ = gate.take_decided();
         self.wake(host, true, |token| !gate.is_opening(token));
     }
 

@@ -54,6 +54,10 @@ pub(crate) struct Proxy {
     pub(crate) calls_sent: u32,
     pub(crate) replies: Vec<LocalReply>,
     pub(crate) resumed: u32,
+    /// The streams that live, those that were resumed, and the one host calls are about.
+    pub(crate) streams: Vec<u32>,
+    pub(crate) resumed_streams: Vec<u32>,
+    pub(crate) effective: u32,
     pub(crate) metrics: Vec<(String, i64)>,
     pub(crate) shared: HashMap<String, (Vec<u8>, u32)>,
     pub(crate) shared_changes: u32,
@@ -256,7 +260,10 @@ extern "C" fn proxy_set_property(
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_continue_stream(_stream: u32) -> u32 {
-    proxy(|proxy| proxy.resumed += 1);
+    proxy(|proxy| {
+        proxy.resumed += 1;
+        proxy.resumed_streams.push(proxy.effective);
+    });
     OK
 }
 
@@ -302,8 +309,15 @@ extern "C" fn proxy_http_call(
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_set_effective_context(_context: u32) -> u32 {
-    OK
+extern "C" fn proxy_set_effective_context(context: u32) -> u32 {
+    proxy(|proxy| {
+        // As a real host: a context that was deleted is none.
+        if !proxy.streams.contains(&context) {
+            return BAD_ARGUMENT;
+        }
+        proxy.effective = context;
+        OK
+    })
 }
 
 #[unsafe(no_mangle)]
