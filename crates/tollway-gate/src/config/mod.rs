@@ -8,6 +8,8 @@
 
 mod free_tier;
 mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod purchase;
 mod reader;
 mod refund;

@@ -11,8 +11,6 @@ mod refill;
 mod slot;
 mod table;
 mod take_back;
-#[cfg(test)]
-mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

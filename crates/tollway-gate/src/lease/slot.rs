@@ -306,3 +306,111 @@ impl Writer<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn msat(msat: u64) -> Msat {
+        Msat::new(msat).unwrap()
+    }
+
+    fn slot() -> Slot {
+        Slot {
+            token: PaymentHash::from_bytes([1; 32]),
+            account: PaymentHash::from_bytes([2; 32]),
+            hold: HoldId::from_bytes([3; 16]),
+            granted: msat(100),
+            spent: msat(60),
+            settled: msat(50),
+            balance: msat(1_000),
+            size: msat(100),
+            opened_at_ms: 1_000,
+            used_at_ms: 2_000,
+            expires_at_ms: 1_000 + SPEND_MS + 9_000,
+            pending: Pending::Nothing { until_ms: 7 },
+            add: msat(8),
+            add_min: msat(4),
+            ttl_ms: 39_000,
+            refill_seq: 5,
+            lanes: 6,
+        }
+    }
+
+    fn ask(cost: u64, now_ms: u64) -> Ask {
+        Ask {
+            token: PaymentHash::from_bytes([1; 32]),
+            cost: msat(cost),
+            hold_ttl_ms: 9_000,
+            lease_max: msat(400),
+            now_ms,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_and_never_from_other_bytes() {
+        for pending in [
+            Pending::Nothing { until_ms: 7 },
+            Pending::Refill { since_ms: 9 },
+            Pending::TakeBack,
+            Pending::End,
+        ] {
+            let slot = Slot { pending, ..slot() };
+            let record = slot.encode();
+            assert_eq!(Slot::decode(&record), Some(slot));
+            assert_eq!(Slot::of_token(&record, &slot.token), Some(slot));
+            assert_eq!(Slot::of_token(&record, &slot.account), None);
+            assert_eq!(Slot::decode(&record[1..]), None);
+        }
+        assert_eq!(Slot::decode(&[0xff; SLOT_BYTES]), None);
+    }
+
+    #[test]
+    fn a_lease_pays_what_it_has_while_the_request_can_still_be_reported() {
+        let slot = slot();
+        let last_ms = 1_000 + SPEND_MS;
+        assert!(slot.can_pay(&ask(40, last_ms)));
+        assert!(!slot.can_pay(&ask(41, last_ms)));
+        assert!(!slot.can_pay(&ask(40, last_ms + 1)));
+    }
+
+    #[test]
+    fn a_refill_is_due_when_half_is_spent_or_half_of_the_time_is_over() {
+        let marked = |slot: Slot, now_ms| {
+            let mut slot = slot;
+            let due = slot.spend(&ask(1, now_ms));
+            (due, slot.add.get(), slot.size.get())
+        };
+        let plenty = Slot { spent: msat(49), ..slot() };
+        assert_eq!(marked(plenty, 1_000), (false, 0, 100), "half is left");
+        let half = Slot { spent: msat(50), ..slot() };
+        assert_eq!(marked(half, 1_000), (true, 151, 200), "twice the size");
+        let late_ms = 1_000 + SPEND_MS / 2 + 1;
+        assert_eq!(marked(plenty, late_ms), (true, 0, 50), "more time, half the size");
+        let poor = Slot { balance: msat(51), ..half };
+        assert_eq!(marked(poor, 1_000), (true, 1, 50), "half of what is left");
+        let poorer = Slot { balance: msat(3), ..half };
+        assert!(!marked(poorer, 1_000).0, "what is left is in the lease already");
+        let large = Slot { size: msat(300), ..half };
+        assert_eq!(marked(large, 1_000), (true, 351, 400), "never above the maximum");
+        let refused = Slot { pending: Pending::Nothing { until_ms: 1_001 }, ..half };
+        assert!(!marked(refused, 1_000).0, "not soon after a refusal");
+        let old = Slot { opened_at_ms: 0, expires_at_ms: u64::MAX, ..half };
+        assert!(!marked(old, REFILLED_FOR_MS).0, "an old lease runs dry");
+        let asked = Slot { pending: Pending::Refill { since_ms: 1_000 }, ..half };
+        assert!(!marked(asked, 1_000 + REFILL_STALE_MS - 1).0, "somebody asks already");
+        assert!(marked(asked, 1_000 + REFILL_STALE_MS).0, "nobody seems to ask any more");
+    }
+
+    #[test]
+    fn a_refill_that_was_granted_late_lives_from_when_it_was_asked_for() {
+        let mut slot = Slot { pending: Pending::Refill { since_ms: 20_000 }, ..slot() };
+        slot.refilled(msat(150), msat(900));
+        assert_eq!((slot.granted, slot.balance, slot.refill_seq), (msat(150), msat(900), 6));
+        assert_eq!(slot.expires_at_ms, 20_000 + 39_000);
+        // Nothing is pending any more, so the same answer again changes nothing.
+        let before = slot;
+        slot.refilled(msat(999), msat(999));
+        assert_eq!(slot, before);
+    }
+}
