@@ -22,6 +22,8 @@ mod observe;
 mod races;
 mod refunds;
 mod reload;
+mod restore;
 mod sales;
 mod shipped;
+mod sold;
 mod story;

@@ -46,6 +46,7 @@ fn a_free_request_passes_and_says_what_is_left() {
         call.json(),
         json!({
             "plan": "demo",
+            "route": "joke",
             "client": {"address": "203.0.113.7", "ipv4_prefix": 24, "ipv6_prefix": 48},
             "quota": {"requests": {"cost": 1, "limit": 3}},
             "window": "day"
@@ -77,6 +78,7 @@ fn a_route_s_own_free_tier_counts_apart_and_by_price() {
         call.json(),
         json!({
             "plan": "demo/dear",
+            "route": "dear",
             "client": {"address": "203.0.113.7", "ipv4_prefix": 32, "ipv6_prefix": 64},
             "quota": {"msat": {"cost": 50_000, "limit": 60_000}},
             "window": {"rolling": {"seconds": 3_600}}

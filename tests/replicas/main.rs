@@ -18,7 +18,10 @@ mod doors;
 #[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
 mod harness;
 mod kill;
+mod restore;
 mod shared;
+#[path = "../e2e/sold.rs"]
+mod sold;
 mod standby;
 
 use serde_json::Value;

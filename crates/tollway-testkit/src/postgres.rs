@@ -4,6 +4,7 @@
 //! one from Debian's package `postgresql`, which ends with the process that started it, however
 //! that ends. A server refuses to run as root, so that root starts it as the user `postgres`.
 
+mod backup;
 mod death;
 mod standby;
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, BearerToken, Doors};
 use crate::clock::Clock;
-use crate::config::{Backend, Config, Door};
+use crate::config::{Backend, Config, Door, LightningConfig};
 use crate::flood::Flood;
 use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Writer};
 use crate::lightning::SimulatedNode;
@@ -101,17 +101,18 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
     let metrics = Arc::new(Metrics::new());
     let Opening { ledger, writer, node_secret } =
         Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone()).await?;
-    let node = match config.backend {
-        Backend::Simulated => SimulatedNode::new(node_secret),
+    let LightningConfig { backend, invoice_expiry_s, simulated_file } = config.lightning.clone();
+    let node = match backend {
+        Backend::Simulated => SimulatedNode::new(node_secret, simulated_file),
     };
     let node_id = node.node_id();
-    let invoice_expiry_s = config.invoice_expiry_s;
     let flood = Arc::new(Flood::new(config.challenges, clock.now_ms()));
     let (ledger_handle, node) = (ledger.clone(), Arc::new(node));
-    let paywall = Paywall { ledger: ledger_handle, node, clock, flood, invoice_expiry_s };
+    let recovery = Arc::default();
+    let paywall = Paywall { ledger: ledger_handle, node, clock, flood, recovery, invoice_expiry_s };
     let doors = Doors { paywall, metrics };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
-    let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), config.backend);
+    let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), backend);
     Ok(Service { gate, admin, ledger, writer, node_id })
 }
 

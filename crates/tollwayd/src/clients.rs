@@ -98,6 +98,7 @@ impl DaySecrets {
             window: request.window,
             limit,
             cost,
+            route: request.route.clone(),
         })
     }
 

@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tollway_core::secret::SecretText;
 
+mod lightning;
+
 pub use crate::flood::FloodLimits;
+use lightning::RawLightning;
+pub use lightning::{Backend, LightningConfig};
 
 /// Overrides `gate.listen`.
 pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";
@@ -19,15 +23,13 @@ pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";
 pub const ENV_ADMIN_LISTEN: &str = "TOLLWAYD_ADMIN_LISTEN";
 /// Overrides `store.sqlite`.
 pub const ENV_STORE: &str = "TOLLWAYD_STORE";
+/// Overrides `lightning.simulated_file`.
+pub const ENV_SIMULATED_FILE: &str = "TOLLWAYD_SIMULATED_FILE";
 
 /// A shorter token could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 /// An HTTP header carries this much everywhere.
 const TOKEN_BYTES_MAX: usize = 1_024;
-/// A payer needs some time to pay.
-const INVOICE_EXPIRY_S_MIN: u64 = 1;
-/// One day: an unpaid invoice is an open promise at an old price.
-const INVOICE_EXPIRY_S_MAX: u64 = 86_400;
 
 /// Reads environment variables; tests pass a table of their own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -70,27 +72,6 @@ impl std::fmt::Debug for RawSecret {
 struct RawStore {
     sqlite: Option<PathBuf>,
     postgres: Option<RawSecret>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawLightning {
-    backend: Backend,
-    invoice_expiry_s: u64,
-}
-
-impl Default for RawLightning {
-    fn default() -> Self {
-        Self { backend: Backend::Simulated, invoice_expiry_s: 600 }
-    }
-}
-
-/// Which Lightning node makes the invoices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Backend {
-    /// The built-in node that pays on request: for demos and tests, never for money.
-    Simulated,
 }
 
 /// The log's form and detail.
@@ -144,10 +125,8 @@ pub struct Config {
     pub admin: Door,
     /// Where the ledger is kept.
     pub store: Store,
-    /// Which node makes the invoices.
-    pub backend: Backend,
-    /// How long an invoice can be paid.
-    pub invoice_expiry_s: u64,
+    /// Which node makes the invoices, and how.
+    pub lightning: LightningConfig,
     /// How many invoices may be asked for.
     pub challenges: FloodLimits,
     /// The log.
@@ -242,16 +221,6 @@ impl RawConfig {
     /// # Errors
     /// [`ConfigError::Value`] names the first field that is not usable.
     pub fn resolve(&self, env: Environment<'_>) -> Result<Config, ConfigError> {
-        let expiry = self.lightning.invoice_expiry_s;
-        if !(INVOICE_EXPIRY_S_MIN..=INVOICE_EXPIRY_S_MAX).contains(&expiry) {
-            return Err(ConfigError::Value {
-                field: "lightning.invoice_expiry_s",
-                problem: format!(
-                    "expected {INVOICE_EXPIRY_S_MIN} to {INVOICE_EXPIRY_S_MAX}, but found {expiry}"
-                ),
-                remedy: "600 is a good start".to_owned(),
-            });
-        }
         let gate = Door {
             listen: listen(&self.gate, GATE_FIELDS, env)?,
             token: secret(&self.gate.token, GATE_FIELDS.token, env)?,
@@ -274,12 +243,12 @@ impl RawConfig {
                 remedy: "give the two doors different addresses".to_owned(),
             });
         }
+        let store = self.resolve_store(env)?;
         Ok(Config {
             gate,
             admin,
-            store: self.resolve_store(env)?,
-            backend: self.lightning.backend,
-            invoice_expiry_s: expiry,
+            lightning: self.lightning.resolve(&store, env)?,
+            store,
             challenges: self.challenges,
             log: self.log,
         })

@@ -21,6 +21,7 @@ mod ledger;
 mod lightning;
 mod metrics;
 mod paywall;
+mod recovery;
 pub mod telemetry;
 
 pub use app::{App, RunningServer, Service, StartError};

@@ -11,8 +11,10 @@ use crate::clock::Clock;
 use crate::flood::Flood;
 use crate::ledger::{
     Asker, InvoiceOutcome, Ledger, LedgerError, NewInvoice, OpenInvoice, SettleOutcome, Settlement,
+    Terms,
 };
 use crate::lightning::{InvoiceOrder, MintError, PayError, SimulatedNode};
+use crate::recovery::{Recovery, RecoveryError, note};
 
 /// Sells credit.
 #[derive(Clone)]
@@ -21,6 +23,7 @@ pub(crate) struct Paywall {
     pub(crate) node: Arc<SimulatedNode>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flood: Arc<Flood>,
+    pub(crate) recovery: Arc<Recovery>,
     pub(crate) invoice_expiry_s: u64,
 }
 
@@ -59,7 +62,10 @@ pub(crate) enum PaymentError {
     /// The node refused.
     #[error(transparent)]
     Pay(#[from] PayError),
-    /// The node made the invoice, but the ledger does not know it.
+    /// The ledger does not know the invoice, and the node or the ledger did not answer.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The node made the invoice, but neither it nor the ledger knows it.
     #[error("the ledger does not know the invoice; ask for a new challenge")]
     Unknown,
 }
@@ -87,9 +93,11 @@ impl Paywall {
         if let Some(retry_after_s) = self.limited(asker.as_ref()).await? {
             return Ok(ChallengeReply::Limited { retry_after_s });
         }
+        let terms = self.terms(&request).await?;
         let order = InvoiceOrder {
             amount: request.amount_msat,
             memo: request.memo,
+            note: note(&terms),
             expiry_s: self.invoice_expiry_s,
         };
         let invoice = self.node.create_invoice(&order, self.clock.now_s())?;
@@ -97,10 +105,10 @@ impl Paywall {
             payment_hash: invoice.payment_hash,
             bolt11: invoice.bolt11,
             amount: order.amount,
-            credit: request.credit_msat,
-            seed: request.seed_msat,
-            credit_ttl_ms: request.credit_ttl_s.map(|seconds| seconds.saturating_mul(1_000)),
-            route: request.route,
+            credit: terms.credit,
+            seed: terms.seed,
+            credit_ttl_ms: terms.credit_ttl_ms,
+            route: terms.route,
             expires_at_ms: invoice.expires_at_s.saturating_mul(1_000),
             top_up: request.top_up,
             asker,
@@ -113,6 +121,25 @@ impl Paywall {
             InvoiceOutcome::HashTaken => Err(ChallengeError::HashTaken),
             InvoiceOutcome::TopUpUnknown => Err(ChallengeError::TopUpUnknown),
         }
+    }
+
+    /// What is sold. A top-up names the account itself, which stays when the payment that the
+    /// client named is lost.
+    async fn terms(&self, request: &ChallengeRequest) -> Result<Terms, ChallengeError> {
+        let account = match request.top_up {
+            None => None,
+            Some(hash) => {
+                let pays_into = self.ledger.invoice(hash).await?.map(|invoice| invoice.account);
+                Some(pays_into.ok_or(ChallengeError::TopUpUnknown)?)
+            }
+        };
+        Ok(Terms {
+            account,
+            credit: request.credit_msat,
+            seed: request.seed_msat,
+            credit_ttl_ms: request.credit_ttl_s.map(|seconds| seconds.saturating_mul(1_000)),
+            route: request.route.clone(),
+        })
     }
 
     /// In how many seconds to come back, if not now.
@@ -140,6 +167,7 @@ impl Paywall {
         match self.settle(hash).await? {
             SettleOutcome::Credited | SettleOutcome::AlreadyCredited => Ok(preimage),
             SettleOutcome::BalanceLimit => Err(PaymentError::BalanceLimit),
+            SettleOutcome::Unknown if self.recover(hash).await? => Ok(preimage),
             SettleOutcome::Unknown => Err(PaymentError::Unknown),
         }
     }

@@ -14,6 +14,9 @@ pub struct AllowanceRequest {
     /// What the allowance is for: `<service>`, or `<service>/<route>` where the route has an
     /// allowance of its own. Each plan counts apart.
     pub plan: String,
+    /// The route that the request is for.
+    #[serde(default)]
+    pub route: String,
     /// Who asks.
     pub client: AllowanceClient,
     /// What the request takes of how much.

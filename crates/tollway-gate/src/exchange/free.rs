@@ -68,6 +68,7 @@ fn allowance(stream: &impl Stream, context: &Context) -> Option<AllowanceRequest
     let address = stream.client_address().filter(|text| text.len() <= CLIENT_TEXT_BYTES_MAX)?;
     Some(AllowanceRequest {
         plan: plan.clone(),
+        route: context.route.name.clone(),
         client: AllowanceClient { address, ipv4_prefix: *ipv4_prefix, ipv6_prefix: *ipv6_prefix },
         quota: context.route.free_tier.as_ref()?.quota(context.cost),
         window: *window,

@@ -56,7 +56,7 @@ impl Postgres {
         succeed(command)
     }
 
-    fn own(&self) -> Result<&Private, String> {
+    pub(super) fn own(&self) -> Result<&Private, String> {
         self.private.as_ref().ok_or_else(|| "the server is not our own".to_owned())
     }
 }

@@ -169,6 +169,11 @@ impl Stack {
             ("TOLLWAY_ADMIN_TOKEN".to_owned(), self.admin_token.clone().into()),
         ];
         env.extend(self.store_env());
+        if self.options.postgres.is_some() {
+            // Beside a ledger's file the node finds its own; replicas share this one.
+            let node = self.setup.dir.join("simulated-node.jsonl");
+            env.push(("TOLLWAYD_SIMULATED_FILE".to_owned(), node.into()));
+        }
         let more = self.options.tollwayd_env.iter();
         env.extend(more.map(|(name, value)| (name.clone(), OsString::from(value))));
         Ok(Program {

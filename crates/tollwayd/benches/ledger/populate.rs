@@ -14,6 +14,13 @@ const CHARGES: u32 = 4;
 const CHARGE_MSAT: i64 = 1_000;
 const AMOUNT_MSAT: i64 = CREDIT_MSAT.cast_signed();
 
+/// What the product would have counted.
+const TOTALS: &str = "INSERT INTO totals
+    SELECT 0, route, kind, count(*), sum(amount_msat) FROM entries GROUP BY route, kind
+    UNION ALL SELECT 0, route, 'challenge', count(*), 0 FROM invoices GROUP BY route
+    UNION ALL SELECT 0, '', 'account', count(*), 0 FROM accounts
+    UNION ALL SELECT 0, '', 'payer', count(*), 0 FROM accounts";
+
 /// Fills an empty store; gives a proof for every account, in no order of their names.
 pub(crate) fn fill(store: &Store, accounts: usize) -> Vec<Proof> {
     // The product makes the tables.
@@ -33,6 +40,7 @@ pub(crate) fn fill(store: &Store, accounts: usize) -> Vec<Proof> {
     connection.execute_batch("PRAGMA synchronous = OFF; BEGIN").unwrap();
     insert_accounts(&connection, &rows);
     insert_holds(&connection, &mut rows);
+    connection.execute_batch(TOTALS).unwrap();
     connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     proofs
 }

@@ -15,6 +15,7 @@ use crate::entropy::EntropyError;
 use crate::ledger::{AdminOutcome, LedgerError};
 use crate::lightning::PayError;
 use crate::paywall::{ChallengeError, PaymentError};
+use crate::recovery::RecoveryError;
 
 /// Why a door did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(super) enum ApiError {
     MethodNotAllowed,
     /// The node made no usable invoice.
     Node,
+    /// The node did not answer.
+    NodeDown,
     /// No such path.
     NotFound,
     /// The simulated node refused.
@@ -94,7 +97,9 @@ impl ApiError {
             | Self::PaymentUnknown
             | Self::TopUpUnknown => self.describe_refusal(),
             Self::Admin(outcome) => describe_act(*outcome),
-            Self::Entropy(_) | Self::Ledger(_) | Self::Node => self.describe_our_fault(),
+            Self::Entropy(_) | Self::Ledger(_) | Self::Node | Self::NodeDown => {
+                self.describe_our_fault()
+            }
         }
     }
 
@@ -187,6 +192,9 @@ impl ApiError {
                 ("store_unavailable", "the store failed; a repeat with the same ids is safe")
             }
             Self::Node => ("node_unavailable", "the Lightning node made no usable invoice"),
+            Self::NodeDown => {
+                ("lightning_unavailable", "the Lightning node does not answer; come back")
+            }
             _ => ("unavailable", "the server cannot answer; come back"),
         };
         (StatusCode::SERVICE_UNAVAILABLE, code, detail.into())
@@ -225,6 +233,7 @@ fn describe_act(outcome: AdminOutcome) -> Description {
 
 fn pay_status(error: PayError) -> StatusCode {
     match error {
+        PayError::Down(_) => StatusCode::SERVICE_UNAVAILABLE,
         PayError::Expired => StatusCode::GONE,
         PayError::Malformed => StatusCode::UNPROCESSABLE_ENTITY,
         PayError::NotOurs => StatusCode::NOT_FOUND,
@@ -233,6 +242,7 @@ fn pay_status(error: PayError) -> StatusCode {
 
 fn pay_code(error: PayError) -> &'static str {
     match error {
+        PayError::Down(_) => "lightning_unavailable",
         PayError::Expired => "invoice_expired",
         PayError::Malformed => "invoice_malformed",
         PayError::NotOurs => "invoice_not_ours",
@@ -272,6 +282,15 @@ impl From<LedgerError> for ApiError {
     }
 }
 
+impl From<RecoveryError> for ApiError {
+    fn from(error: RecoveryError) -> Self {
+        match error {
+            RecoveryError::Ledger(error) => Self::Ledger(error),
+            RecoveryError::Node(_) => Self::NodeDown,
+        }
+    }
+}
+
 impl From<EntropyError> for ApiError {
     fn from(error: EntropyError) -> Self {
         Self::Entropy(error)
@@ -302,6 +321,7 @@ impl From<PaymentError> for ApiError {
             PaymentError::BalanceLimit => Self::BalanceLimit,
             PaymentError::Ledger(error) => Self::Ledger(error),
             PaymentError::Pay(error) => Self::Pay(error),
+            PaymentError::Recovery(error) => error.into(),
             PaymentError::Unknown => Self::PaymentUnknown,
         }
     }

@@ -81,7 +81,7 @@ async fn hold(
         }
     }
     check_ttl(request.ttl_ms)?;
-    match doors.paywall.ledger.hold(HoldOrder::new(id, request)).await? {
+    match doors.paywall.hold(HoldOrder::new(id, request)).await? {
         HoldOutcome::Answered(reply) => Ok(Json(reply)),
         HoldOutcome::BalanceLimit => Err(ApiError::BalanceLimit),
         HoldOutcome::Conflict => Err(ApiError::HoldConflict),
@@ -112,6 +112,9 @@ async fn allowance(
     JsonBody(request): JsonBody<AllowanceRequest>,
 ) -> Result<Json<AllowanceReply>, ApiError> {
     check_text("plan", &request.plan, PLAN_NAME_BYTES_MAX)?;
+    if !request.route.is_empty() {
+        check_route("route", &request.route)?;
+    }
     if let Window::Rolling { seconds } = request.window
         && !(1..=WINDOW_SECONDS_MAX).contains(&seconds)
     {

@@ -1,11 +1,14 @@
 //! `tollwayd admin`: what an operator does, by way of the running server's admin listener.
 
+mod export;
+mod stats;
+
 use std::io::Read;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tollway_core::id::HoldId;
 use tollway_core::wire::Problem;
@@ -15,7 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::RawConfig;
 use crate::entropy;
 
-/// The server answers at once, or something is wrong.
+/// The server says something for so long, or something is wrong.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
@@ -61,7 +64,13 @@ enum AdminCommand {
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Show counts and sums over the whole ledger
-    Stats,
+    Stats {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a whole table to standard output, whatever its size
+    Export(export::ExportArgs),
     /// Show what operators did: the newest lines of the audit log
     Actions,
     /// Have the server recompute its books and show each difference
@@ -125,13 +134,21 @@ pub(super) fn run(args: &AdminArgs) -> Result<ExitCode, CliError> {
     let config = RawConfig::load(&args.config.config)?.resolve(&environment)?;
     let listener = format!("http://{}", config.admin.listen);
     let url = args.url.as_deref().unwrap_or(&listener).trim_end_matches('/').to_owned();
-    let request = request(&args.command)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(error.to_string()))?;
     let token = config.admin.token.reveal();
-    print(&runtime.block_on(send(&url, token, request))?)
+    match &args.command {
+        AdminCommand::Export(wanted) => runtime.block_on(export::run(wanted, &url, token)),
+        command => {
+            let text = runtime.block_on(send(&url, token, request(command)?))?;
+            match command {
+                AdminCommand::Stats { json: false } => print(&stats::table(&text)?),
+                _ => print(&text),
+            }
+        }
+    }
 }
 
 fn request(command: &AdminCommand) -> Result<Request, CliError> {
@@ -157,7 +174,8 @@ fn request(command: &AdminCommand) -> Result<Request, CliError> {
         AdminCommand::Keys(KeysCommand::Retire { key, why }) => {
             Ok(post(format!("keys/{key}/retire"), Some(act_body(why, 0)?)))
         }
-        AdminCommand::Stats => Ok(get("stats".to_owned())),
+        AdminCommand::Stats { .. } => Ok(get("stats".to_owned())),
+        AdminCommand::Export(wanted) => Ok(get(wanted.path())),
         AdminCommand::Actions => Ok(get("actions".to_owned())),
         AdminCommand::Audit => Ok(get("audit".to_owned())),
     }
@@ -198,11 +216,19 @@ fn act_body(why: &Why, amount_msat: u64) -> Result<Value, CliError> {
 
 /// The body of a good answer; a bad one becomes the error's words.
 async fn send(url: &str, token: &str, request: Request) -> Result<String, CliError> {
-    let failed = |error: reqwest::Error| {
-        CliError::Failed(format!("the server at {url} does not answer: {error}"))
-    };
-    let client =
-        Client::builder().timeout(TIMEOUT).no_proxy().tls_certs_only([]).build().map_err(failed)?;
+    let body = answer(url, token, request).await?.text().await;
+    Ok(body.map_err(|error| silent(url, &error))?.trim_end().to_owned() + "\n")
+}
+
+fn silent(url: &str, error: &reqwest::Error) -> CliError {
+    CliError::Failed(format!("the server at {url} does not answer: {error}"))
+}
+
+/// A good answer whose body is still to come.
+async fn answer(url: &str, token: &str, request: Request) -> Result<Response, CliError> {
+    let failed = |error: reqwest::Error| silent(url, &error);
+    let client = Client::builder().connect_timeout(TIMEOUT).read_timeout(TIMEOUT);
+    let client = client.no_proxy().tls_certs_only([]).build().map_err(failed)?;
     let mut call = client
         .request(request.method, format!("{url}/admin/v1/{}", request.path))
         .bearer_auth(token);
@@ -211,10 +237,10 @@ async fn send(url: &str, token: &str, request: Request) -> Result<String, CliErr
     }
     let response = call.send().await.map_err(failed)?;
     let status = response.status();
-    let body = response.text().await.map_err(failed)?;
     if status == StatusCode::OK {
-        return Ok(body.trim_end().to_owned() + "\n");
+        return Ok(response);
     }
+    let body = response.text().await.map_err(failed)?;
     let detail = serde_json::from_str(&body).map(|problem: Problem| problem.detail);
     let detail = detail.unwrap_or_else(|_| "the answer is not from tollwayd".to_owned());
     Err(CliError::Failed(format!("{status}: {detail}")))

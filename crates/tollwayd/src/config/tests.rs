@@ -27,7 +27,9 @@ fn the_example_file_is_accepted_and_says_the_defaults() {
     assert_eq!(config.gate.token.reveal(), GATE_TOKEN);
     assert_eq!(config.admin.token.reveal(), ADMIN_TOKEN);
     assert_eq!(config.store.to_string(), "tollwayd.db");
-    assert_eq!(config.invoice_expiry_s, RawLightning::default().invoice_expiry_s);
+    let defaults = RawLightning::default().resolve(&config.store, &env).unwrap();
+    assert_eq!(config.lightning, defaults);
+    assert_eq!(config.lightning.simulated_file, Some(PathBuf::from("tollwayd.db.node")));
     assert_eq!(config.log, LogConfig::default());
 }
 
@@ -37,9 +39,11 @@ fn the_environment_overrides_addresses_and_store() {
         ENV_GATE_LISTEN => Some("127.0.0.1:0".to_owned()),
         ENV_ADMIN_LISTEN => Some("[::1]:9".to_owned()),
         ENV_STORE => Some("other.db".to_owned()),
+        ENV_SIMULATED_FILE => Some("node.jsonl".to_owned()),
         _ => env(name),
     };
     let config = RawConfig::parse(EXAMPLE).unwrap().resolve(&env).unwrap();
+    assert_eq!(config.lightning.simulated_file, Some(PathBuf::from("node.jsonl")));
     assert_eq!(config.gate.listen.to_string(), "127.0.0.1:0");
     assert_eq!(config.admin.listen.to_string(), "[::1]:9");
     assert_eq!(config.store.to_string(), "other.db");

@@ -8,10 +8,11 @@ use tollway_core::payment::PaymentHash;
 
 use super::KeyBytes;
 use super::engine::allowances::DAY_MS;
-use super::rows::{Account, EntryKind, Hold, HoldState, MasterKey, Row};
+use super::rows::{Account, Counted, Hold, HoldState, Invoice, MasterKey, Row};
 use super::sql::{DAY_SECRETS_KEPT, UNPAID_KEPT_MS};
+use super::stats::Figures;
 use super::store::{Store, StoreError};
-use super::views::{AuditReport, Difference, Stats};
+use super::views::{AuditReport, Difference};
 use super::work::{Needs, SWEEP_ROWS_MAX, Tab, WorkingSet};
 
 /// The tables. They outlive their ledger if a test keeps them, as a disk would.
@@ -164,30 +165,29 @@ impl Tables {
         put(&mut self.actions, &set.actions);
         put(&mut self.cursors, &set.cursors);
         put(&mut self.probe, &set.probe);
+        for delta in set.totals.inserts() {
+            let mut total = delta.clone();
+            if let Some(known) = self.totals.get(&delta.key()) {
+                total.times += known.times;
+                total.amount_msat += known.amount_msat;
+            }
+            self.totals.load(total);
+        }
     }
 
-    pub(super) fn stats(&self, now_ms: u64) -> Stats {
-        let mut stats = Stats::default();
-        for account in self.accounts.iter() {
-            stats.accounts += 1;
-            stats.held_msat += account.held_msat.get();
-            stats.balance_msat += account.balance_msat.get();
-            stats.charged_msat += account.charged_msat.get();
-            stats.refunded_msat += account.refunded_msat.get();
-            stats.debt_msat += account.debt_msat.get();
+    pub(super) fn figures(&self, now_ms: u64) -> Figures {
+        let waits = |it: &&Invoice| it.settled_at_ms.is_none() && it.expires_at_ms > now_ms;
+        let (mut holds, mut held) = (0, 0);
+        for hold in self.holds.iter().filter(|hold| hold.state == HoldState::Open) {
+            holds += 1;
+            held += signed(hold.amount_msat.get()) - signed(hold.posted_msat.get());
         }
-        for invoice in self.invoices.iter() {
-            stats.invoices_settled += u64::from(invoice.settled_at_ms.is_some());
-            let unpaid = invoice.settled_at_ms.is_none();
-            stats.invoices_open += u64::from(unpaid && invoice.expires_at_ms > now_ms);
-            stats.invoices_expired += u64::from(unpaid && invoice.expires_at_ms <= now_ms);
-        }
-        let open = self.holds.iter().filter(|hold| hold.state == HoldState::Open);
-        stats.holds_open = open.map(|_| 1).sum();
-        let bought = [EntryKind::Credit, EntryKind::Bonus, EntryKind::Seed];
-        let credits = self.entries.iter().filter(|entry| bought.contains(&entry.kind));
-        stats.credited_msat = credits.map(|entry| entry.amount_msat.unsigned_abs()).sum();
-        stats
+        let open = [self.invoices.iter().filter(waits).map(|_| 1).sum(), holds, held];
+        let paid = |it: &&Invoice| it.settled_at_ms.is_some();
+        let mut recent: Vec<Invoice> = self.invoices.iter().filter(paid).cloned().collect();
+        recent.sort_by_key(|it| std::cmp::Reverse((it.settled_at_ms, it.payment_hash)));
+        recent.truncate(usize::try_from(Figures::recent().limit).unwrap_or(usize::MAX));
+        Figures { totals: self.totals.iter().cloned().collect(), recent, open }
     }
 
     /// Recomputes the sums of every account.
@@ -200,7 +200,6 @@ impl Tables {
             *count += 1;
             entries += 1;
         }
-        let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
         for hold in self.holds.iter().filter(|hold| hold.state == HoldState::Open) {
             let [_, held, _, _] = recorded.entry(hold.account).or_default();
             *held += signed(hold.amount_msat.get()) - signed(hold.posted_msat.get());
@@ -228,7 +227,60 @@ impl Tables {
                 }
             }
         }
+        differences.extend(self.audit_totals());
         let accounts = self.accounts.iter().map(|_| 1).sum();
         AuditReport { accounts, entries, differences }
     }
+
+    /// Recomputes what the totals count.
+    fn audit_totals(&self) -> Vec<Difference> {
+        let mut sums: BTreeMap<(String, &str), [(i64, i64); 2]> = BTreeMap::new();
+        let mut record = |route: &str, kind, amount: i64| {
+            let [_, (times, sum)] = sums.entry((route.to_owned(), kind)).or_default();
+            (*times, *sum) = (*times + 1, *sum + amount);
+        };
+        for entry in self.entries.iter() {
+            let route = entry.route.as_deref().unwrap_or_default();
+            record(route, entry.kind.word(), entry.amount_msat);
+        }
+        for account in self.accounts.iter() {
+            record("", Counted::Account.word(), 0);
+            if account.charged_msat.get() > 0 {
+                record("", Counted::Payer.word(), 0);
+            }
+        }
+        let released = |hold: &&Hold| hold.state == HoldState::Released;
+        for hold in self.holds.iter().filter(released).filter(|it| it.posted_msat.get() == 0) {
+            record(&hold.route, Counted::Void.word(), 0);
+        }
+        for posting in self.postings.iter().filter(|it| it.debt_msat.get() > 0) {
+            record(&posting.route, Counted::Debt.word(), signed(posting.debt_msat.get()));
+        }
+        for total in self.totals.iter() {
+            if ![Counted::Challenge.word(), Counted::Free.word()].contains(&total.kind.as_str()) {
+                let key = (total.route.clone(), total.kind.as_str());
+                let [(times, sum), _] = sums.entry(key).or_default();
+                *times += signed(total.times);
+                *sum += total.amount_msat;
+            }
+        }
+        let mut differences = Vec::new();
+        for ((route, kind), [claims, records]) in sums {
+            for (check, claimed, recorded) in [
+                ("times of a route's total against its records", claims.0, records.0),
+                ("amount_msat of a route's total against its records", claims.1, records.1),
+            ] {
+                if claimed != recorded {
+                    let about = Some(format!("{kind} of route '{route}'"));
+                    let account = String::new();
+                    differences.push(Difference { account, check, about, claimed, recorded });
+                }
+            }
+        }
+        differences
+    }
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
 }

@@ -10,6 +10,7 @@
 //! decides, the store writes what changed and commits, and only then answers go out.
 
 mod engine;
+mod export;
 #[cfg(test)]
 mod memory;
 mod operator;
@@ -19,6 +20,7 @@ mod reads;
 mod rows;
 mod sql;
 mod sqlite;
+mod stats;
 mod store;
 mod views;
 mod work;
@@ -48,16 +50,21 @@ use rows::{Account, Action, Cursor, Entry, Invoice, MasterKey};
 use views::ENTRIES_SHOWN_MAX;
 use writer::Queue;
 
+pub(crate) use export::{Cell, Page, Selection, Table};
 pub(crate) use operator::InvoiceView;
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;
-pub(crate) use views::{AccountView, ActionView, AuditReport, EntryView, Stats};
+pub(crate) use stats::Stats;
+pub(crate) use views::{AccountView, ActionView, AuditReport, EntryView};
 pub(crate) use writer::Writer;
 
 /// Unpaid invoices of one offer that are looked at: those of a week, at one a minute.
 const ROWS_LOOKED_AT_MAX: u32 = 16_384;
 /// Connections that write: while one waits for the disk, the other decides.
 const POSTGRES_WRITERS: usize = 2;
+/// Rows per total in the database. Writers that share one wait for each other's COMMIT; the
+/// slots of one process are never the same.
+const TOTALS_SLOTS: u64 = 16;
 
 /// The ledger, shared by everything that asks it.
 #[derive(Clone)]
@@ -134,8 +141,10 @@ impl Ledger {
     ) -> Result<Opening, OpenError> {
         let opened = postgres::open::open(url, clock.now_ms()).await?;
         metrics.open_holds.set(opened.open_holds);
-        let store = || postgres::PostgresStore::new(opened.config.clone());
-        let stores = (0..POSTGRES_WRITERS).map(|_| store()).collect();
+        let first_slot = u64::from_be_bytes(entropy::random_bytes()?) % TOTALS_SLOTS;
+        let slots = (first_slot..).take(POSTGRES_WRITERS).map(|slot| slot % TOTALS_SLOTS);
+        let store = |slot| postgres::PostgresStore::new(opened.config.clone(), slot);
+        let stores = slots.map(store).collect();
         let (queue, items) = Queue::new();
         let writer = Writer::start(stores, (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
@@ -184,7 +193,6 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for followers of a real node"))]
     pub(crate) async fn restore_invoice(
         &self,
         lost: LostInvoice,
@@ -407,14 +415,6 @@ impl Ledger {
         let mut lines = self.scanner.rows(newest).await?;
         lines.sort_by_key(|line| (line.at_ms, line.id));
         Ok(lines.into_iter().map(ActionView::from).collect())
-    }
-
-    /// Counts and sums over the whole ledger.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger did not answer.
-    pub(crate) async fn stats(&self) -> Result<Stats, LedgerError> {
-        self.scanner.stats(self.clock.now_ms()).await
     }
 
     /// Recomputes what the ledger claims from what it recorded.

@@ -40,6 +40,17 @@ pub(crate) enum InvoiceState {
 }
 
 impl Ledger {
+    /// The name of the account that this payment hash pays into, or `None`.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn account_name(
+        &self,
+        hash: PaymentHash,
+    ) -> Result<Option<PaymentHash>, LedgerError> {
+        Ok(self.invoice(hash).await?.map(|invoice| invoice.account))
+    }
+
     /// The invoice with this payment hash, or `None`.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! The questions to the ledger and its answers. They know no database.
 
+use serde::{Deserialize, Serialize};
+use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
@@ -74,14 +76,44 @@ pub(crate) enum InvoiceOutcome {
     BalanceLimit,
 }
 
-/// What the node knows of a payment whose invoice the ledger has lost.
+/// What an invoice sells, and to which account. Nodes keep it as JSON, for years.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Terms {
+    /// The account that it tops up; without it the payment opens one.
+    pub(crate) account: Option<PaymentHash>,
+    #[serde(rename = "credit_msat")]
+    pub(crate) credit: Msat,
+    #[serde(rename = "seed_msat")]
+    pub(crate) seed: Msat,
+    pub(crate) credit_ttl_ms: Option<u64>,
+    pub(crate) route: String,
+}
+
+/// A paid invoice that the ledger has lost, from what the node knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LostInvoice {
     pub(crate) payment_hash: PaymentHash,
     pub(crate) bolt11: String,
+    /// What it asked.
     pub(crate) amount: Msat,
     /// What was really paid.
     pub(crate) received: Msat,
+    /// What it promised, where the node kept that. Without it the payment buys what was paid,
+    /// for an account of its own.
+    pub(crate) terms: Option<Terms>,
+    pub(crate) created_at_ms: u64,
+    pub(crate) expires_at_ms: u64,
+}
+
+impl LostInvoice {
+    /// The id of its line in the audit log.
+    pub(crate) fn action(&self) -> [u8; 16] {
+        let digest = Digest::of(&[b"restored invoice", self.payment_hash.as_bytes()]);
+        let mut id = [0; 16];
+        id.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
+        id
+    }
 }
 
 /// A payment that is known to have arrived.
@@ -197,6 +229,8 @@ pub(crate) struct AllowanceOrder {
     pub(crate) limit: u64,
     /// What this use costs of it.
     pub(crate) cost: u64,
+    /// The route that is free.
+    pub(crate) route: String,
 }
 
 /// What an operator does. It leaves a line in the audit log, in the same transaction.

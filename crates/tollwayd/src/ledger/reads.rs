@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use super::questions::{LedgerError, StoreFault};
 use super::rows::field::{Field, Value};
-use super::rows::{Account, Action, Cursor, Entry, Invoice, MasterKey, Row};
+use super::rows::{Account, Action, Charge, Cursor, Entry, Hold, Invoice, MasterKey, Row, Total};
 use super::sqlite;
-use super::views::{AuditReport, Stats};
+use super::stats::Figures;
+use super::views::AuditReport;
 #[cfg(test)]
 use super::work::{Tab, WorkingSet};
 
@@ -23,6 +24,10 @@ pub(super) struct Query<R: Row> {
     pub(super) newest_first: bool,
     /// A column with an index to order by instead of the key.
     pub(super) order: Option<&'static str>,
+    /// The columns of a key, with an index: the table's own, if the store has no other.
+    pub(super) keys: Vec<&'static str>,
+    /// Only rows behind this one, in the order of the key.
+    pub(super) after: Option<R>,
     pub(super) limit: u32,
 }
 
@@ -35,6 +40,8 @@ impl<R: Row> Query<R> {
             matches: Box::new(|_| true),
             newest_first: false,
             order: None,
+            keys: super::sql::key_columns::<R>().collect(),
+            after: None,
             limit: u32::MAX,
         }
     }
@@ -49,28 +56,42 @@ impl<R: Row> Query<R> {
         Self { filter, matches: Box::new(matches), ..Self::all() }
     }
 
-    /// The statement; `$1` is the first value.
+    /// The statement; `$1` is the first of [`Query::values`].
     pub(super) fn sql(&self) -> String {
         let columns = super::sql::columns::<R>();
         let comparisons = self.filter.iter().zip(1..);
-        let filter: String =
+        let mut filter: String =
             comparisons.map(|((comparison, _), at)| format!("{comparison} ${at} AND ")).collect();
+        if self.after.is_some() {
+            let first = self.filter.len() + 1;
+            let slots: Vec<String> =
+                self.keys.iter().zip(first..).map(|(_, at)| format!("${at}")).collect();
+            filter += &format!("({}) > ({}) AND ", self.keys.join(", "), slots.join(", "));
+        }
         let filter = filter + self.also;
         let way = if self.newest_first { " DESC" } else { "" };
-        let keys: Vec<String> = self
-            .order
-            .into_iter()
-            .chain(super::sql::key_columns::<R>())
-            .map(|key| format!("{key}{way}"))
-            .collect();
+        let columns_in_order = self.order.iter().chain(&self.keys);
+        let keys: Vec<String> = columns_in_order.map(|key| format!("{key}{way}")).collect();
         let (table, keys, limit) = (R::TABLE, keys.join(", "), self.limit);
         format!("SELECT {columns} FROM {table} WHERE {filter} ORDER BY {keys} LIMIT {limit}")
+    }
+
+    /// What the statement compares with.
+    pub(super) fn values(&self) -> Vec<Value> {
+        let filter = self.filter.iter().map(|(_, value)| value.clone());
+        let after = self.after.iter().flat_map(|row| {
+            let row: Vec<_> = R::COLUMNS.iter().map(|(name, _)| *name).zip(row.put()).collect();
+            let value = move |key| row.iter().find(|(name, _)| *name == key).cloned();
+            self.keys.iter().filter_map(move |key| value(*key)).map(|(_, value)| value)
+        });
+        filter.chain(after).collect()
     }
 
     /// The rows of a table in memory.
     #[cfg(test)]
     pub(super) fn select(&self, table: &Tab<R>) -> Vec<R> {
-        let matching = table.iter().filter(|row| (self.matches)(row)).cloned();
+        let later = |row: &&R| self.after.as_ref().is_none_or(|after| row.key() > after.key());
+        let matching = table.iter().filter(later).filter(|row| (self.matches)(row)).cloned();
         let mut rows: Vec<R> = matching.collect();
         if self.newest_first {
             rows.reverse();
@@ -100,10 +121,13 @@ macro_rules! readable {
 readable! {
     Account: accounts,
     Action: actions,
+    Charge: postings,
     Cursor: cursors,
     Entry: entries,
+    Hold: holds,
     Invoice: invoices,
     MasterKey: keys,
+    Total: totals,
 }
 
 /// One reader per store.
@@ -116,6 +140,15 @@ pub(super) enum Reader {
 }
 
 impl Reader {
+    /// The columns of a table's key in the order of its index. On PostgreSQL postings lie with
+    /// their account.
+    pub(super) fn keys<R: Readable>(&self) -> Vec<&'static str> {
+        if matches!(self, Self::Postgres(_)) && R::TABLE == Charge::TABLE {
+            return vec!["account", "hold_id", "seq"];
+        }
+        super::sql::key_columns::<R>().collect()
+    }
+
     pub(super) async fn rows<R: Readable>(&self, query: Query<R>) -> Result<Vec<R>, LedgerError> {
         match self {
             #[cfg(test)]
@@ -127,15 +160,16 @@ impl Reader {
         }
     }
 
-    pub(super) async fn stats(&self, now_ms: u64) -> Result<Stats, LedgerError> {
+    /// What statistics are made of, at one moment.
+    pub(super) async fn figures(&self, now_ms: u64) -> Result<Figures, LedgerError> {
         match self {
             #[cfg(test)]
-            Self::Memory(tables) => Ok(super::memory::lock(tables).stats(now_ms)),
+            Self::Memory(tables) => Ok(super::memory::lock(tables).figures(now_ms)),
             Self::Sqlite(connection) => {
-                blocking(connection, move |connection| sqlite::read::stats(connection, now_ms))
-                    .await
+                let look = move |connection: &_| sqlite::read::figures(connection, now_ms);
+                blocking(connection, look).await
             }
-            Self::Postgres(reader) => reader.stats(now_ms).await,
+            Self::Postgres(reader) => reader.figures(now_ms).await,
         }
     }
 

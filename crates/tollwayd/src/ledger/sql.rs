@@ -27,6 +27,20 @@ pub(super) fn key_columns<R: Row>() -> impl Iterator<Item = &'static str> {
     R::COLUMNS.iter().take(R::KEY_COLUMNS).map(|(name, _)| *name)
 }
 
+/// What an insertion does where the key is there already; without words it fails.
+pub(super) fn on_conflict<R: Row>() -> &'static str {
+    match R::TABLE {
+        // Its only row is written again and again.
+        "probe" => " ON CONFLICT (id) DO UPDATE SET at_ms = excluded.at_ms",
+        "totals" => {
+            " ON CONFLICT (slot, route, kind) DO UPDATE SET
+                 times = totals.times + excluded.times,
+                 amount_msat = totals.amount_msat + excluded.amount_msat"
+        }
+        _ => "",
+    }
+}
+
 /// Deletions of what nobody needs any more.
 pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
     let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
@@ -63,20 +77,13 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
     ]
 }
 
-/// Counts and sums; `$1` is the time.
-pub(super) const STATS: &str = "SELECT
-    (SELECT count(*) FROM accounts),
+/// What is open at the time `$1`: unpaid invoices, holds, and what these set aside. Each has an
+/// index of its own, which is as small as what is open.
+pub(super) const OPEN: &str = "SELECT
     (SELECT count(*) FROM invoices WHERE settled_at_ms IS NULL AND expires_at_ms > $1),
-    (SELECT count(*) FROM invoices WHERE settled_at_ms IS NOT NULL),
-    (SELECT count(*) FROM invoices WHERE settled_at_ms IS NULL AND expires_at_ms <= $1),
     (SELECT count(*) FROM holds WHERE state = 'open'),
-    (SELECT CAST(coalesce(sum(amount_msat), 0) AS BIGINT) FROM entries
-     WHERE kind IN ('credit', 'bonus', 'seed')),
-    (SELECT CAST(coalesce(sum(charged_msat), 0) AS BIGINT) FROM accounts),
-    (SELECT CAST(coalesce(sum(held_msat), 0) AS BIGINT) FROM accounts),
-    (SELECT CAST(coalesce(sum(balance_msat), 0) AS BIGINT) FROM accounts),
-    (SELECT CAST(coalesce(sum(refunded_msat), 0) AS BIGINT) FROM accounts),
-    (SELECT CAST(coalesce(sum(debt_msat), 0) AS BIGINT) FROM accounts)";
+    (SELECT CAST(coalesce(sum(amount_msat - posted_msat), 0) AS BIGINT) FROM holds
+     WHERE state = 'open')";
 
 /// One comparison of the audit: a query that yields only the rows that differ, as account name,
 /// subject, claimed, recorded.
@@ -85,12 +92,40 @@ pub(super) struct Check {
     pub(super) sql: &'static str,
 }
 
+/// Compares a column of the totals with what they count. Free requests leave no record of their
+/// own.
+macro_rules! totals_check {
+    ($column:literal) => {
+        concat!(
+            "SELECT '', u.kind || ' of route ''' || u.route || '''',
+                    CAST(sum(u.claimed) AS BIGINT), CAST(sum(u.recorded) AS BIGINT)
+             FROM (SELECT route, kind, ",
+            $column,
+            " AS claimed, CAST(0 AS BIGINT) AS recorded FROM totals
+                   WHERE kind NOT IN ('challenge', 'free')
+                   UNION ALL SELECT r.route, r.kind, CAST(0 AS BIGINT), r.",
+            $column,
+            " FROM (SELECT coalesce(route, '') AS route, kind, count(*) AS times,
+                           CAST(sum(amount_msat) AS BIGINT) AS amount_msat
+                    FROM entries GROUP BY 1, 2
+                    UNION ALL SELECT '', 'account', count(*), CAST(0 AS BIGINT) FROM accounts
+                    UNION ALL SELECT '', 'payer', count(*), CAST(0 AS BIGINT) FROM accounts
+                    WHERE charged_msat > 0
+                    UNION ALL SELECT route, 'void', count(*), CAST(0 AS BIGINT) FROM holds
+                    WHERE state = 'released' AND posted_msat = 0 GROUP BY route
+                    UNION ALL SELECT route, 'debt', count(*), CAST(sum(debt_msat) AS BIGINT)
+                    FROM postings WHERE debt_msat > 0 GROUP BY route) r) u
+             GROUP BY u.kind, u.route HAVING sum(u.claimed) <> sum(u.recorded)"
+        )
+    };
+}
+
 /// The audit trusts entries, postings, holds and tranches, and compares everything that repeats
 /// them.
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "balance_msat against the sum of entries",
-        sql: "SELECT hex(a.account), NULL, a.balance_msat, coalesce(e.total, 0)
+        sql: "SELECT lower(hex(a.account)), NULL, a.balance_msat, coalesce(e.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
                          GROUP BY account) e ON e.account = a.account
@@ -98,7 +133,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "entries of an account against their numbers",
-        sql: "SELECT hex(a.account), NULL, a.entries, coalesce(e.total, 0)
+        sql: "SELECT lower(hex(a.account)), NULL, a.entries, coalesce(e.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, count(*) AS total, max(n) AS last FROM entries
                          GROUP BY account) e ON e.account = a.account
@@ -106,7 +141,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "held_msat against the open holds",
-        sql: "SELECT hex(a.account), NULL, a.held_msat, coalesce(h.total, 0)
+        sql: "SELECT lower(hex(a.account)), NULL, a.held_msat, coalesce(h.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, CAST(sum(amount_msat - posted_msat) AS BIGINT) AS total
                          FROM holds WHERE state = 'open' GROUP BY account) h
@@ -115,7 +150,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "tranched_msat against the tranches",
-        sql: "SELECT hex(a.account), NULL, a.tranched_msat, coalesce(t.total, 0)
+        sql: "SELECT lower(hex(a.account)), NULL, a.tranched_msat, coalesce(t.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, CAST(sum(remaining_msat) AS BIGINT) AS total
                          FROM tranches GROUP BY account) t ON t.account = a.account
@@ -123,7 +158,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "debt_msat against the postings and repayments",
-        sql: "SELECT hex(a.account), NULL, a.debt_msat,
+        sql: "SELECT lower(hex(a.account)), NULL, a.debt_msat,
                      coalesce(p.total, 0) + coalesce(e.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, CAST(sum(debt_msat) AS BIGINT) AS total FROM postings
@@ -134,7 +169,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "charged_msat against the charges and repayments",
-        sql: "SELECT hex(a.account), NULL, a.charged_msat, -coalesce(e.total, 0)
+        sql: "SELECT lower(hex(a.account)), NULL, a.charged_msat, -coalesce(e.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
                          WHERE kind IN ('charge', 'repayment') GROUP BY account) e
@@ -143,7 +178,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "refunded_msat against the refunds",
-        sql: "SELECT hex(a.account), NULL, a.refunded_msat, coalesce(e.total, 0)
+        sql: "SELECT lower(hex(a.account)), NULL, a.refunded_msat, coalesce(e.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
                          WHERE kind = 'refund' GROUP BY account) e ON e.account = a.account
@@ -151,12 +186,12 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "available credit below zero",
-        sql: "SELECT hex(a.account), NULL, a.balance_msat - a.held_msat, 0 FROM accounts a
+        sql: "SELECT lower(hex(a.account)), NULL, a.balance_msat - a.held_msat, 0 FROM accounts a
               WHERE a.balance_msat < a.held_msat OR a.held_msat < 0",
     },
     Check {
         name: "credit entries of an invoice against its settlement",
-        sql: "SELECT hex(i.account), 'invoice ' || hex(i.payment_hash), coalesce(e.credits, 0),
+        sql: "SELECT lower(hex(i.account)), 'invoice ' || lower(hex(i.payment_hash)), coalesce(e.credits, 0),
                      CASE WHEN i.settled_at_ms IS NULL THEN 0 ELSE 1 END
               FROM invoices i
               LEFT JOIN (SELECT account, payment_hash, count(*) AS credits FROM entries
@@ -167,7 +202,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "credited amount against the invoice's",
-        sql: "SELECT hex(e.account), 'invoice ' || hex(e.payment_hash), e.amount_msat,
+        sql: "SELECT lower(hex(e.account)), 'invoice ' || lower(hex(e.payment_hash)), e.amount_msat,
                      CASE WHEN i.amount_msat IS NULL THEN 0
                           WHEN i.received_msat > i.amount_msat THEN i.received_msat
                           ELSE i.amount_msat END
@@ -181,7 +216,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "posted_msat of a hold against its postings",
-        sql: "SELECT hex(h.account), 'hold ' || hex(h.id), h.posted_msat, coalesce(p.total, 0)
+        sql: "SELECT lower(hex(h.account)), 'hold ' || lower(hex(h.id)), h.posted_msat, coalesce(p.total, 0)
               FROM holds h
               LEFT JOIN (SELECT hold_id, CAST(sum(charged_msat) AS BIGINT) AS total
                          FROM postings GROUP BY hold_id) p ON p.hold_id = h.id
@@ -189,7 +224,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "postings of a hold above its amount",
-        sql: "SELECT hex(h.account), 'hold ' || hex(h.id), p.total, h.amount_msat
+        sql: "SELECT lower(hex(h.account)), 'hold ' || lower(hex(h.id)), p.total, h.amount_msat
               FROM holds h
               JOIN (SELECT hold_id, CAST(sum(charged_msat) AS BIGINT) AS total FROM postings
                     GROUP BY hold_id) p ON p.hold_id = h.id
@@ -197,7 +232,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "charge entries of a posting against its amount",
-        sql: "SELECT hex(p.account), 'hold ' || hex(p.hold_id) || ' seq ' || p.seq,
+        sql: "SELECT lower(hex(p.account)), 'hold ' || lower(hex(p.hold_id)) || ' seq ' || p.seq,
                      coalesce(e.total, 0), p.charged_msat
               FROM postings p
               LEFT JOIN (SELECT account, hold_id, seq, CAST(-sum(amount_msat) AS BIGINT) AS total
@@ -207,7 +242,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "a charge entry without its posting",
-        sql: "SELECT hex(e.account), 'hold ' || hex(e.hold_id) || ' seq ' || e.seq,
+        sql: "SELECT lower(hex(e.account)), 'hold ' || lower(hex(e.hold_id)) || ' seq ' || e.seq,
                      -e.amount_msat, CAST(0 AS BIGINT)
               FROM entries e
               LEFT JOIN postings p ON p.hold_id = e.hold_id AND p.seq = e.seq
@@ -215,10 +250,27 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "a refund or grant against the audit log",
-        sql: "SELECT hex(e.account), 'action ' || hex(e.action), e.amount_msat,
+        sql: "SELECT lower(hex(e.account)), 'action ' || lower(hex(e.action)), e.amount_msat,
                      coalesce(a.amount_msat, 0)
               FROM entries e LEFT JOIN actions a ON a.id = e.action AND a.kind = e.kind
               WHERE e.kind IN ('refund', 'grant')
                 AND e.amount_msat <> coalesce(a.amount_msat, 0)",
+    },
+    Check {
+        name: "times of a route's total against its records",
+        sql: totals_check!("times"),
+    },
+    Check {
+        name: "amount_msat of a route's total against its records",
+        sql: totals_check!("amount_msat"),
+    },
+    Check {
+        // Unpaid invoices are deleted one day, so that there may be fewer.
+        name: "challenges of a route below its invoices",
+        sql: "SELECT '', 'challenge of route ''' || i.route || '''', coalesce(t.times, 0), i.times
+              FROM (SELECT route, count(*) AS times FROM invoices GROUP BY route) i
+              LEFT JOIN (SELECT route, CAST(sum(times) AS BIGINT) AS times FROM totals
+                         WHERE kind = 'challenge' GROUP BY route) t ON t.route = i.route
+              WHERE coalesce(t.times, 0) < i.times",
     },
 ];

@@ -138,45 +138,6 @@ impl From<Action> for ActionView {
     }
 }
 
-/// Counts and sums over the whole ledger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Stats {
-    pub(crate) accounts: u64,
-    /// Waiting for their payment.
-    pub(crate) invoices_open: u64,
-    pub(crate) invoices_settled: u64,
-    /// Never paid in time.
-    pub(crate) invoices_expired: u64,
-    pub(crate) holds_open: u64,
-    pub(crate) credited_msat: u64,
-    pub(crate) charged_msat: u64,
-    pub(crate) held_msat: u64,
-    pub(crate) balance_msat: u64,
-    pub(crate) refunded_msat: u64,
-    pub(crate) debt_msat: u64,
-}
-
-impl Stats {
-    /// The columns of the statement, in its order.
-    pub(super) fn from_columns(columns: &[i64]) -> Option<Self> {
-        let mut columns = columns.iter().map(|number| u64::try_from(*number).ok());
-        let mut next = || columns.next().flatten();
-        Some(Self {
-            accounts: next()?,
-            invoices_open: next()?,
-            invoices_settled: next()?,
-            invoices_expired: next()?,
-            holds_open: next()?,
-            credited_msat: next()?,
-            charged_msat: next()?,
-            held_msat: next()?,
-            balance_msat: next()?,
-            refunded_msat: next()?,
-            debt_msat: next()?,
-        })
-    }
-}
-
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct AuditReport {
@@ -188,7 +149,8 @@ pub(crate) struct AuditReport {
 /// One claim that does not match the records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Difference {
-    /// The account, named by the payment hash that opened it.
+    /// The account, named by the payment hash that opened it; empty for what is of none.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) account: String,
     /// What was compared.
     pub(crate) check: &'static str,
@@ -204,7 +166,10 @@ pub(crate) struct Difference {
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { account, check, about, claimed, recorded } = self;
-        write!(f, "account {account}: {check}: expected {recorded}, but found {claimed}")?;
+        if !account.is_empty() {
+            write!(f, "account {account}: ")?;
+        }
+        write!(f, "{check}: expected {recorded}, but found {claimed}")?;
         about.iter().try_for_each(|about| write!(f, " ({about})"))
     }
 }

@@ -10,7 +10,7 @@ use tollway_core::payment::PaymentHash;
 
 use super::rows::{
     Account, Action, Allowance, Charge, Cursor, DaySecret, Entry, Hold, Invoice, MasterKey, Once,
-    Probe, Row, Tranche,
+    Probe, Row, Total, Tranche,
 };
 
 /// Expired holds, and tranches, that one batch takes from the whole ledger.
@@ -128,6 +128,10 @@ pub(super) struct WorkingSet {
     pub(super) actions: Tab<Action>,
     pub(super) cursors: Tab<Cursor>,
     pub(super) probe: Tab<Probe>,
+    /// What to add to the totals; none are loaded.
+    pub(super) totals: Tab<Total>,
+    /// Where this writer adds.
+    pub(super) slot: u64,
     /// The sweep took as many rows as it may; more may be due.
     pub(super) more_due: bool,
 }

@@ -1,11 +1,15 @@
 //! The simulated node: real signed BOLT 11 invoices, payments without money.
 //!
-//! Invoices carry the regtest prefix (`lnbcrt`), so no wallet can pay one by mistake. The node
-//! keeps no state: its signing key and every preimage are derived from one secret in the
-//! ledger's store, so an invoice can still be paid after the process was killed.
+//! Invoices carry the regtest prefix (`lnbcrt`), so no wallet can pay one by mistake. The node's
+//! signing key and every preimage are derived from one secret in the ledger's store, so an
+//! invoice can still be paid after the process was killed, at each of several replicas. What it
+//! made and what was paid, it remembers in a file of its own ([`Memory`]), which a restored
+//! ledger does not turn back.
 //!
 //! It exists for demos and tests: it hands out proofs of payment to whoever asks.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bitcoin::hashes::{Hash, sha256};
@@ -13,10 +17,13 @@ use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1, SecretKey};
 use hmac::{Hmac, KeyInit, Mac};
 use lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder, PaymentSecret};
 use sha2::Sha256;
+use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
 
+use super::memory::{Line, Memory, Remembered};
 use super::{
-    CheckedInvoice, INVOICE_BYTES_MAX, InvoiceFault, InvoiceOrder, check_invoice, payment_hash,
+    Answer, CheckedInvoice, INVOICE_BYTES_MAX, InvoiceFault, InvoiceOrder, NodeDown,
+    SettledInvoice, check_invoice, payment_hash,
 };
 use crate::entropy::{self, EntropyError};
 use crate::ledger::KeyBytes;
@@ -30,6 +37,7 @@ pub(crate) struct SimulatedNode {
     signing_key: SecretKey,
     node_id: PublicKey,
     secp: Secp256k1<All>,
+    memory: Option<Memory>,
 }
 
 /// Why an invoice could not be made.
@@ -44,11 +52,17 @@ pub(crate) enum MintError {
     /// The invoice is not what was ordered.
     #[error(transparent)]
     Invoice(#[from] InvoiceFault),
+    /// The node could not remember it.
+    #[error(transparent)]
+    Node(#[from] NodeDown),
 }
 
 /// Why an invoice was not paid. The texts never repeat the invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PayError {
+    /// The node could not remember the payment, so it did not happen.
+    #[error(transparent)]
+    Down(#[from] NodeDown),
     /// It can no longer be paid.
     #[error("the invoice has expired; ask for a new challenge")]
     Expired,
@@ -61,18 +75,18 @@ pub(crate) enum PayError {
 }
 
 impl SimulatedNode {
-    /// The node of this secret; one secret gives one node.
-    pub(crate) fn new(secret: KeyBytes) -> Self {
+    /// The node of this secret; one secret gives one node. Without a file it remembers nothing.
+    pub(crate) fn new(secret: KeyBytes, memory: Option<PathBuf>) -> Self {
         let secp = Secp256k1::new();
         let signing_key = signing_key(&secret);
         let node_id = signing_key.public_key(&secp);
-        Self { secret, signing_key, node_id, secp }
+        Self { secret, signing_key, node_id, secp, memory: memory.map(Memory::new) }
     }
 
     /// Makes an invoice.
     ///
     /// # Errors
-    /// [`MintError`] if it cannot be built or is not what was ordered.
+    /// [`MintError`] if it cannot be built or remembered, or is not what was ordered.
     pub(crate) fn create_invoice(
         &self,
         order: &InvoiceOrder,
@@ -90,13 +104,17 @@ impl SimulatedNode {
             .min_final_cltv_expiry_delta(MIN_FINAL_CLTV_EXPIRY_DELTA)
             .build_signed(|message| self.sign(message))
             .map_err(|_| MintError::Order)?;
-        Ok(check_invoice(order, invoice.to_string(), &hash, now_s)?)
+        let made = check_invoice(order, invoice.to_string(), &hash, now_s)?;
+        let (bolt11, note) = (made.bolt11.clone(), order.note.clone());
+        self.remember(&Line::Made { payment_hash: hash, bolt11, note })?;
+        Ok(made)
     }
 
-    /// Pays an invoice of this node and proves it. Paying twice proves the same.
+    /// Pays an invoice of this node and proves it. Paying twice proves the same, also after the
+    /// invoice has expired.
     ///
     /// # Errors
-    /// [`PayError`] if the text is no invoice of this node or the invoice has expired.
+    /// [`PayError`] if the text is no invoice of this node or the invoice has expired unpaid.
     pub(crate) fn pay(&self, text: &str, now_s: u64) -> Result<(PaymentHash, Preimage), PayError> {
         if text.len() > INVOICE_BYTES_MAX {
             return Err(PayError::Malformed);
@@ -109,15 +127,43 @@ impl SimulatedNode {
         if !ours {
             return Err(PayError::NotOurs);
         }
-        if invoice.expires_at().is_none_or(|at| at.as_secs() <= now_s) {
-            return Err(PayError::Expired);
+        if expired(&invoice, now_s) {
+            let paid = self.recall(&hash)?.received.is_some();
+            return if paid { Ok((hash, preimage)) } else { Err(PayError::Expired) };
         }
+        let received_msat = amount(&invoice).ok_or(PayError::Malformed)?;
+        self.remember(&Line::Paid { payment_hash: hash, received_msat })?;
         Ok((hash, preimage))
+    }
+
+    /// What became of the invoice with this payment hash. Reads a file and may take long.
+    ///
+    /// # Errors
+    /// [`NodeDown`] if the file cannot be read.
+    pub(crate) fn look_up(&self, hash: &PaymentHash, now_s: u64) -> Result<Answer, NodeDown> {
+        let Remembered { made, received } = self.recall(hash)?;
+        let Some((bolt11, note)) = made else { return Ok(Answer::Unknown) };
+        Ok(match received {
+            Some(received) => {
+                Answer::Settled(SettledInvoice { bolt11, note: Some(note), received })
+            }
+            None if bolt11.parse().is_ok_and(|invoice| expired(&invoice, now_s)) => Answer::Expired,
+            None => Answer::Open,
+        })
     }
 
     /// The public key that signs the invoices.
     pub(crate) fn node_id(&self) -> String {
         self.node_id.to_string()
+    }
+
+    fn remember(&self, line: &Line) -> Result<(), NodeDown> {
+        self.memory.as_ref().map_or(Ok(()), |memory| memory.append(line)).map_err(|e| down(&e))
+    }
+
+    fn recall(&self, hash: &PaymentHash) -> Result<Remembered, NodeDown> {
+        let found = self.memory.as_ref().map(|memory| memory.find(hash));
+        found.unwrap_or_else(|| Ok(Remembered::default())).map_err(|error| down(&error))
     }
 
     fn preimage(&self, payment_secret: &PaymentSecret) -> Preimage {
@@ -133,6 +179,20 @@ impl std::fmt::Debug for SimulatedNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SimulatedNode").field("node_id", &self.node_id).finish_non_exhaustive()
     }
+}
+
+fn amount(invoice: &Bolt11Invoice) -> Option<Msat> {
+    invoice.amount_milli_satoshis().and_then(Msat::new)
+}
+
+fn expired(invoice: &Bolt11Invoice, now_s: u64) -> bool {
+    invoice.expires_at().is_none_or(|at| at.as_secs() <= now_s)
+}
+
+/// What the file system said goes to the log.
+fn down(error: &io::Error) -> NodeDown {
+    tracing::error!(%error, "the simulated node cannot use its file");
+    NodeDown
 }
 
 /// The first derived value that is a valid secp256k1 key; all but one in 2^128 are.

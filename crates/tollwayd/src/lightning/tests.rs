@@ -7,11 +7,16 @@ use proptest::prelude::*;
 const NOW_S: u64 = 1_700_000_000;
 
 fn node(secret: u8) -> SimulatedNode {
-    SimulatedNode::new(KeyBytes([secret; 32]))
+    SimulatedNode::new(KeyBytes([secret; 32]), None)
 }
 
 fn order(amount: u64) -> InvoiceOrder {
-    InvoiceOrder { amount: Msat::new(amount).unwrap(), memo: "10 jokes".to_owned(), expiry_s: 600 }
+    InvoiceOrder {
+        amount: Msat::new(amount).unwrap(),
+        memo: "10 jokes".to_owned(),
+        note: "terms".to_owned(),
+        expiry_s: 600,
+    }
 }
 
 #[test]
@@ -85,6 +90,80 @@ fn an_invoice_that_was_not_ordered_is_refused() {
     assert_eq!(check(&order(21_000), &made.payment_hash, NOW_S + 600), Err(InvoiceFault::Expiry));
     let garbage = check_invoice(&order(1), "lnbcrt".to_owned(), &made.payment_hash, NOW_S);
     assert_eq!(garbage, Err(InvoiceFault::Unreadable));
+}
+
+/// A node that remembers in this file.
+fn remembering(file: &std::path::Path) -> SimulatedNode {
+    SimulatedNode::new(KeyBytes([1; 32]), Some(file.to_owned()))
+}
+
+#[test]
+fn a_look_up_says_what_became_of_an_invoice_at_every_replica() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node");
+    let (one, two) = (remembering(&file), remembering(&file));
+    let unknown = PaymentHash::from_bytes([9; 32]);
+    assert_eq!(one.look_up(&unknown, NOW_S), Ok(Answer::Unknown), "there is no file yet");
+    let made = one.create_invoice(&order(21_000), NOW_S).unwrap();
+    let other = two.create_invoice(&order(1), NOW_S).unwrap();
+    assert_eq!(two.look_up(&made.payment_hash, NOW_S + 599), Ok(Answer::Open));
+    assert_eq!(two.look_up(&made.payment_hash, NOW_S + 600), Ok(Answer::Expired));
+    let paid = two.pay(&made.bolt11, NOW_S).unwrap();
+    let received = Msat::new(21_000).unwrap();
+    let settled =
+        SettledInvoice { bolt11: made.bolt11.clone(), note: Some("terms".to_owned()), received };
+    assert_eq!(one.look_up(&made.payment_hash, NOW_S), Ok(Answer::Settled(settled.clone())));
+    assert_eq!(one.look_up(&made.payment_hash, u64::MAX), Ok(Answer::Settled(settled)));
+    assert_eq!(one.look_up(&other.payment_hash, NOW_S), Ok(Answer::Open));
+    assert_eq!(one.look_up(&unknown, NOW_S), Ok(Answer::Unknown));
+    // Who pays again gets the same proof, however late; who never paid gets none.
+    assert_eq!(one.pay(&made.bolt11, NOW_S + 600), Ok(paid));
+    assert_eq!(one.pay(&other.bolt11, NOW_S + 600), Err(PayError::Expired));
+}
+
+#[test]
+fn half_a_line_spoils_no_other_and_a_file_that_cannot_be_used_is_no_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node");
+    let node = remembering(&file);
+    let made = node.create_invoice(&order(21_000), NOW_S).unwrap();
+    node.pay(&made.bolt11, NOW_S).unwrap();
+    let mut text = std::fs::read(&file).unwrap();
+    let whole = text.clone();
+    text.extend_from_slice(b"\n{\"paid\":{\"payment_hash\":\"11\xff");
+    std::fs::write(&file, text).unwrap();
+    let later = node.create_invoice(&order(1), NOW_S).unwrap();
+    assert_eq!(node.look_up(&later.payment_hash, NOW_S), Ok(Answer::Open));
+    assert!(matches!(node.look_up(&made.payment_hash, NOW_S), Ok(Answer::Settled(_))));
+    // Of every beginning of the file, none tells of a payment that was not whole.
+    let last = whole.iter().rposition(|byte| *byte == b'{').unwrap();
+    for length in 0..last {
+        std::fs::write(&file, &whole[..length]).unwrap();
+        let said = node.look_up(&made.payment_hash, NOW_S).unwrap();
+        assert!(matches!(said, Answer::Unknown | Answer::Open), "{length}: {said:?}");
+    }
+
+    let broken = remembering(directory.path());
+    assert_eq!(broken.look_up(&made.payment_hash, NOW_S), Err(NodeDown));
+    assert_eq!(broken.pay(&made.bolt11, NOW_S), Err(PayError::Down(NodeDown)));
+    assert_eq!(broken.create_invoice(&order(1), NOW_S), Err(MintError::Node(NodeDown)));
+}
+
+#[test]
+fn a_payment_that_contradicts_its_invoice_is_not_believed() {
+    let made = node(1).create_invoice(&order(21_000), NOW_S).unwrap();
+    let hash = made.payment_hash;
+    let check = |bolt11: &str, hash: &PaymentHash, received| {
+        let received = Msat::new(received).unwrap();
+        check_payment(hash, SettledInvoice { bolt11: bolt11.to_owned(), note: None, received })
+    };
+    let good = check(&made.bolt11, &hash, 21_001).unwrap();
+    assert_eq!((good.amount.get(), good.received.get()), (21_000, 21_001));
+    assert_eq!((good.created_at_s, good.expires_at_s), (NOW_S, NOW_S + 600));
+    assert_eq!(check(&made.bolt11, &hash, 20_999), Err(InvoiceFault::Received));
+    let other = PaymentHash::from_bytes([9; 32]);
+    assert_eq!(check(&made.bolt11, &other, 21_000), Err(InvoiceFault::PaymentHash));
+    assert_eq!(check("lnbcrt", &hash, 21_000), Err(InvoiceFault::Unreadable));
 }
 
 #[test]

@@ -17,5 +17,6 @@ mod holds;
 mod operator;
 mod process;
 mod races;
+mod restore;
 mod sales;
 mod support;

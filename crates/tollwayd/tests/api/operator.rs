@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tollway_core::wire::HoldReply;
+use tollway_core::wire::{HoldReply, Posting};
 
 use crate::process::{Process, tollwayd};
 use crate::support::*;
@@ -115,9 +115,113 @@ async fn the_command_line_does_the_same() {
     assert_eq!(kinds, ["grant", "rotate_key", "retire_key"], "{out}");
     let (code, out, _) = admin(&["audit"]);
     assert!(code == 0 && out.contains("\"differences\":[]"), "{out}");
-    let (code, out, _) = admin(&["stats"]);
+    let (code, out, _) = admin(&["stats", "--json"]);
     assert!(code == 0 && out.contains("credited_msat"), "{out}");
+    let (code, out, _) = admin(&["stats"]);
+    let row = |name: &str| out.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(code == 0 && row("payments ").ends_with(" 1"), "{out}");
+    assert!(row("joke ").ends_with(" 1"), "{out}");
+    let (code, out, _) = admin(&["export", "--what", "audit", "--format", "csv"]);
+    assert!(code == 0 && out.starts_with("id,kind,actor,"), "{out}");
+    assert_eq!(out.lines().count(), 4, "{out}");
+    let arguments = ["export", "--what", "entries", "--account", &hash, "--since", "1"];
+    let (code, out, _) = admin(&arguments);
+    let kinds: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].take())
+        .collect();
+    assert_eq!((code, kinds), (0, vec![json!("credit"), json!("grant")]));
+    let (code, _, err) = admin(&["export", "--what", "holds", "--account", "xyz"]);
+    assert!(code == 70 && err.contains("expected a payment hash"), "{err}");
     let (code, _, err) = admin(&["refund", &hash, "--msat", "1", "--reason", "none"]);
     assert!(code == 70 && err.contains("409 Conflict: more than was charged"), "{err}");
     assert!(!err.contains(ADMIN_TOKEN), "{err}");
+}
+
+#[tokio::test]
+async fn an_export_is_complete_and_no_formula() {
+    let server = Server::start().await;
+    let paid = server.paid(5_000_000).await;
+    let id = new_id();
+    server.hold(id, &paid, 2_000).await;
+    let row =
+        |seq| Posting { route: "=cmd|' /C calc'!A0".to_owned(), ..posting(id, seq, 1, false) };
+    for first in (0..1_500).step_by(100) {
+        server.post((first..first + 100).map(row).collect()).await;
+    }
+    let export = async |path: &str| {
+        let response = server.admin(Method::GET, &format!("/admin/v1/export/{path}"));
+        let response = response.send().await.unwrap();
+        let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), media_type, response.text().await.unwrap())
+    };
+    let (status, media_type, csv) = export("entries?format=csv").await;
+    assert_eq!((status, media_type.as_str()), (200, "text/csv; charset=utf-8"));
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines[0], "account,n,kind,amount_msat,payment_hash,hold_id,seq,route,action,at_ms");
+    assert_eq!(lines.len(), 1 + 1 + 1_500);
+    let account = paid.hash.to_hex();
+    let last =
+        format!("{account},1501,\"charge\",-1,,{id},1499,\"'=cmd|' /C calc'!A0\",,{START_MS}");
+    assert_eq!(lines[1_501], last);
+    let (_, media_type, json) = export(&format!("entries?account={account}")).await;
+    assert_eq!(media_type, "application/x-ndjson");
+    let sum: i64 = json
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["amount_msat"].as_i64().unwrap())
+        .sum();
+    assert_eq!(json!(sum), server.account(paid.hash).await["balance_msat"]);
+    assert_eq!(export(&format!("postings?until_ms={START_MS}")).await.2, "");
+    for (path, status) in [
+        ("keys".to_owned(), 400),
+        ("entries?format=xml".to_owned(), 422),
+        ("entries?since_ms=-1".to_owned(), 422),
+        ("entries?limit=1".to_owned(), 422),
+        ("entries?account=xyz".to_owned(), 422),
+        (format!("entries?account={}", "0".repeat(64)), 404),
+    ] {
+        assert_eq!(export(&path).await.0, status, "{path}");
+    }
+    let bare = format!("{}/admin/v1/export/entries", server.admin);
+    assert_eq!(server.client.get(bare).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+/// Every scenario of the published vectors that ends in a look at the dashboard.
+#[tokio::test]
+async fn the_dashboard_has_the_keys_of_lightning_tolls() {
+    const VECTORS: &str = include_str!("../../../../tests/vectors/lightning_toll_http_public.json");
+    let server = Server::start().await;
+    let paid = server.paid(50_000).await;
+    let id = new_id();
+    server.hold(id, &paid, 50_000).await;
+    server.post(vec![posting(id, 0, 50_000, true)]).await;
+    let ours = server.stats().await;
+    let keys = |value: &Value| -> Vec<String> {
+        value.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    };
+    let first = |value: &Value| value.as_object().and_then(|it| it.values().next()).cloned();
+    let mut compared = 0;
+    let vectors: Value = serde_json::from_str(VECTORS).unwrap();
+    let mut open = vec![&vectors];
+    while let Some(value) = open.pop() {
+        if value.get("totalRevenue").is_none() {
+            open.extend(value.as_array().into_iter().flatten());
+            open.extend(value.as_object().into_iter().flat_map(|object| object.values()));
+            continue;
+        }
+        compared += 1;
+        assert!(keys(value).iter().all(|key| ours.get(key).is_some()), "{value}");
+        let (theirs, mine) = (first(&value["endpoints"]), first(&ours["endpoints"]).unwrap());
+        assert!(keys(&theirs.unwrap()).iter().all(|key| mine.get(key).is_some()), "{mine}");
+        let payment = &ours["recentPayments"][0];
+        let theirs = keys(&value["recentPayments"][0]);
+        assert!(theirs.iter().all(|key| payment.get(key).is_some()), "{payment}");
+        if value["totalRevenue"] == 50 {
+            for key in ["totalRevenue", "totalRequests", "totalPaid", "uniquePayers"] {
+                assert_eq!(ours[key], value[key], "{key}");
+            }
+            assert_eq!(payment["amountSats"], value["recentPayments"][0]["amountSats"]);
+        }
+    }
+    assert_eq!(compared, 3);
 }

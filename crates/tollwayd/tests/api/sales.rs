@@ -51,6 +51,7 @@ async fn a_client_has_its_free_requests_per_network_and_plan() {
     let ask = async |address: &str, plan: &str| {
         let body = json!({
             "plan": plan,
+            "route": "joke",
             "client": {"address": address, "ipv4_prefix": 24, "ipv6_prefix": 48},
             "quota": {"requests": {"cost": 1, "limit": 2}},
             "window": "day",
@@ -72,6 +73,7 @@ async fn a_client_has_its_free_requests_per_network_and_plan() {
     assert_eq!(granted("::ffff:192.0.2.7", "demo").await, None);
     assert_eq!(granted("192.0.3.1", "demo").await, Some(1));
     assert_eq!(granted("192.0.2.1", "demo/joke").await, Some(1));
+    assert_eq!(server.stats().await["endpoints"]["joke"]["free"], 4);
     let refused = problem(ask("somewhere", "demo").await).await;
     assert_eq!((refused.status, refused.code.as_str()), (422, "invalid_field"));
 }

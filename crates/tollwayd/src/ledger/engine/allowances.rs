@@ -5,7 +5,7 @@ use tollway_core::wire::{AllowanceReply, Window};
 use super::Engine;
 use crate::ledger::KeyBytes;
 use crate::ledger::questions::AllowanceOrder;
-use crate::ledger::rows::{Allowance, DaySecret};
+use crate::ledger::rows::{Allowance, Counted, DaySecret};
 
 /// A day, in ms.
 pub(in crate::ledger) const DAY_MS: u64 = 86_400_000;
@@ -36,6 +36,7 @@ impl Engine {
         }
         allowance.used = used;
         self.set.allowances.put(allowance);
+        self.count(Counted::Free.word(), &order.route, 0);
         self.tally.free_granted += 1;
         AllowanceReply::Granted { remaining: order.limit - used, resets_at }
     }

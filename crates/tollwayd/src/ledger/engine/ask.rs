@@ -44,6 +44,9 @@ impl Question for LostInvoice {
 
     fn name(&self, needs: &mut Needs) {
         needs.payments.insert(self.payment_hash);
+        // An account is named by a payment hash, whose invoice may be lost as well.
+        needs.payments.extend(self.terms.as_ref().and_then(|terms| terms.account));
+        needs.actions.insert(self.action());
     }
 
     fn decide(&self, engine: &mut Engine) -> Decided<SettleOutcome> {

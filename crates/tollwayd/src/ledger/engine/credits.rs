@@ -4,8 +4,10 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
 use super::{About, Contradiction, Decided, Engine, Way, minus, plus};
-use crate::ledger::questions::{LostInvoice, SettleOutcome, Settlement};
-use crate::ledger::rows::{Account, Cursor, EntryKind, Invoice, Tranche};
+use crate::ledger::questions::{LostInvoice, SettleOutcome, Settlement, Terms};
+use crate::ledger::rows::{
+    Account, Action, ActionKind, Counted, Cursor, EntryKind, Invoice, Tranche,
+};
 
 /// How soon the sweeper looks again at expired credit that open holds protect.
 const PROTECTED_MS: u64 = 1_000;
@@ -36,28 +38,18 @@ impl Engine {
     }
 
     /// Takes a paid invoice over from the node's memory, unless the ledger knows it, and
-    /// credits it.
+    /// credits it. The operator finds a line about it in the audit log.
     pub(in crate::ledger) fn restore_invoice(
         &mut self,
         lost: &LostInvoice,
     ) -> Decided<SettleOutcome> {
         if self.set.invoices.get(&(lost.payment_hash,)).is_none() {
-            self.set.invoices.put(Invoice {
-                payment_hash: lost.payment_hash,
-                account: lost.payment_hash,
-                amount_msat: lost.amount,
-                credit_msat: lost.amount,
-                seed_msat: Msat::ZERO,
-                credit_ttl_ms: None,
-                route: String::new(),
-                bolt11: lost.bolt11.clone(),
-                client: None,
-                offer: None,
-                created_at_ms: self.now_ms,
-                expires_at_ms: self.now_ms,
-                settled_at_ms: None,
-                received_msat: None,
-            });
+            let invoice = lost.invoice();
+            if self.set.actions.get(&(lost.action(),)).is_none() {
+                self.set.actions.put(lost.line(invoice.account, self.now_ms));
+            }
+            self.count(Counted::Challenge.word(), &invoice.route, 0);
+            self.set.invoices.put(invoice);
         }
         let received = Some(lost.received);
         self.settle(&Settlement { received, ..Settlement::of(lost.payment_hash) })
@@ -126,6 +118,7 @@ impl Engine {
             return Ok(());
         }
         account.debt_msat = minus(account.debt_msat, amount)?;
+        self.count_payer(account);
         account.charged_msat = plus(account.charged_msat, amount)?;
         self.tally.charged_msat = self.tally.charged_msat.saturating_add(amount.get());
         self.spend(account, EntryKind::Repayment, amount, about)
@@ -199,5 +192,53 @@ impl Engine {
             return Err(Contradiction("a settled invoice without its account"));
         }
         Ok(account)
+    }
+}
+
+impl LostInvoice {
+    /// The invoice as it was or, without its terms, as little as it can have been.
+    fn invoice(&self) -> Invoice {
+        let terms = self.terms.clone().unwrap_or(Terms {
+            account: None,
+            credit: self.amount,
+            seed: Msat::ZERO,
+            credit_ttl_ms: None,
+            route: String::new(),
+        });
+        Invoice {
+            payment_hash: self.payment_hash,
+            account: terms.account.unwrap_or(self.payment_hash),
+            amount_msat: self.amount,
+            credit_msat: terms.credit.max(self.amount),
+            seed_msat: terms.seed,
+            credit_ttl_ms: terms.credit_ttl_ms,
+            route: terms.route,
+            bolt11: self.bolt11.clone(),
+            client: None,
+            offer: None,
+            created_at_ms: self.created_at_ms,
+            expires_at_ms: self.expires_at_ms,
+            settled_at_ms: None,
+            received_msat: None,
+        }
+    }
+
+    /// Its line in the audit log.
+    fn line(&self, account: PaymentHash, at_ms: u64) -> Action {
+        let reason = match self.terms {
+            Some(_) => "the ledger had lost this paid invoice; restored with its terms",
+            None => "the ledger had lost this paid invoice; restored without bonus and top-up",
+        };
+        Action {
+            id: self.action(),
+            kind: ActionKind::Restore,
+            actor: "tollwayd".to_owned(),
+            reason: reason.to_owned(),
+            subject: Some(self.payment_hash),
+            account: Some(account),
+            amount_msat: Some(self.received),
+            key_id: None,
+            at_ms,
+        }
     }
 }

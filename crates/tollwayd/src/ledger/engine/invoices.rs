@@ -2,7 +2,7 @@
 
 use super::{Decided, Engine};
 use crate::ledger::questions::{InvoiceOutcome, NewInvoice, OpenInvoice};
-use crate::ledger::rows::Invoice;
+use crate::ledger::rows::{Counted, Invoice};
 
 /// How long the same asker gets the same invoice. Much less than
 /// the life of an invoice, so that the second one still has time to pay.
@@ -47,6 +47,7 @@ impl Engine {
             settled_at_ms: None,
             received_msat: None,
         });
+        self.count(Counted::Challenge.word(), &order.route, 0);
         self.tally.challenges += 1;
         Ok(InvoiceOutcome::Stored)
     }

@@ -13,12 +13,13 @@ pub(super) mod invoices;
 mod keys;
 mod postings;
 mod sweep;
+mod totals;
 
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
-use super::rows::{Account, Entry, EntryKind};
+use super::rows::{Account, Counted, Entry, EntryKind};
 use super::work::WorkingSet;
 use crate::metrics::Tally;
 
@@ -93,13 +94,18 @@ impl Engine {
         };
         account.balance_msat = balance.ok_or(Contradiction("a balance left its range"))?;
         account.entries += 1;
+        if account.entries == 1 {
+            self.count(Counted::Account.word(), "", 0);
+        }
         // Msat::MAX is far below i64::MAX.
-        let signed = i64::try_from(amount.get()).unwrap_or(i64::MAX);
+        let size = i64::try_from(amount.get()).unwrap_or(i64::MAX);
+        let signed = if matches!(way, Way::In) { size } else { -size };
+        self.count(kind.word(), about.route.unwrap_or_default(), signed);
         self.set.entries.put(Entry {
             account: account.account,
             n: account.entries,
             kind,
-            amount_msat: if matches!(way, Way::In) { signed } else { -signed },
+            amount_msat: signed,
             payment_hash: about.payment_hash,
             hold_id: about.posting.map(|(hold, _)| hold),
             seq: about.posting.map(|(_, seq)| seq),

@@ -4,7 +4,7 @@ use tollway_core::money::Msat;
 use tollway_core::wire::{Overrun, Posting, PostingOutcome, PostingResult};
 
 use super::{About, Decided, Engine, minus, plus};
-use crate::ledger::rows::{Account, Charge, EntryKind, Hold, HoldState, Once};
+use crate::ledger::rows::{Account, Charge, Counted, EntryKind, Hold, HoldState, Once};
 
 /// From where the amount of a posting is taken.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +67,13 @@ impl Engine {
         split: Split,
     ) -> Decided<Msat> {
         let taken = plus(split.held, split.beyond)?;
+        if taken > Msat::ZERO {
+            self.count_payer(&account);
+        }
+        if split.debt > Msat::ZERO {
+            let owed = i64::try_from(split.debt.get()).unwrap_or(i64::MAX);
+            self.count(Counted::Debt.word(), &order.route, owed);
+        }
         account.held_msat = minus(account.held_msat, split.held)?;
         account.debt_msat = plus(account.debt_msat, split.debt)?;
         account.charged_msat = plus(account.charged_msat, taken)?;

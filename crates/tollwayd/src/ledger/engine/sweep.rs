@@ -1,7 +1,9 @@
 //! What has expired goes back before anything is decided.
 
+use tollway_core::money::Msat;
+
 use super::{Decided, Engine, minus};
-use crate::ledger::rows::{Hold, HoldState};
+use crate::ledger::rows::{Counted, Hold, HoldState};
 
 impl Engine {
     /// Ends every expired hold, and every expired tranche, of the working set.
@@ -34,6 +36,9 @@ impl Engine {
         let rest = minus(hold.amount_msat, hold.posted_msat)?;
         account.held_msat = minus(account.held_msat, rest)?;
         self.set.accounts.put(account);
+        if state == HoldState::Released && hold.posted_msat == Msat::ZERO {
+            self.count(Counted::Void.word(), &hold.route, 0);
+        }
         hold.state = state;
         self.set.holds.put(hold);
         self.tally.open_holds -= 1;

@@ -23,11 +23,13 @@ use statements::{Arguments, insert_sql, update_sql};
 /// The store: one connection, made anew after it broke.
 pub(super) struct PostgresStore {
     connection: Connection,
+    /// Where it adds to the totals.
+    slot: u64,
 }
 
 impl PostgresStore {
-    pub(super) fn new(config: tokio_postgres::Config) -> Self {
-        Self { connection: Connection::new(config) }
+    pub(super) fn new(config: tokio_postgres::Config, slot: u64) -> Self {
+        Self { connection: Connection::new(config), slot }
     }
 }
 
@@ -38,7 +40,7 @@ impl Store for PostgresStore {
             Err(error) => Err(error),
         };
         match loaded {
-            Ok(Some(set)) => Ok(set),
+            Ok(Some(set)) => Ok(WorkingSet { slot: self.slot, ..set }),
             Ok(None) => {
                 self.abandon().await;
                 Err(StoreError::Retry)
@@ -93,6 +95,8 @@ async fn write(live: &mut Live, set: &WorkingSet) -> Result<(), Trouble> {
     put(live, &set.keys, &mut writes).await?;
     put(live, &set.cursors, &mut writes).await?;
     put(live, &set.probe, &mut writes).await?;
+    // Last, so that nobody waits for a row of these longer than for the COMMIT.
+    put(live, &set.totals, &mut writes).await?;
     let client = &live.client;
     let sent = writes.iter().map(|write| {
         let values = write.arguments.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync));

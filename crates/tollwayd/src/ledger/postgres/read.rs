@@ -13,8 +13,12 @@ use crate::ledger::reads::Query;
 use crate::ledger::rows::Row;
 use crate::ledger::rows::field::{Field, Kind, Value};
 use crate::ledger::sql;
+use crate::ledger::stats::Figures;
 use crate::ledger::store::StoreError;
-use crate::ledger::views::{AuditReport, Difference, Stats};
+use crate::ledger::views::{AuditReport, Difference};
+
+/// Whatever others commit meanwhile is not seen.
+const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 pub(super) type Found<R> = Result<Vec<R>, Trouble>;
 
@@ -71,27 +75,20 @@ impl Reader {
         wanted: &Query<R>,
     ) -> Result<Vec<R>, LedgerError> {
         let mut connection = self.0.lock().await;
-        let found = async {
-            let live = connection.live().await?;
-            let statement = live.prepare(&wanted.sql()).await?;
-            let values = wanted.filter.iter().map(|(_, value)| single(value)).collect();
-            query(live, &statement, &values).await
-        };
+        let found = async { select(connection.live().await?, wanted).await };
         found.await.map_err(|error: Trouble| failed(&error))
     }
 
-    pub(in crate::ledger) async fn stats(&self, now_ms: u64) -> Result<Stats, LedgerError> {
+    pub(in crate::ledger) async fn figures(&self, now_ms: u64) -> Result<Figures, LedgerError> {
         let mut connection = self.0.lock().await;
         let found = async {
             let live = connection.live().await?;
-            let statement = live.prepare(sql::STATS).await?;
-            let values = vec![single(&now_ms.put())];
-            let row = live.client.query_one(&statement, &references(&values)).await?;
-            let sums = (0..row.len()).map(|index| row.try_get(index));
-            Ok(sums.collect::<Result<Vec<i64>, _>>()?)
+            live.client.batch_execute(ONE_MOMENT).await?;
+            let found = figures(live, now_ms).await;
+            live.client.batch_execute("ROLLBACK").await?;
+            found
         };
-        let sums = found.await.map_err(|error: Trouble| failed(&error))?;
-        Stats::from_columns(&sums).ok_or(LedgerError::Store(StoreFault::Corrupt))
+        found.await.map_err(|error: Trouble| failed(&error))
     }
 
     pub(in crate::ledger) async fn audit(&self) -> Result<AuditReport, LedgerError> {
@@ -99,6 +96,21 @@ impl Reader {
         let found = async { audit_once(connection.live().await?).await };
         found.await.map_err(|error: Trouble| failed(&error))
     }
+}
+
+async fn select<R: Row>(live: &mut Live, wanted: &Query<R>) -> Found<R> {
+    let statement = live.prepare(&wanted.sql()).await?;
+    query(live, &statement, &wanted.values().iter().map(single).collect()).await
+}
+
+async fn figures(live: &mut Live, now_ms: u64) -> Result<Figures, Trouble> {
+    let statement = live.prepare(sql::OPEN).await?;
+    let values: Arguments = vec![single(&now_ms.put())];
+    let row = live.client.query_one(&statement, &references(&values)).await?;
+    let open = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
+    let totals = select(live, &Query::all()).await?;
+    let recent = select(live, &Figures::recent()).await?;
+    Ok(Figures { totals, recent, open })
 }
 
 fn failed(error: &Trouble) -> LedgerError {
@@ -110,7 +122,7 @@ fn failed(error: &Trouble) -> LedgerError {
 
 /// Looks at one moment of the database.
 pub(super) async fn audit_once(live: &Live) -> Result<AuditReport, Trouble> {
-    live.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    live.client.batch_execute(ONE_MOMENT).await?;
     let report = audit(live).await;
     live.client.batch_execute("ROLLBACK").await?;
     report

@@ -30,12 +30,7 @@ fn names(columns: &[(&str, Kind)]) -> String {
 
 pub(super) fn insert_sql<R: Row>() -> String {
     let (table, columns, rows) = (R::TABLE, sql::columns::<R>(), unnest(R::COLUMNS));
-    // The probe's only row is written again and again.
-    let again = if table == "probe" {
-        " ON CONFLICT (id) DO UPDATE SET at_ms = excluded.at_ms"
-    } else {
-        ""
-    };
+    let again = sql::on_conflict::<R>();
     format!("INSERT INTO {table} ({columns}) SELECT * FROM {rows}{again}")
 }
 

@@ -103,7 +103,25 @@ words! {
 }
 
 words! {
-    /// What an operator did.
+    /// What is counted beside the entries.
+    pub(super) enum Counted {
+        /// Something was credited to a new account.
+        Account = "account",
+        /// An invoice was made.
+        Challenge = "challenge",
+        /// A charge that waits for credit.
+        Debt = "debt",
+        /// A request of a free tier.
+        Free = "free",
+        /// An account was charged for the first time.
+        Payer = "payer",
+        /// A hold was released without any charge.
+        Void = "void",
+    }
+}
+
+words! {
+    /// What an operator did, or has to know.
     pub(super) enum ActionKind {
         Refund = "refund",
         Grant = "grant",
@@ -111,6 +129,8 @@ words! {
         Unrevoke = "unrevoke",
         RotateKey = "rotate_key",
         RetireKey = "retire_key",
+        /// A paid invoice that was lost came back from the node.
+        Restore = "restore",
     }
 }
 
@@ -289,6 +309,16 @@ table! {
     /// How far a follower of the node's events has come.
     Cursor in "cursors" by (name: String) {
         position: u64,
+    }
+}
+
+table! {
+    /// How often something happened on a route, and what it moved. What is written is added to
+    /// the row. Each writer has a slot, so that none waits for another's row.
+    Total in "totals" by (slot: u64, route: String, kind: String) {
+        times: u64,
+        /// Signed as the entries are.
+        amount_msat: i64,
     }
 }
 

@@ -47,6 +47,7 @@ impl SqliteStore {
         put(&self.connection, &set.keys)?;
         put(&self.connection, &set.cursors)?;
         put(&self.connection, &set.probe)?;
+        put(&self.connection, &set.totals)?;
         statement(&self.connection, "COMMIT")
     }
 
@@ -115,9 +116,8 @@ fn put<R: Row>(connection: &Connection, table: &Tab<R>) -> rusqlite::Result<()> 
 
 fn insert_sql<R: Row>() -> String {
     let slots: Vec<String> = (1..=R::COLUMNS.len()).map(|at| format!("?{at}")).collect();
-    // The probe's only row is written again and again.
-    let verb = if R::TABLE == "probe" { "INSERT OR REPLACE" } else { "INSERT" };
-    format!("{verb} INTO {} ({}) VALUES ({})", R::TABLE, sql::columns::<R>(), slots.join(", "))
+    let (table, columns, slots) = (R::TABLE, sql::columns::<R>(), slots.join(", "));
+    format!("INSERT INTO {table} ({columns}) VALUES ({slots}){}", sql::on_conflict::<R>())
 }
 
 fn update_sql<R: Row>() -> String {

@@ -10,7 +10,8 @@ use crate::ledger::reads::Query;
 use crate::ledger::rows::Row;
 use crate::ledger::rows::field::{Field, Value};
 use crate::ledger::sql;
-use crate::ledger::views::{AuditReport, Difference, Stats};
+use crate::ledger::stats::Figures;
+use crate::ledger::views::{AuditReport, Difference};
 
 /// A row of the columns that [`sql::columns`] lists. A value that is not one of its column is an
 /// error, never a guess.
@@ -43,17 +44,17 @@ pub(super) fn all<R: Row>(
 }
 
 pub(in crate::ledger) fn rows<R: Row>(connection: &Connection, query: &Query<R>) -> Result<Vec<R>> {
-    let values = query.filter.iter().map(|(_, value)| value.clone()).collect();
-    all(connection, &query.sql(), values)
+    all(connection, &query.sql(), query.values())
 }
 
-pub(in crate::ledger) fn stats(connection: &Connection, now_ms: u64) -> Result<Stats> {
-    // One statement sees one moment.
-    let mut statement = connection.prepare_cached(sql::STATS)?;
-    let columns = statement.column_count();
-    let sums: Vec<i64> = statement
-        .query_row((now_ms.put(),), |row| (0..columns).map(|index| row.get(index)).collect())?;
-    Stats::from_columns(&sums).ok_or(Error::QueryReturnedNoRows)
+/// What statistics are made of, at one moment of the file.
+pub(in crate::ledger) fn figures(connection: &Connection, now_ms: u64) -> Result<Figures> {
+    let moment = connection.unchecked_transaction()?;
+    let open = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
+    let open = moment.prepare_cached(sql::OPEN)?.query_row((now_ms.put(),), open)?;
+    let totals = rows(&moment, &Query::all())?;
+    let recent = rows(&moment, &Figures::recent())?;
+    Ok(Figures { totals, recent, open })
 }
 
 /// Audits a file, perhaps beside a server.
@@ -80,9 +81,9 @@ pub(in crate::ledger) fn audit(connection: &Connection) -> Result<AuditReport> {
         let mut statement = moment.prepare(check.sql)?;
         let found = statement.query_map((), |row| {
             Ok(Difference {
-                account: row.get::<_, String>(0)?.to_lowercase(),
+                account: row.get(0)?,
                 check: check.name,
-                about: row.get::<_, Option<String>>(1)?.map(|about| about.to_lowercase()),
+                about: row.get(1)?,
                 claimed: row.get(2)?,
                 recorded: row.get(3)?,
             })

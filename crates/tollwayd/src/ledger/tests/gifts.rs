@@ -94,7 +94,14 @@ pub(super) async fn credit_in_a_hold_outlives_its_end_until_the_hold_ends(bench:
 }
 
 fn free(client: u8, window: Window, limit: u64, cost: u64) -> AllowanceOrder {
-    AllowanceOrder { client: [client; 32], before: Vec::new(), window, limit, cost }
+    AllowanceOrder {
+        client: [client; 32],
+        before: Vec::new(),
+        window,
+        limit,
+        cost,
+        route: "joke".to_owned(),
+    }
 }
 
 async fn remaining(bench: &Bench, order: AllowanceOrder) -> Option<u64> {
@@ -202,12 +209,50 @@ pub(super) async fn a_pruned_invoice_that_was_paid_comes_back_once(bench: Bench)
         bolt11: "invoice 1".to_owned(),
         amount: msat(100),
         received: msat(120),
+        terms: None,
+        created_at_ms: START_MS,
+        expires_at_ms: START_MS + 1,
     };
     let restored = bench.ledger.restore_invoice(lost.clone()).await;
     assert_eq!(restored, Ok(SettleOutcome::Credited));
     let again = bench.ledger.restore_invoice(lost).await;
     assert_eq!(again, Ok(SettleOutcome::AlreadyCredited));
     assert_eq!(bench.ledger.hold(order(1, hash(1), 120)).await, Ok(granted(hash(1), 120, 0)));
+    let log = bench.ledger.actions().await.unwrap();
+    let lines: Vec<_> = log.iter().map(|it| (it.kind, it.account, it.amount_msat)).collect();
+    assert_eq!(lines, [("restore", Some(hash(1)), Some(msat(120)))]);
+    bench.assert_audit_clean().await;
+}
+
+pub(super) async fn lost_invoices_come_back_with_their_terms_in_any_order(bench: Bench) {
+    let lost = |tag, credit, seed| LostInvoice {
+        payment_hash: hash(tag),
+        bolt11: format!("invoice {tag}"),
+        amount: msat(100),
+        received: msat(100),
+        terms: Some(Terms {
+            account: (tag != 1).then(|| hash(1)),
+            credit: msat(credit),
+            seed: msat(seed),
+            credit_ttl_ms: Some(1_000),
+            route: "joke".to_owned(),
+        }),
+        created_at_ms: START_MS,
+        expires_at_ms: START_MS + 1,
+    };
+    // Top-ups of an account whose own invoice is lost too, then that one, and no second gift.
+    for (tag, credit, seed, balance) in
+        [(2, 110, 0, 110), (3, 100, 0, 210), (1, 100, 7, 310), (2, 110, 0, 310)]
+    {
+        bench.ledger.restore_invoice(lost(tag, credit, seed)).await.unwrap();
+        assert_eq!(bench.sums(hash(tag)).await, (balance, 0), "{tag}");
+    }
+    assert_eq!(bench.ledger.hold(order(1, hash(3), 310)).await, Ok(granted(hash(1), 310, 0)));
+    assert_eq!(bench.ledger.actions().await.unwrap().len(), 3);
+    bench.post(vec![posting(1, 0, 10, true)]).await.unwrap();
+    bench.clock.advance_ms(1_000);
+    bench.ledger.sweep().await.unwrap();
+    assert_eq!(bench.sums(hash(1)).await, (0, 0), "credit that expires still does");
     bench.assert_audit_clean().await;
 }
 

@@ -1,5 +1,6 @@
 //! The laws of the ledger, on every store.
 
+mod export;
 mod faults;
 mod gifts;
 mod grants;
@@ -7,6 +8,7 @@ mod laws;
 mod model;
 mod postgres;
 mod races;
+mod stats;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -95,6 +97,15 @@ impl Bench {
         connection.execute_batch(sql).unwrap();
     }
 
+    /// Breaks the rows of any store: with SQL, or by hand in memory.
+    async fn damage(&self, sql: &str, by_hand: impl FnOnce(&mut Tables)) {
+        match &self.place {
+            Place::Memory(tables) => by_hand(&mut memory::lock(tables)),
+            Place::Sqlite(_) => self.meddle(sql),
+            Place::Postgres(url) => postgres::client(url).await.batch_execute(sql).await.unwrap(),
+        }
+    }
+
     async fn paid(&self, tag: u8, amount: u64) -> PaymentHash {
         let invoice = invoice(tag, amount, None);
         let hash = invoice.payment_hash;
@@ -169,6 +180,7 @@ ledger_contract! {
         a_client_can_have_so_many_open_invoices,
         a_pruned_invoice_that_was_paid_comes_back_once,
         a_settled_invoice_survives_the_janitor,
+        lost_invoices_come_back_with_their_terms_in_any_order,
         a_cursor_is_saved_with_its_credit_and_never_turns_back,
         a_refund_gives_back_what_was_charged_and_no_more,
         a_revoked_account_spends_nothing_until_it_may_again,
@@ -191,6 +203,17 @@ ledger_contract! {
         rotation_adds_a_current_key_and_keeps_the_others,
         a_restart_keeps_everything,
         sums_and_metrics_tell_the_same_story,
+    }
+    export: {
+        an_export_has_every_row_once_in_the_order_of_its_key,
+        an_export_misses_and_repeats_nothing_while_others_write,
+        an_export_can_be_of_one_account_and_of_some_time,
+    }
+    stats: {
+        statistics_come_from_what_happened_and_survive_a_restart,
+        recent_payments_are_the_newest_twenty,
+        a_debt_is_revenue_when_it_is_repaid,
+        a_planted_total_is_named,
     }
     races: {
         sixty_four_first_uses_credit_once,

@@ -20,7 +20,7 @@ fn server() -> Option<&'static Postgres> {
     started.as_ref()
 }
 
-async fn client(url: &str) -> tokio_postgres::Client {
+pub(super) async fn client(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client

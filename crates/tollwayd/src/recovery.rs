@@ -1,0 +1,219 @@
+//! Payments that the ledger has lost, found again at the node.
+//!
+//! A ledger that was restored from a backup does not know what was sold after the backup's
+//! moment, but customers hold credentials for it. Such a credential comes with a hold whose
+//! preimage proves its payment hash; then the node is asked, and what it says was paid is
+//! credited. Nobody can make the gate send hashes of their own invention: they stand in
+//! macaroons that it signed, for invoices that `tollwayd` made. Still, who asks in vain is
+//! remembered for a while, and few look-ups run at a time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tollway_core::payment::PaymentHash;
+use tollway_core::wire::{HoldRefusal, HoldReply};
+
+use crate::ledger::{HoldOrder, HoldOutcome, LedgerError, LostInvoice, Terms};
+use crate::lightning::{Answer, CheckedPayment, NodeDown, check_payment};
+use crate::paywall::Paywall;
+
+/// Look-ups that run at a time, also those that nobody waits for any more.
+const LOOK_UPS_MAX: usize = 8;
+/// Half of what the filter waits by default, so that it hears the reason.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a payment that the node does not confirm is not asked about again.
+const UNPAID_MS: u64 = 10_000;
+/// Payments that are remembered so; beyond it the oldest is asked about again.
+const UNPAID_MAX: usize = 256;
+/// The longest note that is read; the longest of ours fits.
+const NOTE_BYTES_MAX: usize = 1_024;
+
+/// What bounds the look-ups.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    running: Arc<Semaphore>,
+    /// What the node did not confirm, and until when that is believed, in the order of time.
+    unpaid: Mutex<VecDeque<(PaymentHash, u64)>>,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self { running: Arc::new(Semaphore::new(LOOK_UPS_MAX)), unpaid: Mutex::default() }
+    }
+}
+
+impl Recovery {
+    fn is_unpaid(&self, hash: &PaymentHash, now_ms: u64) -> bool {
+        let mut unpaid = self.unpaid.lock().unwrap_or_else(PoisonError::into_inner);
+        unpaid.retain(|(_, until_ms)| now_ms < *until_ms);
+        unpaid.iter().any(|(known, _)| known == hash)
+    }
+
+    fn remember_unpaid(&self, hash: PaymentHash, now_ms: u64) {
+        let mut unpaid = self.unpaid.lock().unwrap_or_else(PoisonError::into_inner);
+        if unpaid.len() >= UNPAID_MAX {
+            unpaid.pop_front();
+        }
+        unpaid.push_back((hash, now_ms.saturating_add(UNPAID_MS)));
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecoveryError {
+    /// The ledger did not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The ledger does not know the payment, and the node did not say in time whether it does.
+    #[error(transparent)]
+    Node(#[from] NodeDown),
+}
+
+impl Paywall {
+    /// Sets credit aside; if the ledger has lost the payment, looks for it at the node first.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] if the ledger or the node did not answer.
+    pub(crate) async fn hold(&self, order: HoldOrder) -> Result<HoldOutcome, RecoveryError> {
+        let outcome = self.ledger.hold(order.clone()).await?;
+        if !(order.proven && is_unknown(&outcome) && self.recover(order.payment_hash).await?) {
+            return Ok(outcome);
+        }
+        Ok(self.ledger.hold(order).await?)
+    }
+
+    /// Looks for a payment that the ledger has lost; whether the ledger knows it now.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] if the ledger or the node did not answer.
+    pub(crate) async fn recover(&self, hash: PaymentHash) -> Result<bool, RecoveryError> {
+        if self.recovery.is_unpaid(&hash, self.clock.now_ms()) {
+            return Ok(false);
+        }
+        let look_up = async {
+            let running = Arc::clone(&self.recovery.running);
+            // The semaphore is never closed.
+            let permit = running.acquire_owned().await.map_err(|_| NodeDown)?;
+            let paywall = self.clone();
+            // A slow node's answer still counts when nobody waits for it: the next try finds it.
+            let task = tokio::spawn(async move {
+                let recovered = paywall.look_up(hash).await;
+                drop(permit);
+                recovered
+            });
+            task.await.unwrap_or(Err(RecoveryError::Node(NodeDown)))
+        };
+        let waited = tokio::time::timeout(PATIENCE, look_up).await;
+        waited.unwrap_or(Err(RecoveryError::Node(NodeDown)))
+    }
+
+    async fn look_up(&self, hash: PaymentHash) -> Result<bool, RecoveryError> {
+        let (node, now_s) = (Arc::clone(&self.node), self.clock.now_s());
+        let asked = tokio::task::spawn_blocking(move || node.look_up(&hash, now_s)).await;
+        let payment = match asked.unwrap_or(Err(NodeDown))? {
+            Answer::Settled(settled) => check_payment(&hash, settled)
+                .map_err(|error| tracing::error!(%hash, %error, "an unusable word of the node"))
+                .ok(),
+            answer @ (Answer::Unknown | Answer::Open | Answer::Expired) => {
+                tracing::warn!(%hash, ?answer, "the ledger and the node know no such payment");
+                None
+            }
+        };
+        let Some(payment) = payment else {
+            self.recovery.remember_unpaid(hash, self.clock.now_ms());
+            return Ok(false);
+        };
+        let lost = LostInvoice::from(payment);
+        let with_terms = lost.terms.is_some();
+        let outcome = self.ledger.restore_invoice(lost).await?;
+        tracing::warn!(
+            %hash,
+            ?outcome,
+            with_terms,
+            "the ledger had lost a paid invoice; the node brought it back"
+        );
+        Ok(true)
+    }
+}
+
+fn is_unknown(outcome: &HoldOutcome) -> bool {
+    const UNKNOWN: HoldRefusal = HoldRefusal::UnknownPayment;
+    matches!(outcome, HoldOutcome::Answered(HoldReply::Refused { refusal: UNKNOWN, .. }))
+}
+
+impl From<CheckedPayment> for LostInvoice {
+    fn from(payment: CheckedPayment) -> Self {
+        let CheckedPayment { amount, .. } = payment;
+        let terms = payment.note.as_deref().and_then(read_note);
+        Self {
+            payment_hash: payment.payment_hash,
+            bolt11: payment.bolt11,
+            amount,
+            received: payment.received,
+            terms: terms.filter(|terms| terms.credit >= amount),
+            created_at_ms: payment.created_at_s.saturating_mul(1_000),
+            expires_at_ms: payment.expires_at_s.saturating_mul(1_000),
+        }
+    }
+}
+
+/// What the node is asked to keep with an invoice, so that its terms outlive the ledger.
+pub(crate) fn note(terms: &Terms) -> String {
+    // Numbers, hashes and text always serialise.
+    serde_json::to_string(terms).unwrap_or_default()
+}
+
+/// The terms of a note; `None` for what is not understood.
+fn read_note(note: &str) -> Option<Terms> {
+    let fits = note.len() <= NOTE_BYTES_MAX;
+    fits.then(|| serde_json::from_str(note).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use tollway_core::money::Msat;
+
+    use super::*;
+
+    #[test]
+    fn what_was_asked_in_vain_is_remembered_for_a_while_and_in_bounded_memory() {
+        let recovery = Recovery::default();
+        let hash = |number: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            PaymentHash::from_bytes(bytes)
+        };
+        for number in 0..10_000 {
+            recovery.remember_unpaid(hash(number), 5);
+        }
+        assert_eq!(recovery.unpaid.lock().unwrap().len(), UNPAID_MAX);
+        assert!(recovery.is_unpaid(&hash(9_999), 4 + UNPAID_MS));
+        assert!(!recovery.is_unpaid(&hash(0), 5));
+        assert!(!recovery.is_unpaid(&hash(9_999), 5 + UNPAID_MS));
+        assert_eq!(recovery.unpaid.lock().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn notes_come_back_and_other_text_is_no_terms() {
+        let terms = Terms {
+            account: Some(PaymentHash::from_bytes([7; 32])),
+            credit: Msat::MAX,
+            seed: Msat::ZERO,
+            credit_ttl_ms: Some(u64::MAX),
+            route: "\u{1}".repeat(tollway_core::wire::ROUTE_NAME_BYTES_MAX),
+        };
+        assert!(note(&terms).len() <= NOTE_BYTES_MAX, "the longest fits");
+        assert_eq!(read_note(&note(&terms)), Some(terms));
+        // As it stands with nodes today: a change here forgets what was sold before.
+        let old =
+            r#"{"account":null,"credit_msat":5,"seed_msat":0,"credit_ttl_ms":null,"route":"a"}"#;
+        let (route, credit) = ("a".to_owned(), Msat::new(5).unwrap());
+        let plain = Terms { account: None, credit, seed: Msat::ZERO, credit_ttl_ms: None, route };
+        assert_eq!((read_note(old), note(&plain).as_str()), (Some(plain.clone()), old));
+        for other in ["", "joke", "{}", &old.replace('5', "-1"), &old.replace("}", ",\"x\":1}")] {
+            assert_eq!(read_note(other), None, "{other}");
+        }
+    }
+}
