@@ -11,13 +11,13 @@ use tollway_testkit::fake_host::{FakeHost, SentCall};
 
 use crate::world::{World, config, granted, ok, outcome, preimage, refused};
 
-/// The routes of most tests, paid from leases of up to 40 sats; a dear request is not.
+/// The routes of most tests, paid from leases of up to 45 sats; a dear request is not.
 pub(crate) fn leased() -> Value {
     let mut config = config();
     for field in ["spend", "lease_max_sats", "exact_above_sats"] {
         config["services"][0][field] = match field {
             "spend" => json!("leased"),
-            "lease_max_sats" => json!(40),
+            "lease_max_sats" => json!(45),
             _ => json!(20),
         };
     }
@@ -179,7 +179,11 @@ fn a_lease_begins_with_one_request_and_grows_with_use() {
         }
     }
     assert_eq!(asked[..3], [5_000, 10_000, 20_000], "{asked:?}");
-    assert_eq!(asked.iter().max(), Some(&35_000), "40 sats, of which 5 are left: {asked:?}");
+    assert_eq!(
+        asked.iter().max(),
+        Some(&30_000),
+        "45 sats, of which 15 are left or not posted: {asked:?}"
+    );
     assert!(asked.iter().rev().take(3).is_sorted(), "half of the credit that is left: {asked:?}");
 }
 
@@ -277,14 +281,40 @@ fn a_lease_is_refilled_before_it_is_dry_and_spent_meanwhile() {
     let call = refill(&world);
     let body = call.json();
     assert_eq!((&body["seq"], &body["ttl_ms"]), (&json!(0), &json!(330_000)));
-    assert_eq!(body["add_msat"], 35_000, "40 sats, of which 5 are left");
+    assert_eq!(body["add_msat"], 25_000, "45 sats, of which 20 are left or not posted yet");
     assert_eq!(body["min_msat"], 5_000);
     assert!(tick(&world).is_empty(), "asked once");
-    answer_gate(&world, &call, &granted(55_000, 160_000));
-    let requests: Vec<Request> = (0..7).map(|_| Request::paid(&world, "/api/joke")).collect();
-    assert_eq!(requests.last().unwrap().balance(), 165_000);
+    answer_gate(&world, &call, &granted(45_000, 175_000));
+    let requests: Vec<Request> = (0..4).map(|_| Request::paid(&world, "/api/joke")).collect();
+    assert_eq!(requests.last().unwrap().balance(), 185_000);
     let next = refill(&world);
     assert_eq!(next.json()["seq"], 1);
+}
+
+#[test]
+fn what_is_not_posted_yet_counts_against_the_maximum() {
+    let (world, first) = with_lease(40_000, 200_000);
+    let more = [0; 7].map(|_| Request::paid(&world, "/api/joke"));
+    // 40 sats are spent and not posted, and 5 may be set aside beside them.
+    let (mut next, call) = Request::asking(&world, "/api/joke");
+    assert_eq!(call.json()["min_msat"], Value::Null, "the refill of 5 is on its way");
+    assert_eq!(next.answer(&call, &granted(5_000, 195_000)), Step::Continue);
+    let asked = refill(&world);
+    assert_eq!(asked.json()["add_msat"], 5_000);
+    answer_gate(&world, &asked, &granted(45_000, 190_000));
+    Request::paid(&world, "/api/joke").ends("200");
+    // Nothing more until something is posted.
+    let (_, call) = Request::asking(&world, "/api/joke");
+    assert_eq!(
+        (&call.json()["min_msat"], &call.json()["amount_msat"]),
+        (&Value::Null, &json!(5_000))
+    );
+    first.ends("200");
+    more.into_iter().for_each(|request| request.ends("200"));
+    posted(&world);
+    posted(&world);
+    let (_, call) = Request::asking(&world, "/api/joke");
+    assert_eq!(call.json()["amount_msat"], 45_000);
 }
 
 #[test]

@@ -86,13 +86,13 @@ impl Exchange {
         };
         match leases.spend(stream, &ask) {
             Spend::Paid(paid) => self.admit(stream, Admission::leased(context, paid)),
-            Spend::Open { size } if context.rounds < LEASE_ROUNDS_MAX => {
+            Spend::Open(size) if context.rounds < LEASE_ROUNDS_MAX => {
                 match leases.open(&ask, size) {
                     Some(amount) => self.hold(stream, context, credential, Plan::Lease { amount }),
                     None => self.park(context, credential),
                 }
             }
-            Spend::Open { .. } | Spend::Busy => {
+            Spend::Open(_) | Spend::Busy => {
                 stream.count_lease(LeaseEvent::Bypassed);
                 self.hold(stream, context, credential, Plan::Exact)
             }

@@ -24,7 +24,7 @@ use tollway_core::wire::{Overrun, Posting};
 use crate::config::Route;
 use crate::host::Host;
 use refill::Refill;
-use slot::{Pending, Slot, larger_size, less, sum};
+use slot::{Pending, Slot, larger_size, less, room, sum};
 use table::{Change, Edited, TRIES, Which, edit};
 
 pub(crate) use slot::{Ask, SPEND_MS};
@@ -94,13 +94,26 @@ pub(crate) struct Paid {
 #[derive(Debug)]
 pub(crate) enum Spend {
     Paid(Paid),
-    /// There is none that can pay; a new one should have this size.
-    Open {
-        size: Msat,
-    },
-    /// The request must place a hold of its own: more credit is on its way to the lease, or the
-    /// table or this worker has no room.
+    /// There is none that can pay, and a new one may be opened.
+    Open(Size),
+    /// The request must place a hold of its own: more credit is on its way to the lease, or as
+    /// much as may be is spent and not posted, or the table or this worker has no room.
     Busy,
+}
+
+/// How large a new lease should be, and may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    wanted: Msat,
+    most: Msat,
+}
+
+impl Size {
+    /// `None` where not even this request has room beside what is not posted yet.
+    fn new(ask: &Ask, wanted: Msat, unposted: Msat) -> Option<Self> {
+        let most = room(ask, unposted);
+        (most >= ask.cost).then_some(Self { wanted, most })
+    }
 }
 
 /// A hold that was granted for a lease.
@@ -131,35 +144,36 @@ impl Leases {
     pub(crate) fn spend(&self, host: &impl Host, ask: &Ask) -> Spend {
         let mut lane = None;
         let mut refill = false;
-        let mut seen = None;
-        let mut size = ask.cost;
-        let mut busy = false;
-        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot| {
-            (lane, refill, seen, busy) = (None, false, None, false);
+        let mut spent = None;
+        let mut open = None;
+        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot, elsewhere| {
+            (lane, refill, spent, open) = (None, false, None, None);
             let Some(mut slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
+                open = Size::new(ask, ask.cost, elsewhere);
                 return Change::Leave;
             };
             if !slot.can_pay(ask) {
-                busy = slot.is_refilling();
-                size = larger_size(slot.size, ask, slot.total());
+                if !slot.is_refilling() {
+                    let size = larger_size(slot.size, ask, slot.total());
+                    open = Size::new(ask, size, sum(elsewhere, slot.unposted()));
+                }
                 return Change::Leave;
             }
             if !self.take_part(&mut slot, &mut lane) {
-                busy = true;
                 return Change::Leave;
             }
-            refill = slot.spend(ask);
-            seen = Some(slot);
+            refill = slot.spend(ask, elsewhere);
+            spent = Some(slot);
             Change::Put(slot)
         });
-        match (edited, seen) {
-            (Edited::Done, Some(slot)) => {
+        match (edited, spent, open) {
+            (Edited::Done, Some(slot), _) => {
                 if refill {
                     self.ask_refill(&slot);
                 }
                 Spend::Paid(self.paid(&slot, lane, ask.now_ms))
             }
-            (Edited::Left, _) if !busy => Spend::Open { size },
+            (Edited::Left, _, Some(size)) => Spend::Open(size),
             _ => Spend::Busy,
         }
     }
@@ -223,7 +237,7 @@ impl Leases {
 
     /// Makes a request the one that asks for the token's lease, or lets it wait for the one that
     /// does. Returns the size to ask for, if it is to ask.
-    pub(crate) fn open(&self, ask: &Ask, size: Msat) -> Option<Msat> {
+    pub(crate) fn open(&self, ask: &Ask, size: Size) -> Option<Msat> {
         let mut opening = self.opening.borrow_mut();
         if let Some((_, waiting)) = opening.iter_mut().find(|(token, _)| *token == ask.token) {
             *waiting = sum(*waiting, ask.cost);
@@ -231,7 +245,7 @@ impl Leases {
         }
         opening.push((ask.token, Msat::ZERO));
         let waited = take(&mut self.demand.borrow_mut(), &ask.token);
-        Some(size.max(waited).min(ask.lease_max).max(ask.cost))
+        Some(size.wanted.max(waited).min(size.most).max(ask.cost))
     }
 
     /// Whether a request of this worker asks for the token's lease now.
@@ -265,7 +279,7 @@ impl Leases {
         let mut lane = None;
         let mut other = None;
         let mut before = None;
-        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot| {
+        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot, elsewhere| {
             (lane, other, before) = (None, None, None);
             let slot = slot.filter(|slot| slot.expires_at_ms > ask.now_ms);
             if let Some(mut slot) = slot.filter(|slot| slot.can_pay(ask))
@@ -277,7 +291,9 @@ impl Leases {
             }
             // What is on its way to a lease would be lost with it until it ends.
             let waits = slot.is_some_and(|slot| !matches!(slot.pending, Pending::Nothing { .. }));
-            if waits || self.known.borrow().len() >= KNOWN_MAX {
+            let unposted = slot.map_or(elsewhere, |slot| sum(elsewhere, slot.unposted()));
+            let fits = room(ask, unposted) >= fresh.granted;
+            if waits || !fits || self.known.borrow().len() >= KNOWN_MAX {
                 return Change::Leave;
             }
             (before, lane) = (slot, Some(0));
@@ -322,7 +338,7 @@ impl Leases {
 
     /// Nobody may spend from this lease any more.
     fn drop_slot(&self, host: &impl Host, token: &PaymentHash, hold: HoldId) {
-        edit(host, (token, Which::Of(hold)), table::TRIES_BETWEEN, &mut |slot| match slot {
+        edit(host, (token, Which::Of(hold)), table::TRIES_BETWEEN, &mut |slot, _| match slot {
             Some(_) => Change::Remove,
             None => Change::Leave,
         });

@@ -141,7 +141,7 @@ impl Leases {
         // Known and here; any more is a request under way or a report to come.
         const OWNERS: usize = 2;
         let (mut ours, mut over) = (false, false);
-        let edited = edit(host, tally.lease(), TRIES_BETWEEN, &mut |slot| {
+        let edited = edit(host, tally.lease(), TRIES_BETWEEN, &mut |slot, _| {
             over = slot.is_some_and(|slot| slot.expires_at_ms <= now_ms);
             ours = slot.is_some();
             match slot {
@@ -221,7 +221,7 @@ impl Leases {
     /// Changes the lease's record, if it still waits for this refill.
     fn book(&self, host: &impl Host, refill: &Refill, change: impl Fn(&mut Slot)) {
         let lease = (&refill.token, Which::Of(refill.hold));
-        edit(host, lease, TRIES_BETWEEN, &mut |slot| match slot {
+        edit(host, lease, TRIES_BETWEEN, &mut |slot, _| match slot {
             Some(mut slot) if refill.is_of(&slot) && slot.is_refilling() => {
                 change(&mut slot);
                 Change::Put(slot)
@@ -257,7 +257,7 @@ impl Tally {
             return Settled::Told;
         }
         let mut last = false;
-        let edited = edit(host, self.lease(), TRIES_BETWEEN, &mut |slot| {
+        let edited = edit(host, self.lease(), TRIES_BETWEEN, &mut |slot, _| {
             let Some(mut slot) = slot else { return Change::Leave };
             slot.spent = less(slot.spent, returned);
             slot.settled = sum(slot.settled, posted);

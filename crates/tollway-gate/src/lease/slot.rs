@@ -91,6 +91,11 @@ impl Slot {
         less(self.granted, self.spent)
     }
 
+    /// What was spent and the ledger has not posted yet: what is lost if this proxy dies now.
+    pub(super) fn unposted(&self) -> Msat {
+        less(self.spent, self.settled)
+    }
+
     /// What the account has left, this lease included.
     pub(super) fn total(&self) -> Msat {
         sum(self.balance, self.rest())
@@ -131,17 +136,20 @@ impl Slot {
     }
 
     /// Takes the price, and marks the lease for a refill where one is due. Returns whether this
-    /// worker is the one to ask for it.
-    pub(super) fn spend(&mut self, ask: &Ask) -> bool {
+    /// worker is the one to ask for it. `elsewhere` is what leases that this one has replaced have
+    /// not posted yet.
+    pub(super) fn spend(&mut self, ask: &Ask, elsewhere: Msat) -> bool {
         self.take(ask);
         match self.pending {
-            Pending::Nothing { until_ms } => ask.now_ms >= until_ms && self.mark_refill(ask),
+            Pending::Nothing { until_ms } => {
+                ask.now_ms >= until_ms && self.mark_refill(ask, elsewhere)
+            }
             Pending::Refill { since_ms } => ask.now_ms >= since_ms.saturating_add(REFILL_STALE_MS),
             Pending::TakeBack | Pending::End => false,
         }
     }
 
-    fn mark_refill(&mut self, ask: &Ask) -> bool {
+    fn mark_refill(&mut self, ask: &Ask, elsewhere: Msat) -> bool {
         let Ask { now_ms, cost, .. } = *ask;
         if now_ms >= self.opened_at_ms.saturating_add(REFILLED_FOR_MS) {
             return false;
@@ -152,7 +160,8 @@ impl Slot {
         let half_time = time_left.saturating_add(SPEND_MS / 2) < u64::from(self.ttl_ms);
         if half_spent {
             let size = larger_size(self.size, ask, self.total());
-            self.add = less(size, rest);
+            let room = room(ask, sum(elsewhere, less(self.granted, self.settled)));
+            self.add = less(size, rest).min(room);
             self.add_min = cost.min(self.add);
         } else {
             // Time ran out sooner than credit: the lease is larger than its use.
@@ -195,6 +204,12 @@ impl Slot {
 pub(super) fn larger_size(size: Msat, ask: &Ask, left: Msat) -> Msat {
     let half = Msat::new(left.get() / 2).unwrap_or(Msat::MAX);
     sum(size, size).min(ask.lease_max).min(half).max(ask.cost)
+}
+
+/// How much more may be set aside beside what is set aside and not posted: the maximum bounds
+/// what is lost when the proxy dies, not only what is left to spend.
+pub(super) fn room(ask: &Ask, aside: Msat) -> Msat {
+    less(ask.lease_max, aside)
 }
 
 fn halved(size: Msat, cost: Msat) -> Msat {
@@ -378,7 +393,7 @@ mod tests {
     fn a_refill_is_due_when_half_is_spent_or_half_of_the_time_is_over() {
         let marked = |slot: Slot, now_ms| {
             let mut slot = slot;
-            let due = slot.spend(&ask(1, now_ms));
+            let due = slot.spend(&ask(1, now_ms), Msat::ZERO);
             (due, slot.add.get(), slot.size.get())
         };
         let plenty = Slot { spent: msat(49), ..slot() };
@@ -392,7 +407,7 @@ mod tests {
         let poorer = Slot { balance: msat(3), ..half };
         assert!(!marked(poorer, 1_000).0, "what is left is in the lease already");
         let large = Slot { size: msat(300), ..half };
-        assert_eq!(marked(large, 1_000), (true, 351, 400), "never above the maximum");
+        assert_eq!(marked(large, 1_000), (true, 350, 399), "50 + 350: never above the maximum");
         let refused = Slot { pending: Pending::Nothing { until_ms: 1_001 }, ..half };
         assert!(!marked(refused, 1_000).0, "not soon after a refusal");
         let old = Slot { opened_at_ms: 0, expires_at_ms: u64::MAX, ..half };

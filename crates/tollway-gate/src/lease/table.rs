@@ -6,9 +6,10 @@
 //! has a table of its own, and its leases end in the ledger.
 
 use tollway_core::id::HoldId;
+use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
-use super::slot::{Pending, SLOT_BYTES, Slot};
+use super::slot::{Pending, SLOT_BYTES, Slot, sum};
 use crate::host::{CasMismatch, Host};
 
 /// Enough that a hundred thousand live leases rarely meet in one bucket.
@@ -51,13 +52,13 @@ pub(super) enum Edited {
     Contended,
 }
 
-/// Changes a record of a token in one step. `change` sees it as it is, and is asked again
-/// whenever another worker was faster.
+/// Changes a record of a token in one step. `change` sees it as it is, and what the token's ended
+/// leases have not posted; it is asked again whenever another worker was faster.
 pub(super) fn edit(
     host: &impl Host,
     (token, which): (&PaymentHash, Which),
     tries: u32,
-    change: &mut dyn FnMut(Option<Slot>) -> Change,
+    change: &mut dyn FnMut(Option<Slot>, Msat) -> Change,
 ) -> Edited {
     let mut key = *b"tollway.lease.1.0000";
     let Some(key) = name_bucket(&mut key, token) else { return Edited::Full };
@@ -67,9 +68,9 @@ pub(super) fn edit(
             // Not ours; a table of this version is nothing but records.
             bucket.clear();
         }
-        let found = find(&mut bucket, token, which);
+        let (found, elsewhere) = find(&mut bucket, token, which);
         let (slot, place) = found.map_or((None, None), |(slot, place)| (Some(slot), Some(place)));
-        match (change(slot), place) {
+        match (change(slot, elsewhere), place) {
             (Change::Leave, _) | (Change::Remove, None) => return Edited::Left,
             (Change::Put(slot), Some(place)) => place.copy_from_slice(&slot.encode()),
             (Change::Put(slot) | Change::Replace(_, slot), None) => {
@@ -111,26 +112,29 @@ fn find<'b>(
     bucket: &'b mut [u8],
     token: &PaymentHash,
     which: Which,
-) -> Option<(Slot, &'b mut [u8])> {
-    bucket.chunks_exact_mut(SLOT_BYTES).find_map(|record| {
-        let slot = Slot::of_token(record, token)?;
+) -> (Option<(Slot, &'b mut [u8])>, Msat) {
+    let (mut found, mut elsewhere) = (None, Msat::ZERO);
+    for record in bucket.chunks_exact_mut(SLOT_BYTES) {
+        let Some(slot) = Slot::of_token(record, token) else { continue };
+        if slot.pending == Pending::End {
+            elsewhere = sum(elsewhere, slot.unposted());
+        }
         let wanted = match which {
             Which::Live => slot.pending != Pending::End,
             Which::Of(hold) => slot.hold == hold,
         };
-        wanted.then_some((slot, record))
-    })
+        if wanted {
+            found = Some((slot, record));
+        }
+    }
+    (found, elsewhere)
 }
 
-/// Adds a record, if there is room once those are gone that the ledger has ended, or whose credit
-/// returns without them, if a little later.
+/// Adds a record, if there is room once those are gone whose holds the ledger has ended.
 fn add(bucket: &mut Vec<u8>, slot: &Slot) -> bool {
     let full = SLOT_BYTES * SLOTS_PER_BUCKET;
     if bucket.len() >= full {
         make_room(bucket, &mut |old| old.expires_at_ms > slot.opened_at_ms);
-    }
-    if bucket.len() >= full {
-        make_room(bucket, &mut |old| old.pending != Pending::End);
     }
     let fits = bucket.len() < full;
     if fits {

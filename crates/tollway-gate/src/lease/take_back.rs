@@ -34,7 +34,7 @@ impl Leases {
     pub(crate) fn take_back(&self, host: &impl Host, ask: &Ask, balance: Msat) -> Relief {
         let lacks = less(ask.cost, balance);
         let mut relief = Relief::TooLittle(Msat::ZERO);
-        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot| {
+        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot, _| {
             relief = Relief::TooLittle(Msat::ZERO);
             let Some(mut slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
                 return Change::Leave;
@@ -79,7 +79,7 @@ impl Leases {
 
     fn end_take_back(&self, host: &impl Host, taken: &Taken, book: impl Fn(&mut Slot)) {
         let lease = (&taken.token, Which::Of(taken.hold));
-        edit(host, lease, TRIES_BETWEEN, &mut |slot| match slot {
+        edit(host, lease, TRIES_BETWEEN, &mut |slot, _| match slot {
             Some(mut slot) if slot.pending == Pending::TakeBack => {
                 book(&mut slot);
                 slot.pending = Pending::Nothing { until_ms: 0 };
