@@ -287,6 +287,10 @@ fn a_lease_is_refilled_before_it_is_dry_and_spent_meanwhile() {
     answer_gate(&world, &call, &granted(45_000, 175_000));
     let requests: Vec<Request> = (0..4).map(|_| Request::paid(&world, "/api/joke")).collect();
     assert_eq!(requests.last().unwrap().balance(), 185_000);
+    requests.into_iter().for_each(|request| request.ends("200"));
+    posted(&world);
+    posted(&world);
+    let _next = Request::paid(&world, "/api/joke");
     let next = refill(&world);
     assert_eq!(next.json()["seq"], 1);
 }
@@ -295,26 +299,25 @@ fn a_lease_is_refilled_before_it_is_dry_and_spent_meanwhile() {
 fn what_is_not_posted_yet_counts_against_the_maximum() {
     let (world, first) = with_lease(40_000, 200_000);
     let more = [0; 7].map(|_| Request::paid(&world, "/api/joke"));
-    // 40 sats are spent and not posted, and 5 may be set aside beside them.
-    let (mut next, call) = Request::asking(&world, "/api/joke");
-    assert_eq!(call.json()["min_msat"], Value::Null, "the refill of 5 is on its way");
-    assert_eq!(next.answer(&call, &granted(5_000, 195_000)), Step::Continue);
-    let asked = refill(&world);
-    assert_eq!(asked.json()["add_msat"], 5_000);
-    answer_gate(&world, &asked, &granted(45_000, 190_000));
-    Request::paid(&world, "/api/joke").ends("200");
-    // Nothing more until something is posted.
-    let (_, call) = Request::asking(&world, "/api/joke");
-    assert_eq!(
-        (&call.json()["min_msat"], &call.json()["amount_msat"]),
-        (&Value::Null, &json!(5_000))
-    );
-    first.ends("200");
-    more.into_iter().for_each(|request| request.ends("200"));
+    let asks = |amount: u64, min: Value| {
+        let (request, call) = Request::asking(&world, "/api/joke");
+        let body = call.json();
+        assert_eq!((&body["amount_msat"], &body["min_msat"]), (&json!(amount), &min));
+        (request, call)
+    };
+    // 40 sats of this lease and 5 of the one before it are spent and not posted: 45 in all.
+    asks(5_000, Value::Null);
+    posted(&world);
+    let (mut last, call) = asks(5_000, json!(5_000));
+    assert_eq!(last.answer(&call, &granted(5_000, 195_000)), Step::Continue);
+    asks(5_000, Value::Null);
+    // Once all of it is posted there is room again.
+    for request in more.into_iter().chain([first, last]) {
+        request.ends("200");
+    }
     posted(&world);
     posted(&world);
-    let (_, call) = Request::asking(&world, "/api/joke");
-    assert_eq!(call.json()["amount_msat"], 45_000);
+    asks(10_000, json!(5_000));
 }
 
 #[test]
