@@ -18,9 +18,9 @@ use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
 /// The ids of the filter's metrics, in the order of the enums they count.
 pub(crate) struct Metrics {
-    decisions: Vec<(Decision, u32)>,
-    calls: Vec<(CallKind, u32)>,
-    leases: Vec<(LeaseEvent, u32)>,
+    decisions: [Option<u32>; Decision::ALL.len()],
+    calls: [Option<u32>; CallKind::ALL.len()],
+    leases: [Option<u32>; LeaseEvent::ALL.len()],
     lost_postings: Option<u32>,
 }
 
@@ -30,27 +30,18 @@ impl Metrics {
     pub(crate) fn define() -> Self {
         let define = |kind, name: &str| hostcalls::define_metric(kind, name).ok();
         Self {
-            decisions: Decision::ALL
-                .into_iter()
-                .filter_map(|decision| {
-                    let name = format!("tollway_requests.decision={}", decision.name());
-                    Some((decision, define(MetricType::Counter, &name)?))
-                })
-                .collect(),
-            calls: CallKind::ALL
-                .into_iter()
-                .filter_map(|kind| {
-                    let name = format!("tollway_call_ms.kind={}", kind.name());
-                    Some((kind, define(MetricType::Histogram, &name)?))
-                })
-                .collect(),
-            leases: LeaseEvent::ALL
-                .into_iter()
-                .filter_map(|event| {
-                    let name = format!("tollway_leases.event={}", event.name());
-                    Some((event, define(MetricType::Counter, &name)?))
-                })
-                .collect(),
+            decisions: Decision::ALL.map(|decision| {
+                let name = format!("tollway_requests.decision={}", decision.name());
+                define(MetricType::Counter, &name)
+            }),
+            calls: CallKind::ALL.map(|kind| {
+                let name = format!("tollway_call_ms.kind={}", kind.name());
+                define(MetricType::Histogram, &name)
+            }),
+            leases: LeaseEvent::ALL.map(|event| {
+                let name = format!("tollway_leases.event={}", event.name());
+                define(MetricType::Counter, &name)
+            }),
             lost_postings: define(MetricType::Counter, "tollway_postings_lost"),
         }
     }
@@ -91,14 +82,14 @@ impl Host for EnvoyHost {
     }
 
     fn count(&self, decision: Decision) {
-        if let Some((_, id)) = self.metrics.decisions.iter().find(|(of, _)| *of == decision) {
+        if let Some(Some(id)) = self.metrics.decisions.get(decision as usize) {
             // A counter that cannot be raised is no reason to stop a request.
             let _ = hostcalls::increment_metric(*id, 1);
         }
     }
 
     fn record_call_ms(&self, kind: CallKind, elapsed_ms: u64) {
-        if let Some((_, id)) = self.metrics.calls.iter().find(|(of, _)| *of == kind) {
+        if let Some(Some(id)) = self.metrics.calls.get(kind as usize) {
             let _ = hostcalls::record_metric(*id, elapsed_ms);
         }
     }
@@ -110,7 +101,7 @@ impl Host for EnvoyHost {
     }
 
     fn count_lease(&self, event: LeaseEvent) {
-        if let Some((_, id)) = self.metrics.leases.iter().find(|(of, _)| *of == event) {
+        if let Some(Some(id)) = self.metrics.leases.get(event as usize) {
             let _ = hostcalls::increment_metric(*id, 1);
         }
     }

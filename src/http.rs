@@ -110,6 +110,11 @@ impl HttpContext for Request {
         Action::Continue
     }
 
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.exchange.borrow_mut().response_trailers();
+        Action::Continue
+    }
+
     fn on_log(&mut self) {
         let mut exchange = self.exchange.borrow_mut();
         if exchange.parked_for().is_some() {

@@ -123,7 +123,9 @@ fn only_the_skin_names_the_sdk_and_the_core_knows_nobody() {
         }
         let in_core = name.starts_with("crates/tollway-core/src");
         let in_gate = name.starts_with("crates/tollway-gate/src");
-        if in_core && (text.contains("tollway_gate") || text.contains("std::")) {
+        // A test may count per thread, which the core cannot.
+        let names_std = text.contains("std::") && !name.ends_with("tests.rs");
+        if in_core && (text.contains("tollway_gate") || names_std) {
             faults.push(format!("{name}: the core is no_std and imports no other crate of ours"));
         }
         if (in_gate && text.contains("tollwayd::"))

@@ -9,6 +9,7 @@
     reason = "a test binary: what it does not expect fails the test"
 )]
 
+mod cost;
 mod failures;
 mod flood;
 mod free;

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 use tollway_gate::exchange::Step;
-use tollway_gate::host::LogField;
+use tollway_gate::host::{CallReply, LogField};
 use tollway_gate::metrics::Decision;
 
 use crate::world::{
-    INVOICE, NOW_S, World, body, config, credential, granted, header, keyring_json, preimage,
+    INVOICE, NOW_S, World, body, config, credential, granted, header, keyring_json, ok, preimage,
     refused,
 };
 
@@ -174,6 +174,10 @@ fn bad_credentials_get_a_fresh_challenge_and_a_reason() {
         let (mut exchange, step) =
             world.get("/api/joke", &[("authorization", credential.as_bytes())]);
         assert_eq!(step, Step::Wait, "{code}");
+        if code == "key_unknown" {
+            let step = world.answer_fresh_keys(&mut exchange, &keyring_json(1, &[1]));
+            assert_eq!(step, Step::Wait, "{code}");
+        }
         let (asked, reply) = world.answer_challenge(&mut exchange);
         assert_eq!(asked.get("top_up"), None, "{code}");
         assert_eq!(reply.status, 402, "{code}");
@@ -235,9 +239,58 @@ fn a_key_that_left_the_ring_opens_nothing_from_the_cache_either() {
     world.one_call("PUT", "/v1/holds/");
 
     rotate(2, &[2]);
-    world.get("/api/joke", header);
+    let (mut exchange, _) = world.get("/api/joke", header);
+    world.answer_fresh_keys(&mut exchange, &keyring_json(2, &[2]));
     world.one_call("POST", "/v1/challenges");
     assert_eq!(world.host.note_of(LogField::Reason), "key_unknown");
+}
+
+#[test]
+fn a_key_that_another_worker_knew_first_is_fetched_before_anything_is_refused() {
+    let world = World::new();
+    let credential = credential("demo", 2, NOW_S + 60);
+    let header: &[(&str, &[u8])] = &[("authorization", credential.as_bytes())];
+    let (mut exchange, step) = world.get("/api/joke", header);
+    assert_eq!(step, Step::Wait);
+    assert!(exchange.is_held_back());
+    let step = world.answer_fresh_keys(&mut exchange, &keyring_json(2, &[1, 2]));
+    assert_eq!(step, Step::Wait);
+    world.one_call("PUT", "/v1/holds/");
+    // From now on every request knows the key, and the old one still verifies.
+    for key in [2, 1] {
+        let credential = self::credential("demo", key, NOW_S + 61);
+        world.get("/api/joke", &[("authorization", credential.as_bytes())]);
+        world.one_call("PUT", "/v1/holds/");
+    }
+}
+
+#[test]
+fn without_the_keys_of_now_nobody_is_asked_to_pay_again() {
+    let credential = credential("demo", 2, NOW_S + 60);
+    let header: &[(&str, &[u8])] = &[("authorization", credential.as_bytes())];
+    for reply in [
+        CallReply { status: None, body: Vec::new() },
+        CallReply { status: Some(503), body: Vec::new() },
+        ok(&json!({"current": 3, "keys": []})),
+    ] {
+        let world = World::new();
+        let (mut exchange, _) = world.get("/api/joke", header);
+        let call = world.one_call("GET", "/v1/keyring");
+        match exchange.call_answered(&world.host, call.id, &reply) {
+            Step::Answer(answer) => assert_eq!(answer.status, 503),
+            step => panic!("expected an answer, but found {step:?}"),
+        }
+        // The keys that were there are still good.
+        world.paid("/api/joke");
+    }
+    let world = World::new();
+    world.host.set_cluster_gone(true);
+    let (_, step) = world.get("/api/joke", header);
+    assert!(matches!(step, Step::Answer(answer) if answer.status == 503));
+    world.host.set_cluster_gone(false);
+    let (mut exchange, _) = world.get("/api/joke", header);
+    exchange.finished(&world.host);
+    assert_eq!(world.host.count_of(Decision::Abandoned), 1);
 }
 
 #[test]

@@ -49,6 +49,7 @@ unsafe extern "C" {
     fn proxy_on_request_trailers(context: u32, trailers: usize) -> u32;
     fn proxy_on_response_headers(context: u32, headers: usize, end: bool) -> u32;
     fn proxy_on_response_body(context: u32, size: usize, end: bool) -> u32;
+    fn proxy_on_response_trailers(context: u32, trailers: usize) -> u32;
     fn proxy_on_http_call_response(
         context: u32,
         token: u32,
@@ -268,6 +269,44 @@ fn a_paid_request_is_resumed_marked_and_posted() {
     assert_eq!(batch["postings"][0]["amount_msat"], 5000);
     assert_eq!(metric("tollway_requests.decision=ok"), 1);
     proxy(|proxy| assert_eq!(proxy.properties["tollway_decision"], b"ok"));
+}
+
+/// What a request is charged whose answer is a 200, with a flag of the proxy that would refund.
+fn charged_despite_a_flag(trailers: bool) -> Value {
+    started();
+    let lines = proxy(|proxy| proxy.log.len());
+    request(&[("authorization", credential().as_bytes())]);
+    answer(
+        &one_call(),
+        "200",
+        &json!({"outcome": "granted", "account": preimage().payment_hash().to_hex(),
+                "granted_msat": 5000, "balance_msat": 0}),
+    );
+    proxy(|proxy| {
+        proxy.maps.insert(RESPONSE_HEADERS, headers(&[(":status", b"200")]));
+        // Bit 1: no healthy upstream.
+        proxy.properties.insert("response.flags".into(), 2_u64.to_le_bytes().to_vec());
+    });
+    unsafe { proxy_on_response_headers(STREAM, 1, false) };
+    assert_eq!(unsafe { proxy_on_response_body(STREAM, 0, false) }, CONTINUE);
+    if trailers {
+        assert_eq!(unsafe { proxy_on_response_trailers(STREAM, 1) }, CONTINUE);
+    }
+    end();
+    assert_eq!(proxy(|proxy| proxy.log.len()), lines, "a paid request is no line in the log");
+    unsafe { proxy_on_tick(ROOT) };
+    let batch: Value = serde_json::from_slice(&one_call().body).unwrap();
+    batch["postings"][0]["amount_msat"].clone()
+}
+
+#[test]
+fn an_answer_that_ended_with_trailers_is_whole() {
+    assert_eq!(charged_despite_a_flag(true), 5000);
+}
+
+#[test]
+fn an_answer_that_was_cut_off_is_refunded() {
+    assert_eq!(charged_despite_a_flag(false), 0);
 }
 
 #[test]

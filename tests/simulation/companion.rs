@@ -25,8 +25,17 @@ pub(crate) enum Door {
     Admin,
 }
 
+/// What keeps the ledger.
+#[derive(Clone, Debug)]
+pub(crate) enum Keeper {
+    Sqlite,
+    /// The URL of an empty schema.
+    Postgres(String),
+}
+
 /// The companion; it can be down.
 pub(crate) struct Companion {
+    keeper: Keeper,
     directory: TempDir,
     clock: Arc<ManualClock>,
     runtime: Runtime,
@@ -34,9 +43,10 @@ pub(crate) struct Companion {
 }
 
 impl Companion {
-    pub(crate) fn start(clock: Arc<ManualClock>) -> Self {
+    pub(crate) fn start(keeper: Keeper, clock: Arc<ManualClock>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut companion = Self { directory: directory(), clock, runtime, service: None };
+        let directory = directory();
+        let mut companion = Self { keeper, directory, clock, runtime, service: None };
         companion.restart();
         companion
     }
@@ -100,11 +110,23 @@ impl Companion {
         let env = |name: &str| match name {
             "TOLLWAY_GATE_TOKEN" => Some(GATE_TOKEN.to_owned()),
             "TOLLWAY_ADMIN_TOKEN" => Some(ADMIN_TOKEN.to_owned()),
-            "TOLLWAYD_STORE" => Some(store.display().to_string()),
+            "TOLLWAYD_STORE" if matches!(self.keeper, Keeper::Sqlite) => {
+                Some(store.display().to_string())
+            }
+            "TOLLWAY_POSTGRES_URL" => match &self.keeper {
+                Keeper::Sqlite => None,
+                Keeper::Postgres(url) => Some(url.clone()),
+            },
             _ => None,
         };
         let text = include_str!("../../envoy/tollwayd.toml");
-        RawConfig::parse(text).unwrap().resolve(&env).unwrap()
+        let text = match self.keeper {
+            Keeper::Sqlite => text.to_owned(),
+            Keeper::Postgres(_) => {
+                text.replace("\nsqlite =", "\n# sqlite =").replace("\n# postgres =", "\npostgres =")
+            }
+        };
+        RawConfig::parse(&text).unwrap().resolve(&env).unwrap()
     }
 }
 

@@ -4,20 +4,8 @@ use tollway_gate::exchange::Exchange;
 use tollway_gate::host::ResponseTrouble;
 use tollway_testkit::fake_host::FakeHost;
 
-/// What a route costs, and whether failures are refunded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RouteFacts {
-    pub(crate) path: &'static str,
-    pub(crate) price_msat: u64,
-    pub(crate) refunds: bool,
-}
-
-/// The routes of the simulation; `world::config` says the same to the gate.
-pub(crate) const ROUTES: [RouteFacts; 3] = [
-    RouteFacts { path: "/api/joke", price_msat: 5_000, refunds: true },
-    RouteFacts { path: "/api/strict", price_msat: 3_000, refunds: false },
-    RouteFacts { path: "/api/dear", price_msat: 17_000, refunds: true },
-];
+use crate::auditor::Why;
+use crate::shop::RouteFacts;
 
 /// What became of a request that went to the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +36,10 @@ impl Ending {
         Self::ClientLeft,
     ];
 
-    /// What the customer owes for it: the auditor's own table.
-    pub(crate) const fn owed_msat(self, route: RouteFacts) -> u64 {
+    /// What the customer owes for it: the auditor's own table. Only a hold is ever charged.
+    pub(crate) fn owed_msat(self, route: RouteFacts, why: Option<Why>) -> u64 {
         match self {
+            _ if why != Some(Why::Hold) => 0,
             Self::Served | Self::NotFound => route.price_msat,
             Self::Failed | Self::ResetBeforeHeaders | Self::ResetAfterHeaders | Self::TimedOut => {
                 if route.refunds {
@@ -97,7 +86,10 @@ pub(crate) enum Stage {
 /// One request.
 pub(crate) struct Flight {
     pub(crate) client: usize,
+    pub(crate) gate: usize,
     pub(crate) route: RouteFacts,
+    /// Why it was let through.
+    pub(crate) why: Option<Why>,
     pub(crate) host: FakeHost,
     pub(crate) exchange: Exchange,
     pub(crate) stage: Stage,
@@ -106,14 +98,20 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    /// The response's headers pass, if there is a response.
-    pub(crate) fn respond(&mut self, ending: Ending) {
+    /// The response passes, if there is one.
+    pub(crate) fn respond(&mut self, ending: Ending, body: &str) {
         let Some((status, local)) = ending.response() else { return };
         self.host.begin_response(&[(":status", status)], local);
         if ending != Ending::ResetAfterHeaders {
             self.host.set_trouble(ending.trouble());
         }
         self.exchange.response_headers(&self.host);
+        let parts = body.split_at(body.len() / 2);
+        let ends = ending != Ending::ResetAfterHeaders;
+        for (part, last) in [(parts.0, false), (parts.1, ends)] {
+            self.host.set_response_body(part.as_bytes());
+            self.exchange.response_body(&self.host, part.len(), last);
+        }
     }
 
     /// The stream ends.

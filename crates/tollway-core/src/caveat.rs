@@ -218,6 +218,11 @@ impl Caveats {
         Ok(Self(read))
     }
 
+    /// Whether any of them names a client address.
+    pub(crate) fn name_client_ip(&self) -> bool {
+        self.0.iter().any(|caveat| matches!(caveat, Caveat::Ip(_)))
+    }
+
     /// Whether a request with these facts may pass; the first rejection in the order of
     /// [`Rejection`], whatever the order of the caveats.
     pub(crate) fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Rejection> {

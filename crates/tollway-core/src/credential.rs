@@ -134,6 +134,13 @@ impl VerifiedCredential {
         &self.key_ids
     }
 
+    /// Whether [`VerifiedCredential::authorize`] looks at the client's address at all; few
+    /// tokens are bound to one, and in a proxy it costs to ask.
+    #[must_use]
+    pub fn names_client_ip(&self) -> bool {
+        self.caveats.iter().any(Caveats::name_client_ip)
+    }
+
     /// Whether the caveats of at least one macaroon admit this request.
     ///
     /// # Errors

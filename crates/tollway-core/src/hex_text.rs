@@ -25,6 +25,25 @@ pub(crate) fn decode<const N: usize>(text: &[u8]) -> Result<[u8; N], HexError> {
         .map_err(|_| HexError { expected_digits: 2 * N })
 }
 
+/// The 64 lowercase hexadecimal digits of 32 bytes, kept in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HexDigits([u8; 64]);
+
+impl HexDigits {
+    pub(crate) fn of(bytes: &[u8; 32]) -> Self {
+        let mut digits = [b'0'; 64];
+        // 32 bytes have 64 digits, so this cannot fail.
+        let _ = hex::encode_to_slice(bytes, &mut digits);
+        Self(digits)
+    }
+
+    /// The digits as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// Writes lowercase hexadecimal digits.
 pub(crate) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -51,7 +70,7 @@ macro_rules! hex_bytes {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&hex::encode(self.0))
+                serializer.serialize_str(crate::HexDigits::of(&self.0).as_str())
             }
         }
 

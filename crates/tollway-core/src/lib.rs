@@ -31,4 +31,4 @@ pub mod wire;
 mod hex_text;
 mod verdict;
 
-pub use hex_text::HexError;
+pub use hex_text::{HexDigits, HexError};

@@ -6,7 +6,7 @@ use core::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::hex_text::{self, hex_bytes};
+use crate::hex_text::{self, HexDigits, hex_bytes};
 
 /// SHA-256 of a [`Preimage`]; public, it names the invoice and the account the invoice opened.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +22,13 @@ impl PaymentHash {
     /// Lowercase hexadecimal digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        hex::encode(self.0)
+        self.hex_digits().as_str().into()
+    }
+
+    /// The same digits without an allocation, for what happens on every request.
+    #[must_use]
+    pub fn hex_digits(&self) -> HexDigits {
+        HexDigits::of(&self.0)
     }
 }
 
@@ -62,7 +68,7 @@ impl Preimage {
     /// The secret as lowercase hexadecimal digits, for the one place that must send it.
     #[must_use]
     pub fn reveal_hex(&self) -> String {
-        hex::encode(self.0)
+        HexDigits::of(&self.0).as_str().into()
     }
 }
 
@@ -104,6 +110,13 @@ mod tests {
         for bad in [&[b'a'; 63][..], &[b'a'; 65], &[b'g'; 64], b"", &[0xff; 64]] {
             assert_eq!(Preimage::from_hex(bad), Err(HexError { expected_digits: 64 }));
         }
+    }
+
+    #[test]
+    fn digits_are_the_same_with_and_without_an_allocation() {
+        let hash = PaymentHash::from_hex(HASH).unwrap();
+        assert_eq!(hash.hex_digits().as_str().as_bytes(), HASH);
+        assert_eq!(hash.to_hex().as_bytes(), HASH);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The cache of verified credentials: bounded in entries and bytes.
 //!
 //! Keyed by the exact bytes of the headers that carried the credential, so that a hit spares the
-//! parsing too. It remembers only that a token is genuine and paid for; what its caveats allow
-//! is asked again on every request. Two generations stand in for an exact order of use: when the
-//! young one is full it becomes the old one, and an old entry that is used moves back.
+//! parsing too. A look-up hashes them where they stand and copies nothing. It remembers only that
+//! a token is genuine and paid for; what its caveats allow is asked again on every request. Two
+//! generations stand in for an exact order of use: when the young one is full it becomes the old
+//! one, and an old entry that is used moves back.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::rc::Rc;
 
 use tollway_core::credential::VerifiedCredential;
@@ -25,44 +28,96 @@ pub(crate) struct Known {
     pub(crate) authorization_rest: Option<Vec<u8>>,
 }
 
+/// The headers of one request that can carry a credential; at least one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carriers<'a>(&'a HeaderList);
+
+impl<'a> Carriers<'a> {
+    /// Those of this request; `None` when it has none.
+    pub(crate) fn of(headers: &'a HeaderList) -> Option<Self> {
+        let carriers = Self(headers);
+        carriers.iter().next().map(|_| carriers)
+    }
+
+    /// Each with the number of its name.
+    fn iter(self) -> impl Iterator<Item = (u8, &'a [u8])> {
+        self.0.iter().filter_map(|(name, value)| {
+            let tag = CARRIERS.iter().position(|carrier| name == carrier)?;
+            Some((tag as u8, value.as_slice()))
+        })
+    }
+
+    fn equals(self, key: &[(u8, Vec<u8>)]) -> bool {
+        self.iter().eq(key.iter().map(|(tag, value)| (*tag, value.as_slice())))
+    }
+}
+
+impl Hash for Carriers<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|carrier| carrier.hash(state));
+    }
+}
+
+/// What is kept of one credential.
+#[derive(Debug)]
+struct Kept {
+    key: Box<[(u8, Vec<u8>)]>,
+    known: Known,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.key.iter().map(|(_, value)| value.len()).sum::<usize>().saturating_add(ENTRY_BYTES)
+    }
+}
+
+/// Entries by the hash of their carriers. The hash is keyed, so that nobody can make two alike;
+/// if two are, the later one takes the place.
+type Generation = HashMap<u64, Kept>;
+
 /// The cache.
 #[derive(Debug)]
 pub(crate) struct CredentialCache {
     limits: CacheLimits,
-    young: HashMap<Vec<u8>, Known>,
-    old: HashMap<Vec<u8>, Known>,
+    hasher: RandomState,
+    young: Generation,
+    old: Generation,
     young_bytes: usize,
 }
 
 impl CredentialCache {
     pub(crate) fn new(limits: CacheLimits) -> Self {
-        Self { limits, young: HashMap::new(), old: HashMap::new(), young_bytes: 0 }
+        Self {
+            limits,
+            hasher: RandomState::new(),
+            young: HashMap::new(),
+            old: HashMap::new(),
+            young_bytes: 0,
+        }
     }
 
-    /// The key of the request's carriers; `None` when it carries none.
-    pub(crate) fn key(headers: &HeaderList) -> Option<Vec<u8>> {
-        let mut key = Vec::new();
-        for (name, value) in headers {
-            if let Some(tag) = CARRIERS.iter().position(|carrier| name == carrier) {
-                key.push(tag as u8);
-                key.extend_from_slice(&(value.len() as u64).to_be_bytes());
-                key.extend_from_slice(value);
-            }
+    pub(crate) fn find(&mut self, carriers: Carriers<'_>) -> Option<Known> {
+        let hash = self.hasher.hash_one(carriers);
+        if let Some(kept) = self.young.get(&hash).filter(|kept| carriers.equals(&kept.key)) {
+            return Some(kept.known.clone());
         }
-        (!key.is_empty()).then_some(key)
-    }
-
-    pub(crate) fn find(&mut self, key: &[u8]) -> Option<Known> {
-        if let Some(known) = self.young.get(key) {
-            return Some(known.clone());
+        let Entry::Occupied(old) = self.old.entry(hash) else { return None };
+        if !carriers.equals(&old.get().key) {
+            return None;
         }
-        let (key, known) = self.old.remove_entry(key)?;
-        self.insert(key, known.clone());
+        let kept = old.remove();
+        let known = kept.known.clone();
+        self.keep(hash, kept);
         Some(known)
     }
 
-    pub(crate) fn insert(&mut self, key: Vec<u8>, known: Known) {
-        let bytes = key.len().saturating_add(ENTRY_BYTES);
+    pub(crate) fn insert(&mut self, carriers: Carriers<'_>, known: Known) {
+        let key = carriers.iter().map(|(tag, value)| (tag, value.to_vec())).collect();
+        self.keep(self.hasher.hash_one(carriers), Kept { key, known });
+    }
+
+    fn keep(&mut self, hash: u64, kept: Kept) {
+        let bytes = kept.bytes();
         // Each generation gets half of the limits.
         let entries_max = self.limits.entries_max / 2;
         let bytes_max = self.limits.bytes_max / 2;
@@ -73,9 +128,8 @@ impl CredentialCache {
             self.old = core::mem::take(&mut self.young);
             self.young_bytes = 0;
         }
-        if self.young.insert(key, known).is_none() {
-            self.young_bytes = self.young_bytes.saturating_add(bytes);
-        }
+        let replaced = self.young.insert(hash, kept).map_or(0, |kept| kept.bytes());
+        self.young_bytes = self.young_bytes.saturating_add(bytes).saturating_sub(replaced);
     }
 
     /// Forgets everything: the keyring changed.

@@ -10,7 +10,7 @@ use tollway_core::keyring::Keyring;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{KeyringReply, Posting, PostingReply, PostingResult};
 
-use crate::cache::{CredentialCache, Known};
+use crate::cache::{Carriers, CredentialCache, Known};
 use crate::config::Config;
 use crate::host::{CallId, CallReply, Host};
 use crate::lease::Leases;
@@ -166,12 +166,12 @@ impl Gate {
         HoldId::mint(now_ms, self.random())
     }
 
-    pub(crate) fn recall(&self, key: &[u8]) -> Option<Known> {
-        self.cache.borrow_mut().find(key)
+    pub(crate) fn recall(&self, carriers: Carriers<'_>) -> Option<Known> {
+        self.cache.borrow_mut().find(carriers)
     }
 
-    pub(crate) fn remember(&self, key: Vec<u8>, known: Known) {
-        self.cache.borrow_mut().insert(key, known);
+    pub(crate) fn remember(&self, carriers: Carriers<'_>, known: Known) {
+        self.cache.borrow_mut().insert(carriers, known);
     }
 
     /// Queues a charge or a release.
@@ -194,7 +194,8 @@ impl Gate {
         }
     }
 
-    fn adopt(&self, reply: &KeyringReply) -> Result<(), CallFault> {
+    /// Takes over the keys that `tollwayd` serves.
+    pub(crate) fn adopt(&self, reply: &KeyringReply) -> Result<(), CallFault> {
         let keyring = Keyring::from_reply(reply).map_err(|_| CallFault::Garbage)?;
         self.entropy.borrow_mut().mix(reply.seed.as_bytes());
         let before = self.keyring.replace(Some(keyring));

@@ -1,8 +1,11 @@
 //! What happens to headers on their way through the gate.
 
+use std::borrow::Cow;
+
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
+use crate::decimal::Decimal;
 use crate::host::{HeaderList, Stream};
 
 /// Every header that the gate sets itself; what a client sends under this prefix is removed.
@@ -57,14 +60,14 @@ pub(crate) fn mark_paid_request(
     cost: Msat,
     balance: Msat,
 ) {
-    stream.set_request_header("x-toll-account", Some(account.to_hex().as_bytes()));
-    stream.set_request_header("x-toll-cost-msat", Some(cost.get().to_string().as_bytes()));
-    stream.set_request_header("x-toll-balance-msat", Some(balance.get().to_string().as_bytes()));
+    stream.set_request_header("x-toll-account", Some(account.hex_digits().as_str().as_bytes()));
+    stream.set_request_header("x-toll-cost-msat", Some(Decimal::of(cost.get()).as_bytes()));
+    stream.set_request_header("x-toll-balance-msat", Some(Decimal::of(balance.get()).as_bytes()));
 }
 
 /// Tells the upstream whose session it is.
 pub(crate) fn mark_session_request(stream: &impl Stream, account: &PaymentHash) {
-    stream.set_request_header("x-toll-account", Some(account.to_hex().as_bytes()));
+    stream.set_request_header("x-toll-account", Some(account.hex_digits().as_str().as_bytes()));
     stream.set_request_header("x-toll-cost-msat", Some(b"0"));
     stream.set_request_header("x-toll-tier", Some(b"session"));
 }
@@ -94,7 +97,7 @@ pub(crate) enum ResponseMarks {
 /// response to others.
 pub(crate) fn mark_response(stream: &impl Stream, marks: ResponseMarks, from_browser: bool) {
     let set = |name, number: u64| {
-        stream.set_response_header(name, Some(number.to_string().as_bytes()));
+        stream.set_response_header(name, Some(Decimal::of(number).as_bytes()));
     };
     match marks {
         ResponseMarks::Paid { cost, balance, low } => {
@@ -124,8 +127,8 @@ pub(crate) fn mark_response(stream: &impl Stream, marks: ResponseMarks, from_bro
 
 /// The `Cache-Control` of a paid response, or `None` when the upstream's own already keeps
 /// shared caches out (RFC 9111, section 5.2.2).
-fn private_cache_control(upstream: Option<&[u8]>) -> Option<Vec<u8>> {
-    let mut value = b"private".to_vec();
+fn private_cache_control(upstream: Option<&[u8]>) -> Option<Cow<'static, [u8]>> {
+    let mut value = Cow::Borrowed(&b"private"[..]);
     for directive in upstream.unwrap_or_default().split(|byte| *byte == b',') {
         let directive = directive.trim_ascii();
         let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
@@ -137,8 +140,8 @@ fn private_cache_control(upstream: Option<&[u8]>) -> Option<Vec<u8>> {
         }
         let shared = [&b"public"[..], b"s-maxage", b"private", b"proxy-revalidate"];
         if !directive.is_empty() && !shared.iter().any(|word| name.eq_ignore_ascii_case(word)) {
-            value.extend_from_slice(b", ");
-            value.extend_from_slice(directive);
+            value.to_mut().extend_from_slice(b", ");
+            value.to_mut().extend_from_slice(directive);
         }
     }
     Some(value)

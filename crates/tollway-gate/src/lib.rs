@@ -17,6 +17,7 @@ pub mod host;
 pub mod metrics;
 
 mod cache;
+mod decimal;
 mod headers;
 mod lease;
 mod ledger;

@@ -118,3 +118,18 @@ impl LeaseEvent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stands_in_its_list_at_the_place_of_its_number() {
+        for (at, decision) in Decision::ALL.into_iter().enumerate() {
+            assert_eq!(decision as usize, at);
+        }
+        for (at, kind) in CallKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, at);
+        }
+    }
+}

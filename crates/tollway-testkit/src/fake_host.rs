@@ -120,6 +120,7 @@ pub struct FakeHost {
     notes: RefCell<HashMap<LogField, String>>,
     lease_events: RefCell<HashMap<LeaseEvent, u64>>,
     shared: Rc<SharedData>,
+    asked: RefCell<Vec<&'static str>>,
 }
 
 impl FakeHost {
@@ -191,6 +192,12 @@ impl FakeHost {
         *self.client_address.borrow_mut() = address.map(Into::into);
     }
 
+    /// Takes the names of what the gate asked for since the last time, in order: each is a call
+    /// out of the VM in a real proxy.
+    pub fn take_asked(&self) -> Vec<&'static str> {
+        self.asked.take()
+    }
+
     /// Takes the calls sent since the last time.
     pub fn take_calls(&self) -> Vec<SentCall> {
         self.calls.take()
@@ -232,14 +239,20 @@ impl FakeHost {
     pub fn note_of(&self, field: LogField) -> String {
         self.notes.borrow().get(&field).cloned().unwrap_or_default()
     }
+
+    fn asked(&self, name: &'static str) {
+        self.asked.borrow_mut().push(name);
+    }
 }
 
 impl Host for FakeHost {
     fn now_ms(&self) -> u64 {
+        self.asked("now_ms");
         self.now_ms.get()
     }
 
     fn call(&self, call: &Call<'_>) -> Result<CallId, NotSent> {
+        self.asked("call");
         if self.cluster_is_gone.get() {
             return Err(NotSent);
         }
@@ -255,12 +268,16 @@ impl Host for FakeHost {
     }
 
     fn count(&self, decision: Decision) {
+        self.asked("count");
         *self.counts.borrow_mut().entry(decision).or_default() += 1;
     }
 
-    fn record_call_ms(&self, _: CallKind, _: u64) {}
+    fn record_call_ms(&self, _: CallKind, _: u64) {
+        self.asked("record_call_ms");
+    }
 
     fn count_lost_postings(&self, rows: u64) {
+        self.asked("count_lost_postings");
         self.lost_postings.set(self.lost_postings.get() + rows);
     }
 
@@ -277,49 +294,60 @@ impl Host for FakeHost {
     }
 
     fn warn(&self, message: &str) {
+        self.asked("warn");
         self.warnings.borrow_mut().push(message.into());
     }
 }
 
 impl Stream for FakeHost {
     fn request_headers(&self) -> HeaderList {
+        self.asked("request_headers");
         self.request.borrow().clone()
     }
 
     fn set_request_header(&self, name: &str, value: Option<&[u8]>) {
+        self.asked("set_request_header");
         set(&mut self.request.borrow_mut(), name, value);
     }
 
     fn client_address(&self) -> Option<String> {
+        self.asked("client_address");
         self.client_address.borrow().clone()
     }
 
     fn response_header(&self, name: &str) -> Option<Vec<u8>> {
+        self.asked("response_header");
         joined(&self.response.borrow(), name)
     }
 
     fn set_response_header(&self, name: &str, value: Option<&[u8]>) {
+        self.asked("set_response_header");
         set(&mut self.response.borrow_mut(), name, value);
     }
 
     fn add_response_header(&self, name: &str, value: &[u8]) {
+        self.asked("add_response_header");
         self.response.borrow_mut().push((name.into(), value.into()));
     }
 
     fn response_body(&self, bytes: usize) -> Vec<u8> {
+        self.asked("response_body");
         let part = self.response_body.borrow();
         part.get(..bytes).unwrap_or(&part).to_vec()
     }
 
     fn response_trouble(&self) -> ResponseTrouble {
+        self.asked("response_trouble");
         self.trouble.get()
     }
 
     fn response_is_local(&self) -> bool {
+        self.asked("response_is_local");
         self.response_is_local.get()
     }
 
     fn note(&self, field: LogField, value: &str) {
+        self.asked(field.name());
         self.notes.borrow_mut().insert(field, value.into());
     }
 }

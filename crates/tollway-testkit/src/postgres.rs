@@ -101,6 +101,15 @@ impl Postgres {
         Ok(server)
     }
 
+    /// A new, empty database of a private server: how to reach it.
+    ///
+    /// # Errors
+    /// The server is not our own, or has such a database.
+    pub fn database(&self, name: &str) -> Result<String, String> {
+        self.ask(&format!("CREATE DATABASE {name}"))?;
+        Ok(format!("postgresql://postgres@{}/{name}", self.own()?.host()))
+    }
+
     /// How to reach it: a URL, or words as libpq knows them if the environment says so.
     #[must_use]
     pub fn url(&self) -> &str {

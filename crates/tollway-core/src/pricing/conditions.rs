@@ -154,19 +154,32 @@ impl HeaderRule {
         &self.name
     }
 
-    pub(super) fn matches(&self, head: &RequestHead<'_>) -> bool {
-        let mut values = head
-            .headers
-            .iter()
-            .filter(|(name, _)| name.eq_ignore_ascii_case(&self.name))
-            .map(|(_, value)| value);
-        let first = values.next();
+    /// The header and the value it must have, where the rule asks for one.
+    pub(super) fn asked_value(&self) -> Option<(&str, &[u8])> {
         match &self.want {
-            Want::Absent => first.is_none(),
-            Want::Present => first.is_some(),
-            Want::Value(value) => first == Some(value) && values.next().is_none(),
+            Want::Value(value) => Some((&self.name, value)),
+            Want::Absent | Want::Present => None,
         }
     }
+
+    pub(super) fn matches(&self, head: &RequestHead<'_>) -> bool {
+        match &self.want {
+            Want::Absent => values_of(head, &self.name).next().is_none(),
+            Want::Present => values_of(head, &self.name).next().is_some(),
+            Want::Value(value) => only_value(head, &self.name) == Some(value),
+        }
+    }
+}
+
+/// The value of a header that comes exactly once.
+pub(super) fn only_value<'a>(head: &RequestHead<'a>, name: &str) -> Option<&'a [u8]> {
+    let mut values = values_of(head, name);
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn values_of<'a>(head: &RequestHead<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let same = move |(key, _): &&(String, Vec<u8>)| key.eq_ignore_ascii_case(name);
+    head.headers.iter().filter(same).map(|(_, value)| value.as_slice())
 }
 
 /// Whether `text` is a token of RFC 9110, section 5.6.2.

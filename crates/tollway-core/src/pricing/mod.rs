@@ -18,11 +18,14 @@
 //! parameter (`/joke;x=1`) is part of its segment, as it is for Envoy's own routes.
 
 mod conditions;
+mod entries;
 mod host;
 mod path;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod work_tests;
 
 use alloc::string::String;
 use alloc::vec::Vec;

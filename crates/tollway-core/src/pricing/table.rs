@@ -1,14 +1,15 @@
-//! The compiled table: hosts by name, paths by segment.
+//! The compiled table: hosts by name, paths by segment, conditions by header value.
 //!
 //! A look-up costs about as much as the path has segments, not as the table has routes. The
-//! walk never leaves the configured patterns, so a hostile path cannot make it deep.
+//! walk never leaves the configured patterns, so a hostile path cannot make it deep. Only where
+//! a literal and a parameter stand at one place, both may have to be tried.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::conditions::{HeaderRule, MethodRule};
+use super::entries::{Entries, Entry};
 use super::host::{self, HostRule};
 use super::path::{Extent, PathRule, Segment, decode_segment, split_segment};
 use super::{RequestHead, RouteMatch};
@@ -42,7 +43,7 @@ impl<R> PriceTable<R> {
                 HostRule::Exact(name) => table.exact_hosts.entry(name.0).or_default(),
                 HostRule::Suffix(name) => table.host_suffixes.entry(name.0).or_default(),
             };
-            paths.insert(path, Entry { methods, headers, value });
+            paths.insert(path, Entry::new(methods, headers, value));
         }
         table
     }
@@ -76,23 +77,29 @@ struct Paths<R> {
     literals: BTreeMap<Vec<u8>, Paths<R>>,
     parameter: Option<Box<Paths<R>>>,
     /// Routes for the path that ends here.
-    whole: Vec<Entry<R>>,
-    /// Routes for the path that ends here and everything below it.
-    prefix: Vec<Entry<R>>,
+    whole: Entries<R>,
+    /// Routes for the path that ends here and everything below it; no parameter leads to one.
+    prefix: Entries<R>,
 }
 
-/// A route whose host and path already match; the better ones stand first in their list.
-#[derive(Clone, Debug)]
-struct Entry<R> {
-    methods: MethodRule,
-    headers: Vec<HeaderRule>,
-    value: R,
+/// The best match below a node.
+enum Found<'a, R> {
+    /// A route for exactly this path: nothing further up is better.
+    Whole(&'a R),
+    /// The longest prefix, which a route for exactly this path would beat.
+    Prefix(&'a R),
+    Nothing,
 }
 
 // Derived, this would ask for `R: Default`.
 impl<R> Default for Paths<R> {
     fn default() -> Self {
-        Self { literals: BTreeMap::new(), parameter: None, whole: Vec::new(), prefix: Vec::new() }
+        Self {
+            literals: BTreeMap::new(),
+            parameter: None,
+            whole: Entries::default(),
+            prefix: Entries::default(),
+        }
     }
 }
 
@@ -112,36 +119,36 @@ impl<R> Paths<R> {
     }
 
     fn find(&self, head: &RequestHead<'_>) -> Option<&R> {
-        let rest = head.path.strip_prefix(b"/")?;
-        self.find_whole(Some(rest), head).or_else(|| self.find_prefix(Some(rest), head))
+        match self.walk(Some(head.path.strip_prefix(b"/")?), head) {
+            Found::Whole(value) | Found::Prefix(value) => Some(value),
+            Found::Nothing => None,
+        }
     }
 
     /// An exact path is the branch with no parameter, so trying literals first finds it first.
-    fn find_whole(&self, rest: Option<&[u8]>, head: &RequestHead<'_>) -> Option<&R> {
-        let Some(rest) = rest else { return first_match(&self.whole, head) };
-        let (segment, next) = split_segment(rest);
-        let literal = self.literals.get(decode_segment(segment).as_ref());
-        let parameter = self.parameter.as_deref().filter(|_| !segment.is_empty());
-        literal
-            .and_then(|node| node.find_whole(next, head))
-            .or_else(|| parameter.and_then(|node| node.find_whole(next, head)))
-    }
-
-    fn find_prefix(&self, rest: Option<&[u8]>, head: &RequestHead<'_>) -> Option<&R> {
-        let longer = rest.and_then(|rest| {
+    fn walk(&self, rest: Option<&[u8]>, head: &RequestHead<'_>) -> Found<'_, R> {
+        #[cfg(test)]
+        super::work_tests::visited();
+        let mut longest = None;
+        if let Some(rest) = rest {
             let (segment, next) = split_segment(rest);
-            self.literals.get(decode_segment(segment).as_ref())?.find_prefix(next, head)
-        });
-        longer.or_else(|| first_match(&self.prefix, head))
+            if let Some(literal) = self.literals.get(decode_segment(segment).as_ref()) {
+                match literal.walk(next, head) {
+                    Found::Whole(value) => return Found::Whole(value),
+                    Found::Prefix(value) => longest = Some(value),
+                    Found::Nothing => {}
+                }
+            }
+            let parameter = self.parameter.as_deref().filter(|_| !segment.is_empty());
+            if let Some(Found::Whole(value)) = parameter.map(|node| node.walk(next, head)) {
+                return Found::Whole(value);
+            }
+        } else if let Some(value) = self.whole.find(head) {
+            return Found::Whole(value);
+        }
+        match longest.or_else(|| self.prefix.find(head)) {
+            Some(value) => Found::Prefix(value),
+            None => Found::Nothing,
+        }
     }
-}
-
-fn first_match<'a, R>(entries: &'a [Entry<R>], head: &RequestHead<'_>) -> Option<&'a R> {
-    entries
-        .iter()
-        .find(|entry| {
-            entry.methods.matches(head.method)
-                && entry.headers.iter().all(|header| header.matches(head))
-        })
-        .map(|entry| &entry.value)
 }

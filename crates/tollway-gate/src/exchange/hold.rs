@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tollway_core::credential::{RequestFacts, VerifiedCredential};
+use tollway_core::credential::{Rejection, RequestFacts, VerifiedCredential};
 use tollway_core::header::read_credential;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
@@ -10,10 +10,11 @@ use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
 
 use super::leased::{Granted, Payment, Plan};
 use super::offer::Offer;
+use super::refresh::Keys;
 use super::repeat::idempotency_key;
 use super::response::Recording;
 use super::{Admitted, Context, Exchange, Holding, State, Step, decided};
-use crate::cache::{CredentialCache, Known};
+use crate::cache::{Carriers, Known};
 use crate::config::{Idempotency, Mode};
 use crate::headers::{self, ResponseMarks};
 use crate::host::{CallId, CallReply, LogField, Stream};
@@ -24,11 +25,24 @@ use crate::reply;
 
 impl Exchange {
     /// Decides what a request on a priced route presents.
-    pub(super) fn priced(&mut self, stream: &impl Stream, mut context: Context) -> Step {
+    pub(super) fn priced(&mut self, stream: &impl Stream, context: Context) -> Step {
+        self.presented(stream, context, Keys::Known)
+    }
+
+    /// The same, with keys of this age.
+    pub(super) fn presented(
+        &mut self,
+        stream: &impl Stream,
+        mut context: Context,
+        keys: Keys,
+    ) -> Step {
         if !self.gate.is_ready() {
             return self.fail(stream, context, None);
         }
         match self.credential(&mut context) {
+            Err(offer) if keys == Keys::Known && offer.code == Rejection::KeyUnknown.code() => {
+                self.refresh(stream, context)
+            }
             Err(offer) => {
                 stream.count(Decision::Invalid);
                 self.challenge(stream, context, offer)
@@ -49,8 +63,8 @@ impl Exchange {
 
     /// The verified credential of the request, from the cache or from its headers.
     fn credential(&self, context: &mut Context) -> Result<Option<Rc<VerifiedCredential>>, Offer> {
-        let Some(key) = CredentialCache::key(&context.headers) else { return Ok(None) };
-        if let Some(known) = self.gate.recall(&key) {
+        let Some(carriers) = Carriers::of(&context.headers) else { return Ok(None) };
+        if let Some(known) = self.gate.recall(carriers) {
             context.authorization_rest = known.authorization_rest;
             return Ok(Some(known.credential));
         }
@@ -67,7 +81,8 @@ impl Exchange {
             .map_err(|fault| Offer::rejected(fault.code(), fault))?;
         let credential = Rc::new(verified);
         let authorization_rest = context.authorization_rest.clone();
-        self.gate.remember(key, Known { credential: Rc::clone(&credential), authorization_rest });
+        let known = Known { credential: Rc::clone(&credential), authorization_rest };
+        self.gate.remember(carriers, known);
         Ok(Some(credential))
     }
 
@@ -79,14 +94,15 @@ impl Exchange {
         credential: &VerifiedCredential,
     ) -> Result<(), Offer> {
         let target = headers::find(&context.headers, ":path").unwrap_or_default();
-        let client = stream.client_address();
+        // Asking costs a host call that returns bytes, and few tokens are bound to an address.
+        let client = credential.names_client_ip().then(|| stream.client_address()).flatten();
         let facts = RequestFacts {
             service: &context.route.service.name,
             tier: context.route.mode.tier(),
             path: target.split(|byte| *byte == b'?').next().unwrap_or_default(),
             method: headers::find(&context.headers, ":method").unwrap_or_default(),
             client_ip: client.as_deref(),
-            now_s: stream.now_ms() / 1_000,
+            now_s: context.call_started_ms / 1_000,
             // A session is paid for; its requests cost nothing.
             cost: match context.route.mode {
                 Mode::Session { .. } => Msat::ZERO,
@@ -100,7 +116,7 @@ impl Exchange {
     pub(super) fn hold(
         &mut self,
         stream: &impl Stream,
-        mut context: Context,
+        context: Context,
         credential: Rc<VerifiedCredential>,
         plan: Plan,
     ) -> Step {
@@ -112,8 +128,7 @@ impl Exchange {
             }
         };
         let keyed = idempotency.is_some();
-        let now_ms = stream.now_ms();
-        let hold = self.gate.mint_hold_id(now_ms);
+        let hold = self.gate.mint_hold_id(context.call_started_ms);
         // The proof travels every time: it costs less than knowing whether the ledger needs it,
         // and it heals a ledger that was restored from a backup.
         let (amount_msat, min_msat, take_back) = plan.terms(context.cost);
@@ -130,7 +145,6 @@ impl Exchange {
             idempotency,
             take_back,
         };
-        context.call_started_ms = now_ms;
         let sent = ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request);
         let call = *sent.as_ref().unwrap_or(&CallId(0));
         let holding = Holding { call, context, hold, credential, keyed, plan };
@@ -226,7 +240,7 @@ impl Exchange {
         let Context { route, cost, headers: list, authorization_rest, from_browser, .. } = context;
         headers::strip_request(stream, &list, authorization_rest.as_deref());
         headers::mark_paid_request(stream, &account, cost, balance);
-        stream.note(LogField::Account, &account.to_hex());
+        stream.note(LogField::Account, account.hex_digits().as_str());
         decided(stream, Decision::Ok);
         // A gRPC response ends with trailers, which a stored one has not.
         let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
@@ -239,6 +253,7 @@ impl Exchange {
             balance,
             from_browser,
             answer,
+            complete: false,
             recording,
         });
         Step::Continue
@@ -254,7 +269,7 @@ impl Exchange {
         let account = credential.payment_hash();
         headers::strip_request(stream, &context.headers, context.authorization_rest.as_deref());
         headers::mark_session_request(stream, &account);
-        stream.note(LogField::Account, &account.to_hex());
+        stream.note(LogField::Account, account.hex_digits().as_str());
         stream.note(LogField::CostMsat, "0");
         self.pass(stream, Decision::Ok, Some(ResponseMarks::Session), context.from_browser)
     }

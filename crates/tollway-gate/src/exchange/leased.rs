@@ -210,8 +210,8 @@ impl Exchange {
         balance: Msat,
     ) -> Step {
         let Holding { mut context, credential, plan, .. } = holding;
-        let now_ms = stream.now_ms();
-        let ask = Ask { now_ms, ..ask(&context, &credential) };
+        context.call_started_ms = stream.now_ms();
+        let ask = ask(&context, &credential);
         let relief = match plan {
             // Its credit did not do.
             Plan::Relieved(_) => Relief::TooLittle(Msat::ZERO),

@@ -5,6 +5,7 @@
 //!        \--> no credential, free tier --> Asking --> granted -----> Passed
 //!        |                                      \--> exhausted --> Challenging
 //!        \--> no or bad credential --> Challenging --> 402, 429 --> Answered
+//!        \--> credential under a new key --> Refreshing --> as any
 //!        \--> session credential ---------------------------------> Passed
 //!        \--> credential, lease --> Admitted, or Parked until it is there
 //!        \--> credential --> Holding --> granted -----------------> Admitted --> charged
@@ -19,6 +20,7 @@ mod free;
 mod hold;
 mod leased;
 mod offer;
+mod refresh;
 mod repeat;
 mod response;
 
@@ -64,6 +66,7 @@ pub struct Exchange {
 enum State {
     /// Nothing was decided; also what a finished exchange leaves behind.
     Undecided,
+    Refreshing(Refreshing),
     Asking(Asking),
     Challenging(Challenging),
     Holding(Holding),
@@ -84,9 +87,17 @@ struct Context {
     authorization_rest: Option<Vec<u8>>,
     grpc: bool,
     from_browser: bool,
+    /// When the call under way was sent; before the first call, when the request came.
     call_started_ms: u64,
     /// How often it has waited for a lease in vain.
     rounds: u8,
+}
+
+/// Waits for the keys: the credential's is not among those that are known.
+#[derive(Debug)]
+struct Refreshing {
+    call: CallId,
+    context: Context,
 }
 
 /// Waits to hear whether the request is free.
@@ -130,6 +141,8 @@ struct Admitted {
     balance: Msat,
     from_browser: bool,
     answer: Option<Answer>,
+    /// The whole response has passed.
+    complete: bool,
     /// Where the response may have to be given again.
     recording: Option<Recording>,
 }
@@ -213,6 +226,9 @@ impl Exchange {
                 record(stream, CallKind::Allowance, &asking.context);
                 self.allowance_answered(stream, asking, reply)
             }
+            State::Refreshing(refreshing) if refreshing.call == call => {
+                self.keys_answered(stream, refreshing.context, reply)
+            }
             State::Challenging(challenging) if challenging.call == call => {
                 record(stream, CallKind::Challenge, &challenging.context);
                 self.challenge_answered(stream, challenging, reply)
@@ -232,6 +248,7 @@ impl Exchange {
             State::Holding(holding) => Some(holding.call),
             State::Asking(asking) => Some(asking.call),
             State::Challenging(challenging) => Some(challenging.call),
+            State::Refreshing(refreshing) => Some(refreshing.call),
             _ => None,
         }
     }

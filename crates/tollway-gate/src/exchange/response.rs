@@ -7,6 +7,7 @@ use tollway_core::wire::{Posting, STORED_BODY_BYTES_MAX, StoredResponse};
 use super::leased::Payment;
 use super::{Admitted, Exchange, State, decided};
 use crate::config::{Mode, Route};
+use crate::decimal::Decimal;
 use crate::headers::{self, ResponseMarks};
 use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
@@ -85,13 +86,20 @@ impl Exchange {
         let low = low_balance(&admitted.route, admitted.cost).filter(|least| balance < *least);
         let marks = ResponseMarks::Paid { cost, balance, low };
         headers::mark_response(stream, marks, admitted.from_browser);
-        stream.note(LogField::CostMsat, &cost.get().to_string());
     }
 
     /// A part of the response's body passes, unchanged; `end` says that it is the last.
     pub fn response_body(&mut self, stream: &impl Stream, bytes: usize, end: bool) {
-        if let State::Admitted(Admitted { recording, .. }) = &mut self.state {
+        if let State::Admitted(Admitted { recording, complete, .. }) = &mut self.state {
             *recording = recording.take().and_then(|r| r.with_part(stream, bytes, end));
+            *complete |= end;
+        }
+    }
+
+    /// The response's trailers pass: nothing comes after them.
+    pub fn response_trailers(&mut self) {
+        if let State::Admitted(admitted) = &mut self.state {
+            admitted.complete = true;
         }
     }
 
@@ -99,9 +107,12 @@ impl Exchange {
     pub fn finished(&mut self, stream: &impl Stream) {
         match core::mem::replace(&mut self.state, State::Answered) {
             State::Admitted(done) => {
-                let amount_msat =
-                    charge(&done.route, done.cost, done.answer, stream.response_trouble());
-                stream.note(LogField::CostMsat, &amount_msat.get().to_string());
+                // Nothing went wrong with a whole answer that is no error, so that host call,
+                // the dearest of a paid request, is for the others.
+                let well = done.complete && done.answer.is_some_and(|answer| !answer.is_error());
+                let trouble = if well { Default::default() } else { stream.response_trouble() };
+                let amount_msat = charge(&done.route, done.cost, done.answer, trouble);
+                stream.note(LogField::CostMsat, Decimal::of(amount_msat.get()).as_str());
                 let hold = match done.payment {
                     Payment::Hold(hold) => hold,
                     Payment::Lease(tally) => {
@@ -122,8 +133,8 @@ impl Exchange {
                 self.release(holding.hold, &holding.context.route);
                 decided(stream, Decision::Abandoned);
             }
-            State::Challenging(_) | State::Asking(_) | State::Parked(_) => {
-                decided(stream, Decision::Abandoned)
+            State::Challenging(_) | State::Asking(_) | State::Refreshing(_) | State::Parked(_) => {
+                decided(stream, Decision::Abandoned);
             }
             State::Undecided | State::Passed(_) | State::Answered => {}
         }

@@ -48,7 +48,7 @@ impl Postgres {
     }
 
     /// What the server says to one statement.
-    fn ask(&self, statement: &str) -> Result<String, String> {
+    pub(super) fn ask(&self, statement: &str) -> Result<String, String> {
         let own = self.own()?;
         let mut command = run_as(own.owner, &own.programs.join("psql"));
         command.args(["--no-psqlrc", "--tuples-only", "--no-align", "--dbname"]);
