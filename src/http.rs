@@ -73,7 +73,7 @@ impl Context for Request {
             Step::Wait => self.wait(),
             Step::Answer(reply) => send(&reply),
         }
-        self.parking.wake_decided(&self.gate, &self.host);
+        self.parking.wake_decided(&self.gate, &self.host, false);
     }
 }
 

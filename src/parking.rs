@@ -45,19 +45,18 @@ impl Parking {
         self.for_lease.borrow_mut().retain(|(_, waiting)| waiting.context_id != context_id);
     }
 
-    /// Lets go on what a lease can pay now. Called inside the callback of some stream, where no
-    /// call may be sent for another one.
-    pub(crate) fn wake_decided(&self, gate: &Gate, host: &EnvoyHost) {
+    /// Lets go on what waited for a request that has its answer. `may_call` inside a callback of
+    /// the root, which gets the replies to the calls that are sent there; inside that of another
+    /// stream only what a lease can pay now goes on.
+    pub(crate) fn wake_decided(&self, gate: &Gate, host: &EnvoyHost, may_call: bool) {
         let decided = gate.take_decided();
         if !decided.is_empty() {
-            self.wake(host, false, |token| decided.contains(token));
+            self.wake(host, may_call, |token| decided.contains(token));
         }
     }
 
-    /// Lets everything go on that waits for no request. Called inside the root's callbacks: the
-    /// root gets the replies to the calls that are sent here.
+    /// Lets everything go on that waits for no request. Called inside the root's tick.
     pub(crate) fn wake_all(&self, gate: &Gate, host: &EnvoyHost) {
-        let _ = gate.take_decided();
         self.wake(host, true, |token| !gate.is_opening(token));
     }
 

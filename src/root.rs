@@ -48,7 +48,7 @@ impl Context for Root {
             let reply = read_call_reply(headers, body);
             running.gate.call_answered(&running.host(), CallId(token), &reply);
             running.parking.answered(&running.host(), CallId(token), &reply);
-            running.parking.wake_all(&running.gate, &running.host());
+            running.parking.wake_decided(&running.gate, &running.host(), true);
         }
     }
 }

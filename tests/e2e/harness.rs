@@ -210,12 +210,18 @@ impl Http {
     }
 
     pub(crate) async fn rotate_key(&self) -> Value {
-        self.act("keys/rotate").await
+        self.act(self.client.post(format!("{}/admin/v1/keys/rotate", self.admin))).await
     }
 
-    /// Has the operator's door do this.
-    pub(crate) async fn act(&self, what: &str) -> Value {
-        let request = self.client.post(format!("{}/admin/v1/{what}", self.admin));
+    /// Takes a token and its account out of use.
+    pub(crate) async fn revoke(&self, account: &str) {
+        let act = json!({"id": "01a3185c-5000-73fd-b0fa-2720cceb7cbf", "actor": "test",
+                         "reason": "a test"});
+        let url = format!("{}/admin/v1/accounts/{account}/revoke", self.admin);
+        self.act(self.client.post(url).json(&act)).await;
+    }
+
+    async fn act(&self, request: RequestBuilder) -> Value {
         let answer = self.send(request.bearer_auth(&self.admin_token)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()

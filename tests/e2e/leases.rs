@@ -122,7 +122,7 @@ async fn a_revoked_token_is_out_within_the_tick_though_its_lease_has_credit() {
     let credential = gateway.http.pay(&challenge).await;
     let statuses = crowd(&gateway.http, &credential, 4, 20).await;
     assert_eq!(served(&statuses), 80);
-    gateway.http.act(&format!("accounts/{account}/revoke")).await;
+    gateway.http.revoke(&account).await;
     // The next reports, or the next keyring, say so.
     eventually("the token is refused", async || {
         let answer = gateway.http.get("/echo", Some(&credential)).await;

@@ -83,6 +83,19 @@ impl Request {
         self.exchange.call_answered(&self.host, call.id, reply)
     }
 
+    /// Has tollwayd refuse the hold until the gate does something else, and returns that call.
+    fn refused_for_good(&mut self, call: &SentCall, balance_msat: u64) -> SentCall {
+        let reply = refused("insufficient_credit", balance_msat);
+        assert_eq!(self.answer(call, &reply), Step::Wait);
+        // Holds that another request made superfluous may be on their way back.
+        while self.exchange.parked_for().is_some() {
+            assert_eq!(self.exchange.woken(&self.host, true), Step::Wait);
+            let again = self.one_call();
+            assert_eq!(self.answer(&again, &reply), Step::Wait);
+        }
+        self.one_call()
+    }
+
     fn balance(&self) -> u64 {
         let value = self.host.upstream_header("x-toll-balance-msat").unwrap();
         String::from_utf8(value).unwrap().parse().unwrap()
@@ -560,8 +573,7 @@ fn credit_that_was_not_taken_back_after_all_can_be_spent_or_waits_for_the_end() 
     let (mut dear, call) = Request::asking(&world, "/api/dear");
     dear.answer(&call, &refused("insufficient_credit", 30_000));
     let again = dear.one_call();
-    assert_eq!(dear.answer(&again, &refused("insufficient_credit", 0)), Step::Wait);
-    assert_eq!(dear.one_call().header(":path"), "/v1/challenges");
+    assert_eq!(dear.refused_for_good(&again, 0).header(":path"), "/v1/challenges");
     let _seven = [0; 7].map(|_| Request::paid(&world, "/api/joke"));
 
     // No answer: it may be gone, so nobody spends it here.
@@ -580,8 +592,7 @@ fn credit_that_was_not_taken_back_after_all_can_be_spent_or_waits_for_the_end() 
 fn a_customer_who_cannot_pay_is_told_of_the_credit_on_lease_too() {
     let (world, _first) = with_lease(20_000, 10_000);
     let (mut dear, call) = Request::asking(&world, "/api/dear");
-    assert_eq!(dear.answer(&call, &refused("insufficient_credit", 10_000)), Step::Wait);
-    let call = dear.one_call();
+    let call = dear.refused_for_good(&call, 10_000);
     let invoice = crate::world::invoice(&call.json());
     let Step::Answer(reply) = dear.answer(&call, &invoice) else { panic!("no answer") };
     assert_eq!(crate::world::body(&reply)["balanceMsat"], 25_000);

@@ -20,6 +20,9 @@ use crate::metrics::LeaseEvent;
 
 /// A request that waited for leases so often places a hold of its own.
 const LEASE_ROUNDS_MAX: u8 = 2;
+/// A request that waited so often for holds to come back is told to pay: two ticks, in which those
+/// that another request has made superfluous are released.
+const RETURN_ROUNDS_MAX: u8 = LEASE_ROUNDS_MAX + 2;
 /// A request that waited so often for a lease to give credit back is told to pay.
 const RELIEF_ROUNDS_MAX: u8 = 20;
 
@@ -214,22 +217,23 @@ impl Exchange {
         let ask = ask(&context, &credential);
         let relief = match plan {
             // Its credit did not do.
-            Plan::Relieved(_) => Relief::TooLittle(Msat::ZERO),
+            Plan::Relieved(_) => Relief::TooLittle { rest: Msat::ZERO, leased: true },
             Plan::Exact | Plan::Lease { .. } => self.gate.leases.take_back(stream, &ask, balance),
         };
         match relief {
             Relief::Taken(taken) => self.hold(stream, context, credential, Plan::Relieved(taken)),
             Relief::Later if context.rounds < RELIEF_ROUNDS_MAX => {
-                // From here on with a hold of its own.
-                context.rounds = context.rounds.max(LEASE_ROUNDS_MAX);
-                self.park(context, credential)
+                self.ask_again(context, credential)
+            }
+            Relief::TooLittle { leased: true, .. } if context.rounds < RETURN_ROUNDS_MAX => {
+                self.ask_again(context, credential)
             }
             relief => {
-                let leased = match relief {
-                    Relief::TooLittle(rest) => rest,
-                    _ => Msat::ZERO,
+                let rest = match relief {
+                    Relief::TooLittle { rest, .. } => rest,
+                    Relief::Taken(_) | Relief::Later => Msat::ZERO,
                 };
-                let balance = balance.checked_add(leased).unwrap_or(Msat::MAX);
+                let balance = balance.checked_add(rest).unwrap_or(Msat::MAX);
                 let paid = credential.payment_hash();
                 let refusal = HoldRefusal::InsufficientCredit;
                 match Offer::refused(refusal, &context, paid, balance) {
@@ -238,6 +242,12 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// Waits for the next tick, and asks for a hold of its own then.
+    fn ask_again(&mut self, mut context: Context, credential: Rc<VerifiedCredential>) -> Step {
+        context.rounds = context.rounds.max(LEASE_ROUNDS_MAX);
+        self.park(context, credential)
     }
 
     /// How long a hold lives that becomes a lease.

@@ -258,11 +258,11 @@ impl Leases {
         let waited = take(&mut self.opening.borrow_mut(), token);
         if waited > Msat::ZERO {
             self.demand.borrow_mut().push((*token, waited));
-            self.decided.borrow_mut().push(*token);
         }
+        self.decided.borrow_mut().push(*token);
     }
 
-    /// The tokens for which a lease was granted or refused while requests waited, each once.
+    /// The tokens for which a lease was granted or refused since the last time.
     pub(crate) fn take_decided(&self) -> Vec<PaymentHash> {
         self.decided.take()
     }

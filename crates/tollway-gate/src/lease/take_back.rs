@@ -25,17 +25,23 @@ pub(crate) enum Relief {
     Taken(Taken),
     /// The lease is waiting for an answer; ask again when it has come.
     Later,
-    /// Not enough. This much is in the lease.
-    TooLittle(Msat),
+    /// Not enough.
+    TooLittle {
+        /// This much is in the lease.
+        rest: Msat,
+        /// The token has, or just had, leases here: holds of it may be on their way back.
+        leased: bool,
+    },
 }
 
 impl Leases {
     /// Takes what the account lacks out of the token's lease, so that nobody spends it.
     pub(crate) fn take_back(&self, host: &impl Host, ask: &Ask, balance: Msat) -> Relief {
         let lacks = less(ask.cost, balance);
-        let mut relief = Relief::TooLittle(Msat::ZERO);
-        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot, _| {
-            relief = Relief::TooLittle(Msat::ZERO);
+        let mut relief = Relief::Later;
+        let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot, elsewhere| {
+            let leased = slot.is_some() || elsewhere > Msat::ZERO;
+            relief = Relief::TooLittle { rest: Msat::ZERO, leased };
             let Some(mut slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
                 return Change::Leave;
             };
@@ -44,7 +50,7 @@ impl Leases {
                 return Change::Leave;
             }
             if lacks == Msat::ZERO || slot.rest() < lacks {
-                relief = Relief::TooLittle(slot.rest());
+                relief = Relief::TooLittle { rest: slot.rest(), leased };
                 return Change::Leave;
             }
             slot.spent = sum(slot.spent, lacks);
