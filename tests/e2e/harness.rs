@@ -209,19 +209,16 @@ impl Http {
         answer.json()
     }
 
+    /// An operator acts on an account, for the first time under this id.
+    pub(crate) async fn act(&self, id: u8, account: &str, act: &str) -> Answer {
+        let path = format!("{}/admin/v1/accounts/{account}/{act}", self.admin);
+        let id = format!("01890a5d-ac96-774b-bcce-b302099a80{id:02}");
+        let body = json!({"id": id, "actor": "ann", "reason": "a test"});
+        self.send(self.client.post(path).bearer_auth(&self.admin_token).json(&body)).await
+    }
+
     pub(crate) async fn rotate_key(&self) -> Value {
-        self.act(self.client.post(format!("{}/admin/v1/keys/rotate", self.admin))).await
-    }
-
-    /// Takes a token and its account out of use.
-    pub(crate) async fn revoke(&self, account: &str) {
-        let act = json!({"id": "01a3185c-5000-73fd-b0fa-2720cceb7cbf", "actor": "test",
-                         "reason": "a test"});
-        let url = format!("{}/admin/v1/accounts/{account}/revoke", self.admin);
-        self.act(self.client.post(url).json(&act)).await;
-    }
-
-    async fn act(&self, request: RequestBuilder) -> Value {
+        let request = self.client.post(format!("{}/admin/v1/keys/rotate", self.admin));
         let answer = self.send(request.bearer_auth(&self.admin_token)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()

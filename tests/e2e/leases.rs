@@ -115,6 +115,32 @@ async fn what_was_not_delivered_is_not_charged_to_a_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credit_on_lease_pays_for_exact_requests_to_the_last_sat() {
+    let gateway = gateway(300).await;
+    let credential = gateway.http.buy("/echo").await;
+    let spend = async |path: &str| gateway.http.get(path, Some(&credential)).await;
+    let mut left = 300;
+    while left >= 11 {
+        // Leased ones first, so that a part of the credit is on lease; then an exact one.
+        for _ in 0..6 {
+            let answer = spend("/echo").await;
+            assert_eq!(answer.status, 200, "{left} left: {answer:?}");
+        }
+        let answer = spend("/api/joke").await;
+        assert_eq!(answer.status, 200, "{left} left, a part of it on lease: {answer:?}");
+        left -= 11;
+    }
+    for _ in 0..left {
+        assert_eq!(spend("/echo").await.status, 200);
+    }
+    assert_eq!(spend("/echo").await.status, 402);
+    assert!(lease_events(&gateway, "taken_back").await > 0);
+    let stats = gateway.ledger_at_rest().await;
+    assert_eq!(stats["charged_msat"], 300 * PRICE_MSAT);
+    gateway.audit();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_token_is_out_within_the_tick_though_its_lease_has_credit() {
     let gateway = gateway(1_000).await;
     let challenge = gateway.http.get("/echo", None).await;
@@ -122,7 +148,7 @@ async fn a_revoked_token_is_out_within_the_tick_though_its_lease_has_credit() {
     let credential = gateway.http.pay(&challenge).await;
     let statuses = crowd(&gateway.http, &credential, 4, 20).await;
     assert_eq!(served(&statuses), 80);
-    gateway.http.revoke(&account).await;
+    gateway.http.act(1, &account, "revoke").await;
     // The next reports, or the next keyring, say so.
     eventually("the token is refused", async || {
         let answer = gateway.http.get("/echo", Some(&credential)).await;

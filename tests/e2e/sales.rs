@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tollway_core::payment::Preimage;
 use tollway_testkit::stack::StackOptions;
 
 use crate::harness::{Answer, Gateway, config};
@@ -91,6 +92,38 @@ async fn a_session_is_unlimited_until_it_ends_and_needs_no_tollwayd() {
     crate::harness::eventually("the session has ended", async || {
         // Its time is over; the answer to that would be a challenge, for which tollwayd is gone.
         (gateway.http.get("/api/joke", Some(&session)).await.status == 503).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_is_earned_at_once_and_ends_when_it_is_revoked() {
+    let gateway =
+        with(|filter| route(filter, "joke")["mode"] = json!({"session": {"duration_s": 600}}))
+            .await;
+    let revoked = gateway.http.buy("/api/joke").await;
+    let other = gateway.http.buy("/api/joke").await;
+    let stats = gateway.http.stats().await;
+    assert_eq!((&stats["credited_msat"], &stats["charged_msat"]), (&json!(10_000), &json!(10_000)));
+    assert_eq!(stats["balance_msat"], 0);
+    gateway.audit();
+    let get = async |session: &str| gateway.http.get("/api/joke", Some(session)).await;
+    assert_eq!(get(&revoked).await.status, 200);
+    let preimage = Preimage::from_hex(revoked.rsplit(':').next().unwrap().as_bytes()).unwrap();
+    let account = preimage.payment_hash().to_hex();
+    assert_eq!(gateway.http.act(1, &account, "revoke").await.status, 200);
+    let ended = crate::harness::eventually("the revoked session has ended", async || {
+        let answer = get(&revoked).await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert_eq!((ended.status.as_u16(), ended.code()), (402, "account_revoked".into()));
+    assert_eq!(get(&other).await.status, 200);
+    let next = gateway.http.pay(&ended).await;
+    assert_eq!(get(&next).await.status, 200, "a new payment opens a new account");
+    assert_eq!(gateway.http.act(2, &account, "unrevoke").await.status, 200);
+    crate::harness::eventually("the session goes on", async || {
+        (get(&revoked).await.status == 200).then_some(())
     })
     .await;
 }

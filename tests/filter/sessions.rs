@@ -1,13 +1,17 @@
 //! Sessions: time instead of credit.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tollway_core::caveat::{TIER_CREDITS, TIER_SESSION};
+use tollway_core::keyring::KEYS_MAX;
 use tollway_core::macaroon::Macaroon;
+use tollway_core::wire::REVOKED_TOKENS_MAX;
 use tollway_gate::exchange::{Exchange, Step};
 use tollway_gate::host::LogField;
 use tollway_gate::metrics::Decision;
 
-use crate::world::{NOW_S, World, body, config, header, preimage, tier_credential, token};
+use crate::world::{
+    NOW_S, World, body, config, header, keyring_json, ok, outcome, preimage, tier_credential, token,
+};
 
 fn with_session() -> World {
     let mut config = config();
@@ -19,6 +23,20 @@ fn session(valid_until: u64) -> String {
     tier_credential("demo", TIER_SESSION, 1, valid_until)
 }
 
+/// A keyring that names these revoked tokens.
+fn revoking(revision: u64, revoked: &[String]) -> Value {
+    let mut keyring = keyring_json(1, &[1]);
+    keyring["revoked"] = json!(revoked);
+    keyring["revision"] = revision.into();
+    keyring
+}
+
+fn refresh(world: &World, keyring: &Value) {
+    world.host.advance_ms(world.gate.config().keyring_refresh_ms);
+    world.gate.tick(&world.host);
+    world.answer_keyring(keyring);
+}
+
 fn get(world: &World, path: &str, credential: &str) -> (Exchange, Step) {
     world.get(path, &[("authorization", credential.as_bytes())])
 }
@@ -28,7 +46,8 @@ fn a_session_is_sold_at_its_price_and_ends_with_its_time() {
     let world = with_session();
     let (mut exchange, _) = world.get("/api/dear", &[]);
     let (asked, reply) = world.answer_challenge(&mut exchange);
-    assert_eq!((&asked["amount_msat"], &asked["credit_msat"]), (&50_000.into(), &50_000.into()));
+    assert_eq!((&asked["amount_msat"], &asked["credit_msat"]), (&50_000.into(), &0.into()));
+    assert_eq!(asked["buys"], "session");
     let body = body(&reply);
     assert_eq!(body["expiresAt"], NOW_S + 900);
     assert_eq!(body.get("creditMsat"), None, "it buys time, not credit");
@@ -120,4 +139,75 @@ fn a_session_s_requests_cost_nothing_and_its_holder_may_narrow_it() {
     let credential = format!("L402 {}:{}", token.to_base64(), preimage().reveal_hex());
     assert_eq!(get(&world, "/api/dear", &credential).1, Step::Wait);
     assert_eq!(world.host.note_of(LogField::Reason), "caveat_widens");
+}
+
+#[test]
+fn a_revoked_session_ends_with_the_next_keyring_and_may_come_back() {
+    let world = with_session();
+    let credential = session(NOW_S + 3_600);
+    let this = preimage().payment_hash().to_hex();
+    // Of 64 hexadecimal digits each, on both sides of it.
+    let mut others: Vec<_> = (0..=254_u8).map(|n| hex::encode([n; 32])).collect();
+    refresh(&world, &revoking(1, &others));
+    assert_eq!(get(&world, "/api/dear", &credential).1, Step::Continue);
+    others.insert(7, this);
+    refresh(&world, &revoking(2, &others));
+    for _ in 0..2 {
+        let (mut exchange, step) = get(&world, "/api/dear", &credential);
+        assert_eq!(step, Step::Wait);
+        let (asked, reply) = world.answer_challenge(&mut exchange);
+        assert_eq!(body(&reply)["code"], "account_revoked");
+        assert_eq!(asked.get("top_up"), None, "a new payment opens a new account");
+        assert_eq!(world.host.note_of(LogField::Reason), "account_revoked");
+    }
+    refresh(&world, &revoking(3, &[]));
+    assert_eq!(get(&world, "/api/dear", &credential).1, Step::Continue);
+}
+
+#[test]
+fn news_of_a_revocation_beside_postings_fetches_the_keyring_with_the_next_tick() {
+    let world = with_session();
+    refresh(&world, &revoking(7, &[]));
+    let answered = |revision: Option<u64>| {
+        world.admitted("/api/joke", 5_000, 0).finished(&world.host);
+        world.gate.tick(&world.host);
+        let call = world.one_call("POST", "/v1/postings");
+        let mut reply = json!({"outcomes": [outcome("posted", &0.into())]});
+        if let Some(revision) = revision {
+            reply["revision"] = revision.into();
+        }
+        world.gate.call_answered(&world.host, call.id, &ok(&reply));
+        world.gate.tick(&world.host);
+    };
+    for nothing_new in [Some(7), Some(0), None] {
+        answered(nothing_new);
+        world.assert_no_call();
+    }
+    answered(Some(8));
+    world.answer_keyring(&revoking(8, &[preimage().payment_hash().to_hex()]));
+    assert_eq!(get(&world, "/api/dear", &session(NOW_S + 60)).1, Step::Wait);
+    assert_eq!(world.host.note_of(LogField::Reason), "account_revoked");
+    world.one_call("POST", "/v1/challenges");
+    answered(Some(8));
+    world.assert_no_call();
+}
+
+#[test]
+fn the_largest_keyring_is_read() {
+    let world = with_session();
+    let ids: Vec<u8> = (1..=u8::try_from(KEYS_MAX).unwrap()).collect();
+    let mut keyring = keyring_json(1, &ids);
+    for (key, id) in keyring["keys"].as_array_mut().unwrap().iter_mut().zip(0..) {
+        key["id"] = (u32::MAX - id).into();
+    }
+    keyring["current"] = u32::MAX.into();
+    keyring["revision"] = u64::MAX.into();
+    let mut revoked = vec![preimage().payment_hash().to_hex()];
+    revoked.extend((1..REVOKED_TOKENS_MAX).map(|n| format!("{n:064x}")));
+    keyring["revoked"] = json!(revoked);
+    keyring["keys"].as_array_mut().unwrap().pop();
+    keyring["keys"].as_array_mut().unwrap().push(keyring_json(1, &[1])["keys"][0].clone());
+    refresh(&world, &keyring);
+    assert_eq!(get(&world, "/api/dear", &session(NOW_S + 60)).1, Step::Wait);
+    assert_eq!(world.host.note_of(LogField::Reason), "account_revoked");
 }

@@ -24,6 +24,10 @@ const KEYRING_RETRY_MS: u64 = 500;
 pub struct Gate {
     config: Config,
     keyring: RefCell<Option<Keyring>>,
+    /// Tokens that the operator revoked, in order.
+    revoked: RefCell<Vec<PaymentHash>>,
+    /// The state of the keys and revocations that was fetched last; 0 where it has no number.
+    revision: Cell<u64>,
     entropy: RefCell<Entropy>,
     cache: RefCell<CredentialCache>,
     outbox: RefCell<Outbox>,
@@ -50,6 +54,8 @@ impl Gate {
             cache: RefCell::new(CredentialCache::new(config.cache)),
             config,
             keyring: RefCell::new(None),
+            revoked: RefCell::new(Vec::new()),
+            revision: Cell::new(0),
             entropy: RefCell::new(Entropy::from_seed(seed)),
             outbox: RefCell::new(Outbox::default()),
             leases: Leases::default(),
@@ -112,8 +118,10 @@ impl Gate {
             self.postings_call.set(None);
             let mut booked =
                 |row: &Posting, result: &PostingResult| self.leases.posted(host, row, result);
-            let outcome = ledger::decode::<PostingReply>(reply)
-                .and_then(|reply| self.outbox.borrow_mut().answered(&reply, &mut booked));
+            let outcome = ledger::decode::<PostingReply>(reply).and_then(|reply| {
+                self.heard_of(reply.revision);
+                self.outbox.borrow_mut().answered(&reply, &mut booked)
+            });
             match outcome {
                 Ok(lost) => {
                     self.reached(host);
@@ -154,6 +162,12 @@ impl Gate {
     /// reported.
     pub(crate) fn is_ready(&self) -> bool {
         self.keyring.borrow().is_some() && !self.outbox.borrow().is_full()
+    }
+
+    /// Whether the operator revoked the token of this payment, as far as the keyring says: it
+    /// names the newest revocations only, and the ledger refuses all of them.
+    pub(crate) fn is_revoked(&self, payment: &PaymentHash) -> bool {
+        self.revoked.borrow().binary_search(payment).is_ok()
     }
 
     /// 32 unpredictable bytes.
@@ -199,12 +213,36 @@ impl Gate {
         let keyring = Keyring::from_reply(reply).map_err(|_| CallFault::Garbage)?;
         self.entropy.borrow_mut().mix(reply.seed.as_bytes());
         let before = self.keyring.replace(Some(keyring));
-        let changed = self.with_keyring(|now| before.as_ref() != Some(now)).unwrap_or(true);
-        if changed {
-            // A key that left the ring must not live on in the cache.
+        let same_keys = self.with_keyring(|now| before.as_ref() == Some(now)).unwrap_or(false);
+        let revision_before = self.revision.replace(reply.revision);
+        let same_revision = reply.revision == revision_before;
+        if !same_revision || reply.revision == 0 {
+            self.revoke_only(&reply.revoked);
+        }
+        if !same_keys || !same_revision {
+            // Neither a key that left the ring nor a revoked token may live on in the cache.
             self.cache.borrow_mut().clear();
         }
         Ok(())
+    }
+
+    /// Puts the tokens in order one by one: a sort would be a twentieth of the whole module.
+    fn revoke_only(&self, tokens: &[PaymentHash]) {
+        let mut revoked = self.revoked.borrow_mut();
+        revoked.clear();
+        for token in tokens {
+            if let Err(at) = revoked.binary_search(token) {
+                revoked.insert(at, *token);
+            }
+        }
+    }
+
+    /// Another state of keys and revocations than the known one is fetched with the next tick.
+    /// A `tollwayd` that does not number them says 0.
+    fn heard_of(&self, revision: u64) {
+        if revision != 0 && revision != self.revision.get() {
+            self.keyring_due_ms.set(0);
+        }
     }
 
     fn keyring_failed(&self, host: &impl Host, fault: CallFault) {

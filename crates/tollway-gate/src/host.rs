@@ -46,9 +46,9 @@ pub struct CallReply {
     pub body: Vec<u8>,
 }
 
-/// A longer reply is not from `tollwayd`: its largest, a batch of posting outcomes, is far
-/// smaller.
-pub const CALL_REPLY_BYTES_MAX: usize = 64 * 1024;
+/// A longer reply is not from `tollwayd`: its largest, a keyring with all the keys and revoked
+/// tokens that it may name, has about 75 KiB.
+pub const CALL_REPLY_BYTES_MAX: usize = 128 * 1024;
 
 /// An answer that the gate gives in the upstream's place.
 #[derive(Clone, Debug, PartialEq, Eq)]

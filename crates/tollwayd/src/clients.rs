@@ -43,6 +43,7 @@ impl DaySecrets {
             request.credit_msat.get().to_be_bytes(),
             request.seed_msat.get().to_be_bytes(),
             request.credit_ttl_s.unwrap_or_default().to_be_bytes(),
+            u64::from(request.buys.is_credit()).to_be_bytes(),
         ];
         Ok(Asker {
             client: keyed(secret, &[b"challenge", &network]),

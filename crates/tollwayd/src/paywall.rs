@@ -105,6 +105,7 @@ impl Paywall {
             payment_hash: invoice.payment_hash,
             bolt11: invoice.bolt11,
             amount: order.amount,
+            buys: terms.buys,
             credit: terms.credit,
             seed: terms.seed,
             credit_ttl_ms: terms.credit_ttl_ms,
@@ -135,6 +136,7 @@ impl Paywall {
         };
         Ok(Terms {
             account,
+            buys: request.buys,
             credit: request.credit_msat,
             seed: request.seed_msat,
             credit_ttl_ms: request.credit_ttl_s.map(|seconds| seconds.saturating_mul(1_000)),

@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldRefusal, HoldReply};
+use tollway_core::wire::{Buys, HoldRefusal, HoldReply};
 
 use crate::ledger::{HoldOrder, HoldOutcome, LedgerError, LostInvoice, Terms};
 use crate::lightning::{Answer, CheckedPayment, NodeDown, check_payment};
@@ -152,7 +153,10 @@ impl From<CheckedPayment> for LostInvoice {
             bolt11: payment.bolt11,
             amount,
             received: payment.received,
-            terms: terms.filter(|terms| terms.credit >= amount),
+            terms: terms.filter(|terms| match terms.buys {
+                Buys::Credit => terms.credit >= amount,
+                Buys::Session => terms.credit == Msat::ZERO && terms.account.is_none(),
+            }),
             created_at_ms: payment.created_at_s.saturating_mul(1_000),
             expires_at_ms: payment.expires_at_s.saturating_mul(1_000),
         }
@@ -173,8 +177,6 @@ fn read_note(note: &str) -> Option<Terms> {
 
 #[cfg(test)]
 mod tests {
-    use tollway_core::money::Msat;
-
     use super::*;
 
     #[test]
@@ -199,6 +201,7 @@ mod tests {
     fn notes_come_back_and_other_text_is_no_terms() {
         let terms = Terms {
             account: Some(PaymentHash::from_bytes([7; 32])),
+            buys: Buys::Session,
             credit: Msat::MAX,
             seed: Msat::ZERO,
             credit_ttl_ms: Some(u64::MAX),
@@ -210,7 +213,8 @@ mod tests {
         let old =
             r#"{"account":null,"credit_msat":5,"seed_msat":0,"credit_ttl_ms":null,"route":"a"}"#;
         let (route, credit) = ("a".to_owned(), Msat::new(5).unwrap());
-        let plain = Terms { account: None, credit, seed: Msat::ZERO, credit_ttl_ms: None, route };
+        let (buys, seed, credit_ttl_ms) = (Buys::Credit, Msat::ZERO, None);
+        let plain = Terms { account: None, buys, credit, seed, credit_ttl_ms, route };
         assert_eq!((read_note(old), note(&plain).as_str()), (Some(plain.clone()), old));
         for other in ["", "joke", "{}", &old.replace('5', "-1"), &old.replace("}", ",\"x\":1}")] {
             assert_eq!(read_note(other), None, "{other}");

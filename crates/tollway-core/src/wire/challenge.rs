@@ -18,7 +18,11 @@ pub struct ChallengeRequest {
     pub service: String,
     /// What the invoice asks.
     pub amount_msat: Msat,
-    /// How much credit the payment buys, a bonus included; never less than `amount_msat`.
+    /// What the payment buys.
+    #[serde(default, skip_serializing_if = "Buys::is_credit")]
+    pub buys: Buys,
+    /// How much credit the payment buys, a bonus included; never less than `amount_msat`, and
+    /// zero for a session.
     pub credit_msat: Msat,
     /// Credit that a new account gets on top, once, when its first payment settles.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -36,6 +40,26 @@ pub struct ChallengeRequest {
     /// Who asks. Without it only the limits of all clients together apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
+}
+
+/// What a payment buys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Buys {
+    /// Credit on an account, for holds to spend.
+    #[default]
+    Credit,
+    /// Time: the payment is earned when it settles, and leaves no credit. Such a payment opens
+    /// an account of its own, which nothing tops up.
+    Session,
+}
+
+impl Buys {
+    /// Whether it is credit.
+    #[must_use]
+    pub const fn is_credit(&self) -> bool {
+        matches!(self, Self::Credit)
+    }
 }
 
 /// Tells clients apart, so that one that asks again and again gets one invoice and two people
@@ -63,7 +87,7 @@ pub enum ChallengeReply {
         invoice: String,
         /// What the invoice asks.
         amount_msat: Msat,
-        /// The credit that its payment buys.
+        /// The credit that its payment buys; zero for a session.
         credit_msat: Msat,
         /// When the invoice can no longer be paid, Unix time in seconds.
         expires_at: u64,

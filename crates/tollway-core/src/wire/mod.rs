@@ -21,7 +21,7 @@ use crate::payment::PaymentHash;
 use crate::secret::MasterKey;
 
 pub use allowance::{AllowanceClient, AllowanceReply, AllowanceRequest, Quota, Window};
-pub use challenge::{ChallengeReply, ChallengeRequest, ClientKey};
+pub use challenge::{Buys, ChallengeReply, ChallengeRequest, ClientKey};
 pub use hold::{
     ExtensionRequest, HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, StoredResponse, TakeBack,
 };

@@ -64,7 +64,7 @@ pub struct Config {
     pub preflight: Preflight,
     /// How often postings travel to tollwayd.
     pub tick_ms: u64,
-    /// How often the keys are fetched.
+    /// How often keys and revocations are fetched.
     pub keyring_refresh_ms: u64,
     /// The bounds of the cache of verified credentials, per worker.
     pub cache: CacheLimits,
@@ -174,7 +174,7 @@ impl Config {
             },
             preflight: preflight(&root)?,
             tick_ms: root.integer("tick_ms", 100, 10..=10_000)?,
-            keyring_refresh_ms: root.integer("keyring_refresh_s", 30, 1..=3_600)? * 1_000,
+            keyring_refresh_ms: root.integer("keyring_refresh_s", 5, 1..=3_600)? * 1_000,
             cache: cache(&root)?,
         })
     }

@@ -71,7 +71,7 @@ fn defaults_are_filled_in() {
     assert_eq!(config.location, "tollway");
     assert!(!config.failure_mode_allow);
     assert_eq!(config.preflight, Preflight::Pass);
-    assert_eq!((config.tick_ms, config.keyring_refresh_ms), (100, 30_000));
+    assert_eq!((config.tick_ms, config.keyring_refresh_ms), (100, 5_000));
     assert_eq!(config.cache, CacheLimits { entries_max: 10_000, bytes_max: 8_388_608 });
     let joke = found(&config, "/joke").unwrap();
     assert_eq!(joke.name, "joke");

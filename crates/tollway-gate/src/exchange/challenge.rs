@@ -5,7 +5,9 @@ use tollway_core::challenge::{Challenge, ChallengeNotes, ChallengeTerms};
 use tollway_core::digest::Digest;
 use tollway_core::header::read_credential;
 use tollway_core::money::Msat;
-use tollway_core::wire::{CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, ClientKey};
+use tollway_core::wire::{
+    Buys, CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, ClientKey,
+};
 
 use super::offer::Offer;
 use super::{Challenging, Context, Exchange, State, Step};
@@ -40,6 +42,7 @@ impl Exchange {
             route: context.route.name.clone(),
             service: service.name.clone(),
             amount_msat: sale.amount,
+            buys: sale.buys,
             credit_msat: sale.credit,
             seed_msat: if offer.top_up.is_none() { sale.seed } else { Msat::ZERO },
             credit_ttl_s: sale.credit_ttl_s,
@@ -136,6 +139,7 @@ impl Exchange {
 /// What an invoice sells.
 struct Sale {
     amount: Msat,
+    buys: Buys,
     credit: Msat,
     seed: Msat,
     credit_ttl_s: Option<u64>,
@@ -152,13 +156,18 @@ impl Sale {
             let amount = service.purchase.amount(context.cost, chosen)?;
             return Ok(Self {
                 amount,
+                buys: Buys::Credit,
                 credit: service.purchase.credit(amount),
                 seed: service.seed,
                 credit_ttl_s: service.credit_ttl_s,
             });
         }
         let amount = Purchase::of_price(context.cost).amount(context.cost, chosen)?;
-        Ok(Self { amount, credit: amount, seed: Msat::ZERO, credit_ttl_s: None })
+        let (buys, credit) = match mode {
+            Mode::Session { .. } => (Buys::Session, Msat::ZERO),
+            Mode::Credits | Mode::SingleUse => (Buys::Credit, amount),
+        };
+        Ok(Self { amount, buys, credit, seed: Msat::ZERO, credit_ttl_s: None })
     }
 }
 

@@ -50,6 +50,9 @@ impl Exchange {
             Ok(None) => self.unpaid(stream, context),
             Ok(Some(credential)) => match self.authorize(stream, &context, &credential) {
                 Ok(()) => match context.route.mode {
+                    Mode::Session { .. } if self.gate.is_revoked(&credential.payment_hash()) => {
+                        self.challenge(stream, context, Offer::account_revoked())
+                    }
                     Mode::Session { .. } => self.admit_session(stream, context, &credential),
                     Mode::Credits | Mode::SingleUse => self.pay(stream, context, credential),
                 },
@@ -259,7 +262,8 @@ impl Exchange {
         Step::Continue
     }
 
-    /// A session needs no call: the signature, the proof and the time say all.
+    /// A session needs no call: the signature, the proof and the time say all, and the keyring
+    /// names what was revoked.
     fn admit_session(
         &mut self,
         stream: &impl Stream,

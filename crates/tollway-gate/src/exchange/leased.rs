@@ -84,7 +84,9 @@ impl Exchange {
         credential: Rc<VerifiedCredential>,
     ) -> Step {
         let leases = &self.gate.leases;
-        let Some(ask) = leased_ask(&context, &credential) else {
+        // Of a revoked token the ledger says so itself.
+        let ask = leased_ask(&context, &credential);
+        let Some(ask) = ask.filter(|ask| !self.gate.is_revoked(&ask.token)) else {
             return self.hold(stream, context, credential, Plan::Exact);
         };
         match leases.spend(stream, &ask) {

@@ -40,6 +40,14 @@ impl Offer {
         Self { code, detail: why.to_string(), top_up: None, balance: None }
     }
 
+    /// For a token that the operator revoked, or whose account.
+    pub(super) fn account_revoked() -> Self {
+        Self::rejected(
+            "account_revoked",
+            "The operator revoked this token. Pay this challenge for a new one.",
+        )
+    }
+
     /// For a hold that the ledger refused; `None` for a refusal that no payment heals.
     pub(super) fn refused(
         refusal: HoldRefusal,
@@ -56,10 +64,7 @@ impl Offer {
                 "payment_not_proven",
                 "The ledger does not accept the preimage. Send the one the payment revealed.",
             ),
-            HoldRefusal::AccountRevoked => Self::rejected(
-                "account_revoked",
-                "The operator revoked this token. Pay this challenge for a new one.",
-            ),
+            HoldRefusal::AccountRevoked => Self::account_revoked(),
             HoldRefusal::InsufficientCredit if context.route.mode == Mode::SingleUse => {
                 Self::rejected(
                     "credential_used",

@@ -214,6 +214,12 @@ fn describe_act(outcome: AdminOutcome) -> Description {
         AdminOutcome::Unknown => {
             (S::NOT_FOUND, "subject_unknown", "no credited account or key has this name")
         }
+        AdminOutcome::HasNoCredit => (
+            S::CONFLICT,
+            "session_has_no_credit",
+            "a session's account has no credit: give the money back by other means, and revoke \
+             the account to end the session",
+        ),
         AdminOutcome::ExceedsCharges => (
             S::CONFLICT,
             "exceeds_charges",

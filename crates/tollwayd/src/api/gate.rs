@@ -11,11 +11,11 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::secret::MasterKey;
 use tollway_core::wire::{
-    ALLOWANCES_PATH, AllowanceReply, AllowanceRequest, CHALLENGES_PATH, CLIENT_TEXT_BYTES_MAX,
-    ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT, ExtensionRequest, HOLD_TTL_MS_MAX,
-    HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply, MEMO_BYTES_MAX,
-    PLAN_NAME_BYTES_MAX, POSTINGS_PATH, POSTINGS_PER_BATCH_MAX, PostingBatch, PostingReply,
-    ROUTE_NAME_BYTES_MAX, SERVICE_NAME_BYTES_MAX, WINDOW_SECONDS_MAX, Window,
+    ALLOWANCES_PATH, AllowanceReply, AllowanceRequest, Buys, CHALLENGES_PATH,
+    CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT, ExtensionRequest,
+    HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply,
+    MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH, POSTINGS_PER_BATCH_MAX, PostingBatch,
+    PostingReply, ROUTE_NAME_BYTES_MAX, SERVICE_NAME_BYTES_MAX, WINDOW_SECONDS_MAX, Window,
 };
 
 use super::Doors;
@@ -41,13 +41,7 @@ async fn challenge(
     check_route("route", &request.route)?;
     check_text("service", &request.service, SERVICE_NAME_BYTES_MAX)?;
     check_positive("amount_msat", request.amount_msat)?;
-    if request.credit_msat < request.amount_msat {
-        let problem = format!("expected at least {}", request.amount_msat);
-        return Err(invalid("credit_msat", problem));
-    }
-    if request.credit_ttl_s == Some(0) {
-        return Err(invalid("credit_ttl_s", "expected at least 1, but found 0".to_owned()));
-    }
+    check_credit(&request)?;
     if let Some(client) = &request.client {
         check_text("client.address", &client.address, CLIENT_TEXT_BYTES_MAX)?;
         if client.fingerprint.len() > CLIENT_TEXT_BYTES_MAX {
@@ -75,10 +69,7 @@ async fn hold(
     check_positive("amount_msat", request.amount_msat)?;
     if let Some(min) = request.min_msat {
         check_positive("min_msat", min)?;
-        if min > request.amount_msat {
-            let problem = format!("expected at most {}, the amount", request.amount_msat);
-            return Err(invalid("min_msat", problem));
-        }
+        check_min(min, request.amount_msat)?;
     }
     check_ttl(request.ttl_ms)?;
     match doors.paywall.hold(HoldOrder::new(id, request)).await? {
@@ -97,8 +88,10 @@ async fn extend(
 ) -> Result<Json<HoldReply>, ApiError> {
     let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
     check_ttl(request.ttl_ms)?;
-    let ExtensionRequest { seq, add_msat: add, ttl_ms, min_msat: _ } = request;
-    match doors.paywall.ledger.extend(ExtendOrder { id, seq, add, ttl_ms }).await? {
+    let ExtensionRequest { seq, add_msat: add, min_msat, ttl_ms } = request;
+    let min = min_msat.unwrap_or(add);
+    check_min(min, add)?;
+    match doors.paywall.ledger.extend(ExtendOrder { id, seq, add, min, ttl_ms }).await? {
         ExtendOutcome::Answered(reply) => Ok(Json(reply)),
         ExtendOutcome::Conflict => Err(ApiError::HoldConflict),
         ExtendOutcome::Ended => Err(ApiError::HoldEnded),
@@ -161,12 +154,14 @@ async fn postings(
         }
     }
     let outcomes = doors.paywall.ledger.post(batch.postings).await?;
-    Ok(Json(PostingReply { outcomes, revision: 0 }))
+    let revision = doors.paywall.ledger.revision().await;
+    Ok(Json(PostingReply { outcomes, revision }))
 }
 
 /// Keys and a fresh seed: no cache may keep them.
 async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiError> {
     let keyring = doors.paywall.ledger.keyring().await?;
+    let revision = keyring.revision();
     let reply = KeyringReply {
         current: keyring.current,
         keys: keyring
@@ -175,10 +170,31 @@ async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiErr
             .map(|(id, bytes)| KeyringKey { id, secret: MasterKey::from_bytes(bytes.0) })
             .collect(),
         seed: Seed::from_bytes(entropy::random_bytes()?),
-        revoked: Vec::new(),
-        revision: 0,
+        revoked: keyring.revoked,
+        revision,
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(reply)))
+}
+
+fn check_credit(request: &ChallengeRequest) -> Result<(), ApiError> {
+    if request.buys == Buys::Session {
+        let none = |field, absent| match absent {
+            true => Ok(()),
+            false => Err(invalid(field, "expected none for a session, but found one".to_owned())),
+        };
+        none("credit_msat", request.credit_msat == Msat::ZERO)?;
+        none("seed_msat", request.seed_msat == Msat::ZERO)?;
+        none("credit_ttl_s", request.credit_ttl_s.is_none())?;
+        return none("top_up", request.top_up.is_none());
+    }
+    if request.credit_msat < request.amount_msat {
+        let problem = format!("expected at least {}", request.amount_msat);
+        return Err(invalid("credit_msat", problem));
+    }
+    if request.credit_ttl_s == Some(0) {
+        return Err(invalid("credit_ttl_s", "expected at least 1, but found 0".to_owned()));
+    }
+    Ok(())
 }
 
 fn check_route(field: &str, route: &str) -> Result<(), ApiError> {
@@ -197,6 +213,13 @@ fn check_ttl(ttl_ms: u64) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(invalid("ttl_ms", format!("expected 1 to {HOLD_TTL_MS_MAX}, but found {ttl_ms}")))
+}
+
+fn check_min(min: Msat, amount: Msat) -> Result<(), ApiError> {
+    if min <= amount {
+        return Ok(());
+    }
+    Err(invalid("min_msat", format!("expected at most {amount}, the amount")))
 }
 
 fn check_positive(field: &str, amount: Msat) -> Result<(), ApiError> {

@@ -1,10 +1,12 @@
 //! The ledger in memory: for tests and simulation. It forgets when the process ends.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollway_core::id::KeyId;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::REVOKED_TOKENS_MAX;
 
 use super::KeyBytes;
 use super::engine::allowances::DAY_MS;
@@ -175,12 +177,28 @@ impl Tables {
         }
     }
 
+    pub(super) fn revoked(&self) -> Vec<PaymentHash> {
+        let mut tokens = Vec::new();
+        for account in self.accounts.iter() {
+            let Some(at_ms) = account.revoked_at_ms else { continue };
+            let name = account.account;
+            tokens.push((false, Reverse(at_ms), name));
+            let paid = self.invoices.iter().filter(|it| it.settled_at_ms.is_some());
+            let of_account = paid.filter(|it| it.account == name && it.payment_hash != name);
+            tokens.extend(of_account.map(|it| (true, Reverse(at_ms), it.payment_hash)));
+        }
+        tokens.sort_unstable();
+        tokens.truncate(REVOKED_TOKENS_MAX);
+        tokens.into_iter().map(|(_, _, token)| token).collect()
+    }
+
     pub(super) fn figures(&self, now_ms: u64) -> Figures {
         let waits = |it: &&Invoice| it.settled_at_ms.is_none() && it.expires_at_ms > now_ms;
         let (mut holds, mut held) = (0, 0);
         for hold in self.holds.iter().filter(|hold| hold.state == HoldState::Open) {
             holds += 1;
-            held += signed(hold.amount_msat.get()) - signed(hold.posted_msat.get());
+            held += signed(hold.amount_msat.get());
+            held -= signed(hold.taken_back_msat.get()) + signed(hold.posted_msat.get());
         }
         let open = [self.invoices.iter().filter(waits).map(|_| 1).sum(), holds, held];
         let paid = |it: &&Invoice| it.settled_at_ms.is_some();
@@ -202,7 +220,8 @@ impl Tables {
         }
         for hold in self.holds.iter().filter(|hold| hold.state == HoldState::Open) {
             let [_, held, _, _] = recorded.entry(hold.account).or_default();
-            *held += signed(hold.amount_msat.get()) - signed(hold.posted_msat.get());
+            *held += signed(hold.amount_msat.get());
+            *held -= signed(hold.taken_back_msat.get()) + signed(hold.posted_msat.get());
         }
         for tranche in self.tranches.iter() {
             let [_, _, tranched, _] = recorded.entry(tranche.account).or_default();
@@ -244,7 +263,9 @@ impl Tables {
             record(route, entry.kind.word(), entry.amount_msat);
         }
         for account in self.accounts.iter() {
-            record("", Counted::Account.word(), 0);
+            if account.entries > 0 {
+                record("", Counted::Account.word(), 0);
+            }
             if account.charged_msat.get() > 0 {
                 record("", Counted::Payer.word(), 0);
             }

@@ -11,6 +11,7 @@
 
 mod engine;
 mod export;
+mod keyring;
 #[cfg(test)]
 mod memory;
 mod operator;
@@ -32,7 +33,6 @@ mod tests;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use tollway_core::id::KeyId;
 use tollway_core::payment::PaymentHash;
 use tollway_core::secret::SecretText;
 use tollway_core::wire::{AllowanceReply, Posting, PostingResult};
@@ -43,10 +43,11 @@ use crate::config;
 use crate::entropy;
 use crate::metrics::LedgerMetrics;
 use engine::allowances::DAY_MS;
-use engine::ask::{Probe, Prune, RotateKey, SecretOfDay, Sweep};
+use engine::ask::{Probe, Prune, SecretOfDay, Sweep};
+use keyring::LastRevision;
 use reads::{Query, Reader};
 use rows::field::Field;
-use rows::{Account, Action, Cursor, Entry, Invoice, MasterKey};
+use rows::{Account, Cursor, Entry, Invoice};
 use views::ENTRIES_SHOWN_MAX;
 use writer::Queue;
 
@@ -77,6 +78,8 @@ pub(crate) struct Ledger {
     clock: Arc<dyn Clock>,
     /// The secrets of the days, and the day on which they were asked for.
     secrets: Arc<Mutex<Option<DaySecrets>>>,
+    /// What of the keyring postings tell.
+    revision: Arc<LastRevision>,
 }
 
 /// Recomputes what a store claims from what it recorded, perhaps beside a server, and changes
@@ -129,7 +132,7 @@ impl Ledger {
         let (queue, items) = Queue::new();
         let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
-        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
+        let ledger = Self::new(queue, (reader, scanner), clock);
         Ok(Opening { ledger, writer, node_secret: opened.node_secret })
     }
 
@@ -150,7 +153,7 @@ impl Ledger {
             .map_err(OpenError::Thread)?;
         let reader = Reader::Postgres(postgres::read::Reader::new(opened.config.clone()));
         let scanner = Reader::Postgres(postgres::read::Reader::new(opened.config));
-        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
+        let ledger = Self::new(queue, (reader, scanner), clock);
         Ok(Opening { ledger, writer, node_secret: opened.node_secret })
     }
 
@@ -173,8 +176,13 @@ impl Ledger {
             .map_err(OpenError::Thread)?;
         let reader = Reader::Memory(Arc::clone(&tables));
         let scanner = Reader::Memory(tables);
-        let ledger = Self { queue, reader, scanner, clock, secrets: Arc::default() };
+        let ledger = Self::new(queue, (reader, scanner), clock);
         Ok(Opening { ledger, writer, node_secret: KeyBytes(entropy::random_bytes()?) })
+    }
+
+    fn new(queue: Queue, (reader, scanner): (Reader, Reader), clock: Arc<dyn Clock>) -> Self {
+        let (secrets, revision) = (Arc::default(), Arc::default());
+        Self { queue, reader, scanner, clock, secrets, revision }
     }
 
     /// Remembers an invoice.
@@ -249,14 +257,6 @@ impl Ledger {
         self.queue.ask(order).await
     }
 
-    /// Does what an operator orders, and writes it into the audit log.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger did not answer.
-    pub(crate) async fn administer(&self, order: AdminOrder) -> Result<AdminOutcome, LedgerError> {
-        self.queue.ask(order).await
-    }
-
     /// Returns the credit of expired holds and ends expired credit, also of accounts that nobody
     /// asks about.
     ///
@@ -273,14 +273,6 @@ impl Ledger {
     /// [`LedgerError`] if the ledger did not answer.
     pub(crate) async fn prune(&self) -> Result<(), LedgerError> {
         self.queue.ask(Prune).await
-    }
-
-    /// Adds a key that mints from now on; older keys keep verifying.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger did not answer.
-    pub(crate) async fn rotate_key(&self, secret: KeyBytes) -> Result<KeyId, LedgerError> {
-        self.queue.ask(RotateKey(secret)).await
     }
 
     /// Whether changes can be made: the writer answers, and writes if its last commit failed.
@@ -310,18 +302,6 @@ impl Ledger {
         *self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some(found.clone());
         Ok(found)
-    }
-
-    /// The keys of the gate that are not retired.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger did not answer.
-    pub(crate) async fn keyring(&self) -> Result<Keyring, LedgerError> {
-        let rows = self.reader.rows(Query::<MasterKey>::all()).await?;
-        let good = rows.into_iter().filter(|key| key.retired_at_ms.is_none());
-        let keys: Vec<_> = good.map(|key| (key.id, key.secret)).collect();
-        let (current, _) = keys.last().ok_or(LedgerError::Store(StoreFault::Corrupt))?;
-        Ok(Keyring { current: *current, keys })
     }
 
     /// The account that this payment hash pays into, or `None`.
@@ -399,22 +379,6 @@ impl Ledger {
     pub(crate) async fn cursor(&self, name: &'static str) -> Result<u64, LedgerError> {
         let by_name = Query::by("name =", &name.to_owned(), move |it: &Cursor| it.name == name);
         Ok(self.reader.rows(by_name).await?.pop().map_or(0, |cursor| cursor.position))
-    }
-
-    /// The newest lines of the audit log, oldest first, at most 1,000.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger did not answer.
-    pub(crate) async fn actions(&self) -> Result<Vec<ActionView>, LedgerError> {
-        let newest = Query::<Action> {
-            newest_first: true,
-            order: Some("at_ms"),
-            limit: ENTRIES_SHOWN_MAX,
-            ..Query::all()
-        };
-        let mut lines = self.scanner.rows(newest).await?;
-        lines.sort_by_key(|line| (line.at_ms, line.id));
-        Ok(lines.into_iter().map(ActionView::from).collect())
     }
 
     /// Recomputes what the ledger claims from what it recorded.

@@ -1,12 +1,14 @@
-//! What an operator looks up: one invoice.
+//! What an operator looks up: one invoice, and the audit log.
 
 use serde::Serialize;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
 
 use super::reads::Query;
-use super::rows::Invoice;
-use super::{Ledger, LedgerError};
+use super::rows::{Action, Invoice};
+use super::views::ENTRIES_SHOWN_MAX;
+use super::{ActionView, Ledger, LedgerError};
 
 /// One invoice, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,7 +19,8 @@ pub(crate) struct InvoiceView {
     pub(crate) state: InvoiceState,
     /// What it asks.
     pub(crate) amount_msat: Msat,
-    /// What it buys.
+    pub(crate) buys: Buys,
+    /// The credit that it buys.
     pub(crate) credit_msat: Msat,
     pub(crate) route: String,
     pub(crate) invoice: String,
@@ -64,6 +67,22 @@ impl Ledger {
         let now_ms = self.clock.now_ms();
         Ok(self.reader.rows(by_hash).await?.pop().map(|row| InvoiceView::new(row, now_ms)))
     }
+
+    /// The newest lines of the audit log, oldest first, at most 1,000.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn actions(&self) -> Result<Vec<ActionView>, LedgerError> {
+        let newest = Query::<Action> {
+            newest_first: true,
+            order: Some("at_ms"),
+            limit: ENTRIES_SHOWN_MAX,
+            ..Query::all()
+        };
+        let mut lines = self.scanner.rows(newest).await?;
+        lines.sort_by_key(|line| (line.at_ms, line.id));
+        Ok(lines.into_iter().map(ActionView::from).collect())
+    }
 }
 
 impl InvoiceView {
@@ -78,7 +97,8 @@ impl InvoiceView {
             account: row.account,
             state,
             amount_msat: row.amount_msat,
-            credit_msat: row.credit_msat,
+            buys: row.buys,
+            credit_msat: row.buys_credit(),
             route: row.route,
             invoice: row.bolt11,
             created_at_ms: row.created_at_ms,

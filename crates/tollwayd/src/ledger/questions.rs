@@ -5,7 +5,7 @@ use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldReply, HoldRequest, IdempotencyKey, Window};
+use tollway_core::wire::{Buys, HoldReply, HoldRequest, IdempotencyKey, TakeBack, Window};
 
 /// An invoice to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub(crate) struct NewInvoice {
     pub(crate) bolt11: String,
     /// What it asks.
     pub(crate) amount: Msat,
-    /// What it buys, at least the amount: the rest is a bonus.
+    pub(crate) buys: Buys,
+    /// The credit it buys, at least the amount: the rest is a bonus. None for a session.
     pub(crate) credit: Msat,
     /// What it adds if it is the first credit of its account.
     pub(crate) seed: Msat,
@@ -82,6 +83,9 @@ pub(crate) enum InvoiceOutcome {
 pub(crate) struct Terms {
     /// The account that it tops up; without it the payment opens one.
     pub(crate) account: Option<PaymentHash>,
+    /// Notes of credit say nothing here, like those that were made before there was a choice.
+    #[serde(default, skip_serializing_if = "Buys::is_credit")]
+    pub(crate) buys: Buys,
     #[serde(rename = "credit_msat")]
     pub(crate) credit: Msat,
     #[serde(rename = "seed_msat")]
@@ -159,6 +163,9 @@ pub(crate) struct HoldOrder {
     pub(crate) ttl_ms: u64,
     pub(crate) route: String,
     pub(crate) once: Option<IdempotencyKey>,
+    /// What a live hold of the account gives up for this one. No part of what a repeat is
+    /// compared by: the store does not keep it, and a repeat takes nothing.
+    pub(crate) take_back: Option<TakeBack>,
 }
 
 impl HoldOrder {
@@ -173,6 +180,7 @@ impl HoldOrder {
             ttl_ms: request.ttl_ms,
             route: request.route,
             once: request.idempotency,
+            take_back: request.take_back,
         }
     }
 }
@@ -199,7 +207,10 @@ pub(crate) struct ExtendOrder {
     pub(crate) id: HoldId,
     /// Counts the extensions of one hold; a repeat of the last one gets its answer.
     pub(crate) seq: u32,
+    /// No more than this is added.
     pub(crate) add: Msat,
+    /// Less than this is refused.
+    pub(crate) min: Msat,
     /// The hold lives at least this long from now.
     pub(crate) ttl_ms: u64,
 }
@@ -269,6 +280,8 @@ pub(crate) enum AdminOutcome {
     Conflict,
     /// Nothing was ever credited to such an account, or there is no such key.
     Unknown,
+    /// The account paid for a session: nothing could spend what it is given.
+    HasNoCredit,
     /// More than was charged and not given back.
     ExceedsCharges,
     /// The balance would rise above [`Msat::MAX`].
@@ -285,13 +298,6 @@ impl std::fmt::Debug for KeyBytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KeyBytes(redacted)")
     }
-}
-
-/// The keys of the gate, oldest first; the last one mints.
-#[derive(Clone, Debug)]
-pub(crate) struct Keyring {
-    pub(crate) current: KeyId,
-    pub(crate) keys: Vec<(KeyId, KeyBytes)>,
 }
 
 /// Why the ledger did not answer. Nothing was changed, as far as the caller may conclude: a

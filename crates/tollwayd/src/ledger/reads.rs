@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use tollway_core::payment::PaymentHash;
+
 use super::questions::{LedgerError, StoreFault};
 use super::rows::field::{Field, Value};
 use super::rows::{Account, Action, Charge, Cursor, Entry, Hold, Invoice, MasterKey, Row, Total};
@@ -157,6 +159,16 @@ impl Reader {
                 blocking(connection, move |connection| sqlite::read::rows(connection, &query)).await
             }
             Self::Postgres(reader) => reader.rows(&query).await,
+        }
+    }
+
+    /// The newest tokens of revoked accounts; see [`super::sql::revoked`].
+    pub(super) async fn revoked(&self) -> Result<Vec<PaymentHash>, LedgerError> {
+        match self {
+            #[cfg(test)]
+            Self::Memory(tables) => Ok(super::memory::lock(tables).revoked()),
+            Self::Sqlite(connection) => blocking(connection, sqlite::read::revoked).await,
+            Self::Postgres(reader) => reader.revoked().await,
         }
     }
 

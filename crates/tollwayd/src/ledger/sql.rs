@@ -1,6 +1,6 @@
 //! Statements that both databases understand, made from the declarations of the rows.
 
-use tollway_core::wire::WINDOW_SECONDS_MAX;
+use tollway_core::wire::{REVOKED_TOKENS_MAX, WINDOW_SECONDS_MAX};
 
 use super::engine::allowances::DAY_MS;
 use super::rows::Row;
@@ -77,12 +77,30 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
     ]
 }
 
+/// The newest tokens of revoked accounts: those that opened one, the last revoked first, then
+/// those that topped one up. Only the former can be sessions, and none may be crowded out.
+pub(super) fn revoked() -> String {
+    format!(
+        "WITH newest AS
+           (SELECT account, revoked_at_ms FROM accounts WHERE revoked_at_ms IS NOT NULL
+            ORDER BY revoked_at_ms DESC, account LIMIT {REVOKED_TOKENS_MAX})
+         SELECT token FROM
+           (SELECT account AS token, revoked_at_ms, 0 AS tops_up FROM newest
+            UNION ALL
+            SELECT i.payment_hash, n.revoked_at_ms, 1 FROM newest n
+            JOIN invoices i ON i.account = n.account AND i.account <> i.payment_hash
+            WHERE i.settled_at_ms IS NOT NULL) tokens
+         ORDER BY tops_up, revoked_at_ms DESC, token LIMIT {REVOKED_TOKENS_MAX}"
+    )
+}
+
 /// What is open at the time `$1`: unpaid invoices, holds, and what these set aside. Each has an
 /// index of its own, which is as small as what is open.
 pub(super) const OPEN: &str = "SELECT
     (SELECT count(*) FROM invoices WHERE settled_at_ms IS NULL AND expires_at_ms > $1),
     (SELECT count(*) FROM holds WHERE state = 'open'),
-    (SELECT CAST(coalesce(sum(amount_msat - posted_msat), 0) AS BIGINT) FROM holds
+    (SELECT CAST(coalesce(sum(amount_msat - taken_back_msat - posted_msat), 0) AS BIGINT)
+     FROM holds
      WHERE state = 'open')";
 
 /// One comparison of the audit: a query that yields only the rows that differ, as account name,
@@ -109,6 +127,7 @@ macro_rules! totals_check {
                            CAST(sum(amount_msat) AS BIGINT) AS amount_msat
                     FROM entries GROUP BY 1, 2
                     UNION ALL SELECT '', 'account', count(*), CAST(0 AS BIGINT) FROM accounts
+                    WHERE entries > 0
                     UNION ALL SELECT '', 'payer', count(*), CAST(0 AS BIGINT) FROM accounts
                     WHERE charged_msat > 0
                     UNION ALL SELECT route, 'void', count(*), CAST(0 AS BIGINT) FROM holds
@@ -143,7 +162,9 @@ pub(super) const CHECKS: &[Check] = &[
         name: "held_msat against the open holds",
         sql: "SELECT lower(hex(a.account)), NULL, a.held_msat, coalesce(h.total, 0)
               FROM accounts a
-              LEFT JOIN (SELECT account, CAST(sum(amount_msat - posted_msat) AS BIGINT) AS total
+              LEFT JOIN (SELECT account,
+                                CAST(sum(amount_msat - taken_back_msat - posted_msat) AS BIGINT)
+                                AS total
                          FROM holds WHERE state = 'open' GROUP BY account) h
                 ON h.account = a.account
               WHERE a.held_msat <> coalesce(h.total, 0)",
@@ -168,11 +189,11 @@ pub(super) const CHECKS: &[Check] = &[
               WHERE a.debt_msat <> coalesce(p.total, 0) + coalesce(e.total, 0)",
     },
     Check {
-        name: "charged_msat against the charges and repayments",
+        name: "charged_msat against the charges, repayments and sessions",
         sql: "SELECT lower(hex(a.account)), NULL, a.charged_msat, -coalesce(e.total, 0)
               FROM accounts a
               LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
-                         WHERE kind IN ('charge', 'repayment') GROUP BY account) e
+                         WHERE kind IN ('charge', 'repayment', 'session') GROUP BY account) e
                 ON e.account = a.account
               WHERE a.charged_msat <> -coalesce(e.total, 0)",
     },
@@ -215,6 +236,21 @@ pub(super) const CHECKS: &[Check] = &[
                           ELSE i.amount_msat END",
     },
     Check {
+        name: "session entries of a payment against what it bought",
+        sql: "SELECT lower(hex(e.account)), 'invoice ' || lower(hex(e.payment_hash)), e.sessions,
+                     CASE WHEN i.buys = 'session' THEN e.credits ELSE 0 END
+              FROM (SELECT account, payment_hash,
+                           CAST(-sum(CASE WHEN kind = 'session' THEN amount_msat ELSE 0 END)
+                                AS BIGINT) AS sessions,
+                           CAST(sum(CASE WHEN kind = 'session' THEN 0 ELSE amount_msat END)
+                                AS BIGINT) AS credits
+                    FROM entries WHERE kind IN ('credit', 'bonus', 'seed', 'session')
+                    GROUP BY account, payment_hash) e
+              LEFT JOIN invoices i
+                ON i.payment_hash = e.payment_hash AND i.account = e.account
+              WHERE e.sessions <> CASE WHEN i.buys = 'session' THEN e.credits ELSE 0 END",
+    },
+    Check {
         name: "posted_msat of a hold against its postings",
         sql: "SELECT lower(hex(h.account)), 'hold ' || lower(hex(h.id)), h.posted_msat, coalesce(p.total, 0)
               FROM holds h
@@ -224,11 +260,12 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "postings of a hold above its amount",
-        sql: "SELECT lower(hex(h.account)), 'hold ' || lower(hex(h.id)), p.total, h.amount_msat
+        sql: "SELECT lower(hex(h.account)), 'hold ' || lower(hex(h.id)), p.total,
+                     h.amount_msat - h.taken_back_msat
               FROM holds h
               JOIN (SELECT hold_id, CAST(sum(charged_msat) AS BIGINT) AS total FROM postings
                     GROUP BY hold_id) p ON p.hold_id = h.id
-              WHERE p.total > h.amount_msat",
+              WHERE p.total > h.amount_msat - h.taken_back_msat",
     },
     Check {
         name: "charge entries of a posting against its amount",

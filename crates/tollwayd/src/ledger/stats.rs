@@ -157,9 +157,9 @@ impl Sums {
         kinds.map(amount).into_iter().fold(0, i64::saturating_add).unsigned_abs()
     }
 
-    /// What was charged at once, and what was charged when credit came.
+    /// What was charged at once, what was charged when credit came, and what sessions cost.
     fn revenue_msat(&self) -> u64 {
-        self.moved([EntryKind::Charge, EntryKind::Repayment])
+        self.moved([EntryKind::Charge, EntryKind::Repayment, EntryKind::Session])
     }
 
     fn payments(&self) -> u64 {
@@ -221,6 +221,7 @@ impl Stats {
                 EntryKind::Seed,
                 EntryKind::Charge,
                 EntryKind::Repayment,
+                EntryKind::Session,
                 EntryKind::Expiry,
                 EntryKind::Refund,
                 EntryKind::Grant,

@@ -64,6 +64,41 @@ async fn amounts_are_checked_at_both_ends() {
 }
 
 #[tokio::test]
+async fn a_session_buys_no_credit() {
+    let server = Server::start().await;
+    let session = |amount: u64, field: &str, value: serde_json::Value| {
+        let mut body = challenge(amount, "");
+        body["buys"] = json!("session");
+        body["credit_msat"] = json!(0);
+        body[field] = value;
+        body
+    };
+    for (field, value) in [
+        ("credit_msat", json!(5_000)),
+        ("seed_msat", json!(1)),
+        ("credit_ttl_s", json!(60)),
+        ("top_up", json!(PaymentHash::from_bytes([7; 32]))),
+    ] {
+        let problem = problem(server.challenge(session(5_000, field, value)).await).await;
+        assert_eq!((problem.status, problem.code.as_str()), (422, "invalid_field"));
+        let detail = format!("{field}: expected none for a session, but found one");
+        assert_eq!(problem.detail, detail);
+    }
+    let sold = invoice(server.challenge(session(5_000, "buys", json!("session"))).await).await;
+    let paid = server.paid_invoice(&sold).await;
+    let view = server.account(paid.hash).await;
+    assert_eq!((&view["balance_msat"], &view["charged_msat"]), (&json!(0), &json!(5_000)));
+    let mut top_up = challenge(1, "");
+    top_up["top_up"] = json!(paid.hash);
+    assert_eq!(problem(server.challenge(top_up).await).await.code, "top_up_unknown");
+    let path = format!("/admin/v1/accounts/{}/grant", paid.hash);
+    let body = json!({"id": new_id(), "actor": "ann", "reason": "kind", "amount_msat": 1});
+    let grant = server.admin(reqwest::Method::POST, &path).json(&body).send().await.unwrap();
+    let refused = problem(grant).await;
+    assert_eq!((refused.status, refused.code.as_str()), (409, "session_has_no_credit"));
+}
+
+#[tokio::test]
 async fn a_top_up_of_nothing_known_is_refused() {
     let server = Server::start().await;
     let unknown = PaymentHash::from_bytes([7; 32]);

@@ -60,12 +60,32 @@ async fn refunds_and_grants_happen_once_and_within_bounds() {
 async fn a_revoked_account_spends_nothing_until_it_may_again() {
     let server = Server::start().await;
     let paid = server.paid(5_000).await;
-    server.hold(new_id(), &paid, 1_000).await;
+    let id = new_id();
+    server.hold(id, &paid, 1_000).await;
+    let keyring = async || -> Value {
+        let call = server.call(Method::GET, "/v1/keyring").send().await.unwrap();
+        expect(call, StatusCode::OK).await
+    };
+    let post = async |seq| -> Value {
+        let batch = json!({"postings": [posting(id, seq, 1, false)]});
+        let call = server.call(Method::POST, "/v1/postings").json(&batch).send().await.unwrap();
+        expect(call, StatusCode::OK).await
+    };
+    let (before, row) = (keyring().await, post(0).await);
+    assert_eq!((&before["revoked"], &before["revision"]), (&json!([]), &row["revision"]));
+    assert_eq!(row["outcomes"], json!([{"outcome": "posted", "charged_msat": 1}]));
     assert_eq!(send(&server, &format!("accounts/{}/revoke", paid.hash), &act(1, 0)).await.0, 200);
+    let (row, after) = (post(1).await, keyring().await);
+    assert_eq!((&after["revoked"], &after["revision"]), (&json!([paid.hash]), &row["revision"]));
+    assert_ne!(after["revision"], before["revision"]);
+    let told = json!([{"outcome": "posted", "charged_msat": 1, "revoked": true}]);
+    assert_eq!(row["outcomes"], told);
     let refused = server.hold(new_id(), &paid, 1_000).await;
     assert!(matches!(refused, HoldReply::Refused { .. }), "{refused:?}");
     let unrevoke = format!("accounts/{}/unrevoke", paid.hash);
     assert_eq!(send(&server, &unrevoke, &act(2, 0)).await.0, 200);
+    let again = keyring().await;
+    assert_eq!((&again["revoked"], &again["revision"]), (&json!([]), &before["revision"]));
     assert!(matches!(server.hold(new_id(), &paid, 1_000).await, HoldReply::Granted { .. }));
 }
 

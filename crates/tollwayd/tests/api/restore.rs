@@ -125,6 +125,22 @@ async fn a_lost_top_up_pays_into_its_account_even_if_that_is_lost_too() {
 }
 
 #[tokio::test]
+async fn a_lost_session_comes_back_without_credit() {
+    let server = Server::start().await;
+    let more = json!({"buys": "session", "credit_msat": 0});
+    let paid = bought_and_lost(&server, 10_000, more).await;
+    match server.hold(new_id(), &paid, 1).await {
+        HoldReply::Refused { refusal: HoldRefusal::InsufficientCredit, balance_msat } => {
+            assert_eq!(balance_msat.get(), 0);
+        }
+        reply => panic!("expected no credit, but found {reply:?}"),
+    }
+    let account = server.account(paid.hash).await;
+    assert_eq!((&account["charged_msat"], &account["balance_msat"]), (&json!(10_000), &json!(0)));
+    assert_audit_clean(&server).await;
+}
+
+#[tokio::test]
 async fn without_its_terms_a_payment_buys_what_was_paid() {
     for note in [json!(""), json!("{}"), json!("x".repeat(2_000)), json!(null)] {
         let server = Server::start().await;

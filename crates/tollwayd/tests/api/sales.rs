@@ -2,7 +2,10 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tollway_core::wire::{AllowanceReply, ChallengeReply, HoldReply, Overrun, PostingReply};
+use tollway_core::money::Msat;
+use tollway_core::wire::{
+    AllowanceReply, ChallengeReply, HoldReply, HoldRequest, Overrun, PostingReply, TakeBack,
+};
 
 use crate::support::*;
 
@@ -105,4 +108,31 @@ async fn a_hold_is_extended_and_an_overrun_says_what_it_charged() {
     let call = server.call(Method::POST, "/v1/postings").json(&json!({"postings": [row]}));
     let reply: PostingReply = expect(call.send().await.unwrap(), reqwest::StatusCode::OK).await;
     assert_eq!(reply.outcomes[0].charged_msat.get(), 2_000);
+}
+
+#[tokio::test]
+async fn a_hold_takes_from_another_and_an_extension_what_is_there() {
+    let server = Server::start().await;
+    let paid = server.paid(5_000).await;
+    let (first, second) = (new_id(), new_id());
+    server.hold(first, &paid, 4_500).await;
+    let take_back = Some(TakeBack { hold: first, amount_msat: Msat::new(3_000).unwrap() });
+    let request = HoldRequest { take_back, ..hold_request(&paid, 2_500) };
+    for _ in 0..2 {
+        let reply: HoldReply =
+            expect(server.put_hold(second, &request).await, reqwest::StatusCode::OK).await;
+        assert!(matches!(
+            reply,
+            HoldReply::Granted { balance_msat, .. } if balance_msat.get() == 1_000
+        ));
+    }
+    let path = format!("/v1/holds/{first}/extensions");
+    let extend =
+        async |body: Value| server.call(Method::POST, &path).json(&body).send().await.unwrap();
+    let body = json!({"seq": 0, "add_msat": 1_500, "min_msat": 1_501, "ttl_ms": TTL_MS});
+    let fault = problem(extend(body).await).await;
+    assert!((fault.status, &*fault.code) == (422, "invalid_field"), "{}", fault.detail);
+    let body = json!({"seq": 0, "add_msat": 1_500, "min_msat": 100, "ttl_ms": TTL_MS});
+    let reply: Value = expect(extend(body).await, reqwest::StatusCode::OK).await;
+    assert_eq!((&reply["granted_msat"], &reply["balance_msat"]), (&json!(2_500), &json!(0)));
 }

@@ -2,6 +2,7 @@
 
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
 
 use super::{About, Decided, Engine, Way, plus};
 use crate::ledger::questions::{AdminAct, AdminOrder, AdminOutcome};
@@ -31,9 +32,18 @@ impl Engine {
             | AdminAct::Grant(hash, _)
             | AdminAct::Revoke(hash)
             | AdminAct::Unrevoke(hash) => {
-                let Some(account) = self.account_of(&hash)? else {
-                    return Ok(AdminOutcome::Unknown);
+                let invoice = self.set.invoices.get(&(hash,));
+                let session = invoice.is_some_and(|invoice| invoice.buys == Buys::Session);
+                let account = match self.account_of(&hash)? {
+                    Some(account) => account,
+                    // The gate asks nobody, so that a session may run whose payment was never
+                    // reported.
+                    None if session && order.act == AdminAct::Revoke(hash) => self.account(hash),
+                    None => return Ok(AdminOutcome::Unknown),
                 };
+                if session && matches!(order.act, AdminAct::Refund(..) | AdminAct::Grant(..)) {
+                    return Ok(AdminOutcome::HasNoCredit);
+                }
                 line.account = Some(account.account);
                 self.administer_account(account, order)?
             }

@@ -73,6 +73,7 @@ impl Question for HoldOrder {
     fn name(&self, needs: &mut Needs) {
         needs.payments.insert(self.payment_hash);
         needs.holds.insert(self.id);
+        needs.holds.extend(self.take_back.map(|take_back| take_back.hold));
         let once = self.once.as_ref();
         needs.once.extend(once.map(|once| (self.payment_hash, *once.key.as_bytes())));
     }

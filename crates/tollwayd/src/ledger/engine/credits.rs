@@ -2,6 +2,7 @@
 
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
 
 use super::{About, Contradiction, Decided, Engine, Way, minus, plus};
 use crate::ledger::questions::{LostInvoice, SettleOutcome, Settlement, Terms};
@@ -63,7 +64,7 @@ impl Engine {
     ) -> Decided<Result<(), BalanceLimit>> {
         let mut account = self.account(invoice.account);
         let paid = invoice.amount_msat.max(received.unwrap_or_default());
-        let bonus = invoice.credit_msat.checked_sub(paid).unwrap_or_default();
+        let bonus = invoice.buys_credit().checked_sub(paid).unwrap_or_default();
         let seed = if account.entries == 0 { invoice.seed_msat } else { Msat::ZERO };
         let fits =
             [paid, bonus, seed].into_iter().try_fold(account.balance_msat, Msat::checked_add);
@@ -82,7 +83,10 @@ impl Engine {
         if let Some(ttl_ms) = invoice.credit_ttl_ms {
             self.add_tranche(&mut account, n, total, ttl_ms)?;
         }
-        self.repay(&mut account, about)?;
+        match invoice.buys {
+            Buys::Credit => self.repay(&mut account, about)?,
+            Buys::Session => self.earn(&mut account, EntryKind::Session, paid, about)?,
+        }
         self.set.accounts.put(account);
         self.tally.settlements += 1;
         self.tally.credited_msat = self.tally.credited_msat.saturating_add(total.get());
@@ -118,14 +122,25 @@ impl Engine {
             return Ok(());
         }
         account.debt_msat = minus(account.debt_msat, amount)?;
+        self.earn(account, EntryKind::Repayment, amount, about)
+    }
+
+    /// Turns a part of the balance into revenue.
+    pub(super) fn earn(
+        &mut self,
+        account: &mut Account,
+        kind: EntryKind,
+        amount: Msat,
+        about: About<'_>,
+    ) -> Decided<()> {
         self.count_payer(account);
         account.charged_msat = plus(account.charged_msat, amount)?;
         self.tally.charged_msat = self.tally.charged_msat.saturating_add(amount.get());
-        self.spend(account, EntryKind::Repayment, amount, about)
+        self.spend(account, kind, amount, about)
     }
 
     /// Takes from the balance: first from the credit that expires first.
-    pub(super) fn spend(
+    fn spend(
         &mut self,
         account: &mut Account,
         kind: EntryKind,
@@ -171,6 +186,14 @@ impl Engine {
         Ok(())
     }
 
+    /// What [`Engine::expire_tranches`] would end.
+    pub(super) fn ended_credit(&self, account: &Account) -> Decided<Msat> {
+        let over = |tranche: &Tranche| tranche.expires_at_ms <= self.now_ms;
+        let expired = self.tranches(account).into_iter().filter(over);
+        let expired = expired.map(|tranche| tranche.remaining_msat).try_fold(Msat::ZERO, plus)?;
+        Ok(expired.checked_sub(account.held_msat).unwrap_or_default())
+    }
+
     /// The tranches of an account that still have something, the first to expire first.
     fn tranches(&self, account: &Account) -> Vec<Tranche> {
         if account.tranched_msat == Msat::ZERO {
@@ -200,6 +223,7 @@ impl LostInvoice {
     fn invoice(&self) -> Invoice {
         let terms = self.terms.clone().unwrap_or(Terms {
             account: None,
+            buys: Buys::Credit,
             credit: self.amount,
             seed: Msat::ZERO,
             credit_ttl_ms: None,
@@ -209,6 +233,7 @@ impl LostInvoice {
             payment_hash: self.payment_hash,
             account: terms.account.unwrap_or(self.payment_hash),
             amount_msat: self.amount,
+            buys: terms.buys,
             credit_msat: terms.credit.max(self.amount),
             seed_msat: terms.seed,
             credit_ttl_ms: terms.credit_ttl_ms,

@@ -1,10 +1,10 @@
 //! Holds: credit set aside, the only way to spend.
 
 use tollway_core::money::Msat;
-use tollway_core::wire::{HoldRefusal, HoldReply, IdempotencyKey, StoredResponse};
+use tollway_core::wire::{HoldRefusal, HoldReply, IdempotencyKey, StoredResponse, TakeBack};
 
 use super::credits::BalanceLimit;
-use super::{Contradiction, Decided, Engine, plus};
+use super::{Contradiction, Decided, Engine, minus, plus};
 use crate::ledger::questions::{ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome};
 use crate::ledger::rows::{Account, Hold, HoldState, Once};
 
@@ -16,6 +16,16 @@ enum Before {
     Nothing,
     Refused(HoldRefusal),
     Charged(Option<StoredResponse>),
+}
+
+/// Credit that returns from a hold.
+struct Back {
+    /// The hold, as it is after that.
+    hold: Hold,
+    /// What the account still holds then.
+    held_msat: Msat,
+    /// What new holds can take then.
+    available: Msat,
 }
 
 impl Engine {
@@ -58,14 +68,39 @@ impl Engine {
                 }
             }
         }
-        let grant = account.available().min(order.amount);
+        let back = self.taken_back(order, &account)?;
+        let free = back.as_ref().map_or(account.available(), |back| back.available);
+        let grant = free.min(order.amount);
         if grant < order.min || grant == Msat::ZERO {
             return Ok(self.refuse(HoldRefusal::InsufficientCredit, account.available()));
+        }
+        if let Some(Back { hold, held_msat, .. }) = back {
+            account.held_msat = held_msat;
+            self.set.holds.put(hold);
+            // What is no longer promised to a hold ends if its time is over.
+            self.expire_tranches(&mut account)?;
         }
         self.open_hold(order, &mut account, grant)?;
         let reply = granted(&account, grant);
         self.set.accounts.put(account);
         Ok(HoldOutcome::Answered(reply))
+    }
+
+    /// What the order takes from another hold, if that one lives and is of this account. Changes
+    /// nothing yet.
+    fn taken_back(&self, order: &HoldOrder, account: &Account) -> Decided<Option<Back>> {
+        let Some(TakeBack { hold: id, amount_msat }) = order.take_back else { return Ok(None) };
+        let of_account =
+            |hold: &&Hold| hold.account == account.account && hold.state == HoldState::Open;
+        let Some(mut hold) = self.set.holds.get(&(id,)).filter(of_account).cloned() else {
+            return Ok(None);
+        };
+        let part = amount_msat.min(hold.rest()?);
+        hold.taken_back_msat = plus(hold.taken_back_msat, part)?;
+        let held_msat = minus(account.held_msat, part)?;
+        let freed = Account { held_msat, ..account.clone() };
+        let available = minus(freed.available(), self.ended_credit(&freed)?)?;
+        Ok(Some(Back { hold, held_msat, available }))
     }
 
     fn open_hold(&mut self, order: &HoldOrder, account: &mut Account, grant: Msat) -> Decided<()> {
@@ -88,6 +123,7 @@ impl Engine {
             asked_msat: order.amount,
             granted_msat: grant,
             amount_msat: grant,
+            taken_back_msat: Msat::ZERO,
             posted_msat: Msat::ZERO,
             ttl_ms: order.ttl_ms,
             route: order.route.clone(),
@@ -96,6 +132,7 @@ impl Engine {
             expires_at_ms: self.now_ms.saturating_add(order.ttl_ms),
             extension_seq: None,
             extension_msat: None,
+            extension_min_msat: None,
             extension_ttl_ms: None,
             extension_granted_msat: None,
             once_key: order.once_key(),
@@ -152,7 +189,8 @@ impl Engine {
         })
     }
 
-    /// Adds credit and time to an open hold, all of it or nothing.
+    /// Adds credit and time to an open hold: as much as the account has of what is asked, but
+    /// no less than the least.
     pub(in crate::ledger) fn extend(&mut self, order: &ExtendOrder) -> Decided<ExtendOutcome> {
         let Some(mut hold) = self.set.holds.get(&(order.id,)).cloned() else {
             return Ok(ExtendOutcome::Unknown);
@@ -161,6 +199,7 @@ impl Engine {
         if hold.extension_seq.is_some_and(|last| order.seq <= last) {
             let same = hold.extension_seq == Some(order.seq)
                 && hold.extension_msat == Some(order.add)
+                && hold.extension_min_msat == order.stored_min()
                 && hold.extension_ttl_ms == Some(order.ttl_ms);
             return Ok(match hold.extension_granted_msat {
                 Some(total) if same => ExtendOutcome::Answered(granted(&account, total)),
@@ -176,18 +215,21 @@ impl Engine {
             let reply = self.refusal(HoldRefusal::AccountRevoked, Msat::ZERO);
             return Ok(ExtendOutcome::Answered(reply));
         }
-        if account.available() < order.add {
+        let grant = account.available().min(order.add);
+        if grant < order.min {
             let reply = self.refusal(HoldRefusal::InsufficientCredit, account.available());
             return Ok(ExtendOutcome::Answered(reply));
         }
-        account.held_msat = plus(account.held_msat, order.add)?;
-        hold.amount_msat = plus(hold.amount_msat, order.add)?;
+        account.held_msat = plus(account.held_msat, grant)?;
+        hold.amount_msat = plus(hold.amount_msat, grant)?;
+        let total = hold.capacity()?;
         hold.expires_at_ms = hold.expires_at_ms.max(self.now_ms.saturating_add(order.ttl_ms));
         hold.extension_seq = Some(order.seq);
         hold.extension_msat = Some(order.add);
+        hold.extension_min_msat = order.stored_min();
         hold.extension_ttl_ms = Some(order.ttl_ms);
-        hold.extension_granted_msat = Some(hold.amount_msat);
-        let reply = granted(&account, hold.amount_msat);
+        hold.extension_granted_msat = Some(total);
+        let reply = granted(&account, total);
         self.set.holds.put(hold);
         self.set.accounts.put(account);
         Ok(ExtendOutcome::Answered(reply))
@@ -197,6 +239,25 @@ impl Engine {
 impl HoldOrder {
     fn once_key(&self) -> Option<[u8; 32]> {
         self.once.as_ref().map(|once| *once.key.as_bytes())
+    }
+}
+
+impl ExtendOrder {
+    /// The least, as the row keeps it for the comparison with a repeat.
+    fn stored_min(&self) -> Option<Msat> {
+        (self.min != self.add).then_some(self.min)
+    }
+}
+
+impl Hold {
+    /// What it may post in all.
+    pub(super) fn capacity(&self) -> Decided<Msat> {
+        minus(self.amount_msat, self.taken_back_msat)
+    }
+
+    /// What it has not posted.
+    pub(super) fn rest(&self) -> Decided<Msat> {
+        minus(self.capacity()?, self.posted_msat)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Invoices: what is offered for payment.
 
+use tollway_core::money::Msat;
+use tollway_core::wire::Buys;
+
 use super::{Decided, Engine};
 use crate::ledger::questions::{InvoiceOutcome, NewInvoice, OpenInvoice};
 use crate::ledger::rows::{Counted, Invoice};
@@ -19,8 +22,9 @@ impl Engine {
         let account = match &order.top_up {
             None => order.payment_hash,
             Some(pays_into) => match self.set.invoices.get(&(*pays_into,)) {
-                None => return Ok(InvoiceOutcome::TopUpUnknown),
-                Some(known) => known.account,
+                Some(known) if known.buys == Buys::Credit => known.account,
+                // Nothing could spend the credit of a session's account.
+                Some(_) | None => return Ok(InvoiceOutcome::TopUpUnknown),
             },
         };
         let balance = self.account(account).balance_msat;
@@ -35,6 +39,7 @@ impl Engine {
             payment_hash: order.payment_hash,
             account,
             amount_msat: order.amount,
+            buys: order.buys,
             credit_msat: order.credit.max(order.amount),
             seed_msat: order.seed,
             credit_ttl_ms: order.credit_ttl_ms,
@@ -66,6 +71,14 @@ impl Engine {
 }
 
 impl Invoice {
+    /// The credit that its payment leaves.
+    pub(in crate::ledger) fn buys_credit(&self) -> Msat {
+        match self.buys {
+            Buys::Credit => self.credit_msat,
+            Buys::Session => Msat::ZERO,
+        }
+    }
+
     /// Whether another challenge may show it.
     pub(in crate::ledger) fn can_be_shared(&self, now_ms: u64) -> bool {
         self.settled_at_ms.is_none()
@@ -80,7 +93,7 @@ impl From<&Invoice> for OpenInvoice {
             payment_hash: invoice.payment_hash,
             bolt11: invoice.bolt11.clone(),
             amount: invoice.amount_msat,
-            credit: invoice.credit_msat,
+            credit: invoice.buys_credit(),
             expires_at_ms: invoice.expires_at_ms,
         }
     }

@@ -31,20 +31,18 @@ impl Engine {
     }
 
     fn post_one(&mut self, order: &Posting) -> Decided<PostingResult> {
-        let refused =
-            |outcome| Ok(PostingResult { outcome, charged_msat: Msat::ZERO, revoked: false });
+        let hold = self.set.holds.get(&(order.hold,)).cloned();
+        let account = hold.as_ref().map(|hold| self.account(hold.account));
+        let revoked = account.as_ref().is_some_and(|account| account.revoked_at_ms.is_some());
+        let refused = |outcome| Ok(PostingResult { outcome, charged_msat: Msat::ZERO, revoked });
         if let Some(before) = self.set.postings.get(&(order.hold, order.seq)) {
             if !before.repeats(order) {
                 return refused(PostingOutcome::Conflict);
             }
             let charged_msat = plus(before.charged_msat, before.debt_msat)?;
-            return Ok(PostingResult {
-                outcome: PostingOutcome::Posted,
-                charged_msat,
-                revoked: false,
-            });
+            return Ok(PostingResult { outcome: PostingOutcome::Posted, charged_msat, revoked });
         }
-        let Some(hold) = self.set.holds.get(&(order.hold,)).cloned() else {
+        let (Some(hold), Some(account)) = (hold, account) else {
             return refused(PostingOutcome::HoldUnknown);
         };
         match hold.state {
@@ -52,10 +50,9 @@ impl Engine {
             HoldState::Released => return refused(PostingOutcome::HoldReleased),
             HoldState::Open => {}
         }
-        let account = self.account(hold.account);
         let split = split(order, &hold, &account)?;
         let charged_msat = self.charge(order, hold, account, split)?;
-        Ok(PostingResult { outcome: PostingOutcome::Posted, charged_msat, revoked: false })
+        Ok(PostingResult { outcome: PostingOutcome::Posted, charged_msat, revoked })
     }
 
     /// Moves the amounts, remembers the posting, and ends the hold if it says so.
@@ -67,21 +64,16 @@ impl Engine {
         split: Split,
     ) -> Decided<Msat> {
         let taken = plus(split.held, split.beyond)?;
-        if taken > Msat::ZERO {
-            self.count_payer(&account);
-        }
         if split.debt > Msat::ZERO {
             let owed = i64::try_from(split.debt.get()).unwrap_or(i64::MAX);
             self.count(Counted::Debt.word(), &order.route, owed);
         }
         account.held_msat = minus(account.held_msat, split.held)?;
         account.debt_msat = plus(account.debt_msat, split.debt)?;
-        account.charged_msat = plus(account.charged_msat, taken)?;
         if taken > Msat::ZERO {
             let posting = Some((order.hold, order.seq));
             let about = About { posting, route: Some(&order.route), ..About::default() };
-            self.spend(&mut account, EntryKind::Charge, taken, about)?;
-            self.tally.charged_msat = self.tally.charged_msat.saturating_add(taken.get());
+            self.earn(&mut account, EntryKind::Charge, taken, about)?;
         }
         // What was taken beyond the hold counts as granted and posted at once.
         hold.amount_msat = plus(hold.amount_msat, split.beyond)?;
@@ -134,8 +126,7 @@ impl Charge {
 
 /// Where the amount comes from.
 fn split(order: &Posting, hold: &Hold, account: &Account) -> Decided<Split> {
-    let rest = minus(hold.amount_msat, hold.posted_msat)?;
-    let held = order.amount_msat.min(rest);
+    let held = order.amount_msat.min(hold.rest()?);
     let over = minus(order.amount_msat, held)?;
     if over == Msat::ZERO {
         return Ok(Split { held, ..Split::default() });

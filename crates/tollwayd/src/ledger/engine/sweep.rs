@@ -33,8 +33,7 @@ impl Engine {
     /// Gives the rest of a hold back to its account.
     pub(super) fn end_hold(&mut self, mut hold: Hold, state: HoldState) -> Decided<()> {
         let mut account = self.account(hold.account);
-        let rest = minus(hold.amount_msat, hold.posted_msat)?;
-        account.held_msat = minus(account.held_msat, rest)?;
+        account.held_msat = minus(account.held_msat, hold.rest()?)?;
         self.set.accounts.put(account);
         if state == HoldState::Released && hold.posted_msat == Msat::ZERO {
             self.count(Counted::Void.word(), &hold.route, 0);

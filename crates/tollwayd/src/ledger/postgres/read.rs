@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
+use tollway_core::payment::PaymentHash;
 
 use super::connection::{self, Connection, Live, Trouble};
 use super::statements::{Arguments, single};
@@ -76,6 +77,21 @@ impl Reader {
     ) -> Result<Vec<R>, LedgerError> {
         let mut connection = self.0.lock().await;
         let found = async { select(connection.live().await?, wanted).await };
+        found.await.map_err(|error: Trouble| failed(&error))
+    }
+
+    pub(in crate::ledger) async fn revoked(&self) -> Result<Vec<PaymentHash>, LedgerError> {
+        let mut connection = self.0.lock().await;
+        let found = async {
+            let live = connection.live().await?;
+            let statement = live.prepare(&sql::revoked()).await?;
+            let mut tokens = Vec::new();
+            for row in live.client.query(&statement, &[]).await? {
+                let token = PaymentHash::get(value(&row, Kind::Bytes, 0)?);
+                tokens.push(token.ok_or(Trouble::Row("accounts"))?);
+            }
+            Ok(tokens)
+        };
         found.await.map_err(|error: Trouble| failed(&error))
     }
 

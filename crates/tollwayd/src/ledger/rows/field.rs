@@ -4,6 +4,7 @@
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
 
 use crate::ledger::KeyBytes;
 
@@ -131,6 +132,14 @@ stored_as! {
     bool as i64: |truth| i64::from(*truth), |stored| match stored {
         0 => Some(false),
         1 => Some(true),
+        _ => None,
+    };
+    Buys as String: |buys| match buys {
+        Buys::Credit => "credit".to_owned(),
+        Buys::Session => "session".to_owned(),
+    }, |stored| match stored.as_str() {
+        "credit" => Some(Buys::Credit),
+        "session" => Some(Buys::Session),
         _ => None,
     };
     Msat as u64: |amount| amount.get(), Msat::new;

@@ -10,6 +10,7 @@ pub(super) mod field;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
 
 use super::KeyBytes;
 use field::{Field, Kind, Value, words};
@@ -89,6 +90,8 @@ words! {
         Bonus = "bonus",
         /// A gift to a new account.
         Seed = "seed",
+        /// A session: the payment is earned as it comes.
+        Session = "session",
         /// A posting.
         Charge = "charge",
         /// Debt of an over-run, paid from a later credit.
@@ -145,7 +148,7 @@ table! {
         tranched_msat: Msat,
         /// What over-runs charged beyond the balance and no credit has repaid.
         debt_msat: Msat,
-        /// The sum of all charges and repayments.
+        /// The sum of all charges, repayments and sessions.
         charged_msat: Msat,
         /// The sum of all refunds.
         refunded_msat: Msat,
@@ -164,7 +167,9 @@ table! {
         account: PaymentHash,
         /// What it asks.
         amount_msat: Msat,
-        /// What it buys: at least the amount.
+        buys: Buys,
+        /// The credit that its payment brings: at least the amount. A session's is charged at
+        /// once.
         credit_msat: Msat,
         /// What it adds if it is the first credit of its account.
         seed_msat: Msat,
@@ -196,6 +201,8 @@ table! {
         granted_msat: Msat,
         /// The first grant and all extensions.
         amount_msat: Msat,
+        /// What it gave up for other holds of its account.
+        taken_back_msat: Msat,
         posted_msat: Msat,
         ttl_ms: u64,
         route: String,
@@ -205,6 +212,8 @@ table! {
         /// The last extension: its number, what it asked, what it got.
         extension_seq: Option<u32>,
         extension_msat: Option<Msat>,
+        /// The least it asked for; `None` where that was all of it.
+        extension_min_msat: Option<Msat>,
         extension_ttl_ms: Option<u64>,
         extension_granted_msat: Option<Msat>,
         /// The idempotency key under which it was opened.

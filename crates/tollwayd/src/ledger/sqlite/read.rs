@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, Error, Result};
+use tollway_core::payment::PaymentHash;
 
 use super::open::{OpenError, check_schema, open_reader};
 use crate::ledger::reads::Query;
@@ -45,6 +46,15 @@ pub(super) fn all<R: Row>(
 
 pub(in crate::ledger) fn rows<R: Row>(connection: &Connection, query: &Query<R>) -> Result<Vec<R>> {
     all(connection, &query.sql(), query.values())
+}
+
+pub(in crate::ledger) fn revoked(connection: &Connection) -> Result<Vec<PaymentHash>> {
+    let mut statement = connection.prepare_cached(&sql::revoked())?;
+    let tokens = statement.query_map((), |found| {
+        let token = PaymentHash::get(value(found, 0)?);
+        token.ok_or_else(|| Error::InvalidColumnType(0, String::new(), Type::Blob))
+    })?;
+    tokens.collect()
 }
 
 /// What statistics are made of, at one moment of the file.

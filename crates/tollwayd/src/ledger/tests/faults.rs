@@ -66,7 +66,7 @@ async fn a_newer_schema_is_refused() {
         .unwrap();
     assert!(matches!(error, OpenError::Migration { .. }), "{error}");
     let error = sqlite::read::audit_file(&bench.path()).unwrap_err().to_string();
-    assert!(error.contains("expected a ledger of schema version 3"), "{error}");
+    assert!(error.contains("expected a ledger of schema version 4"), "{error}");
     assert!(error.contains("but found version 99; "), "{error}");
 }
 
@@ -209,7 +209,7 @@ async fn the_audit_names_every_planted_difference() {
         (
             "UPDATE accounts SET charged_msat = 11 WHERE account = {A}",
             "UPDATE accounts SET charged_msat = 10 WHERE account = {A}",
-            "charged_msat against the charges and repayments",
+            "charged_msat against the charges, repayments and sessions",
         ),
         (
             "UPDATE accounts SET refunded_msat = 1 WHERE account = {A}",
@@ -230,6 +230,16 @@ async fn the_audit_names_every_planted_difference() {
             "UPDATE invoices SET amount_msat = 99 WHERE account = {A}",
             "UPDATE invoices SET amount_msat = 100 WHERE account = {A}",
             "credited amount against the invoice's",
+        ),
+        (
+            "UPDATE invoices SET buys = 'session' WHERE account = {A}",
+            "UPDATE invoices SET buys = 'credit' WHERE account = {A}",
+            "session entries of a payment against what it bought",
+        ),
+        (
+            "UPDATE holds SET taken_back_msat = 1",
+            "UPDATE holds SET taken_back_msat = 0",
+            "held_msat against the open holds",
         ),
         (
             "UPDATE holds SET posted_msat = 11",
@@ -262,19 +272,13 @@ async fn the_audit_names_every_planted_difference() {
     }
 }
 
-/// The schema before one engine decided for all stores, with rows of every kind.
-const FIRST_SCHEMA: &str = include_str!("../../../migrations/sqlite/V1__ledger.sql");
-
 #[tokio::test]
 async fn a_file_of_the_first_schema_keeps_its_credit() {
     let directory = tempfile::tempdir().unwrap();
-    let connection = rusqlite::Connection::open(directory.path().join("l.db")).unwrap();
-    connection.execute_batch(FIRST_SCHEMA).unwrap();
+    let connection = sqlite::open::migrated_to(1, &directory.path().join("l.db"));
     let (one, two) = (hash(1), hash(2));
     let rows = format!(
-        "CREATE TABLE refinery_schema_history (version INTEGER PRIMARY KEY, name VARCHAR(255),
-             applied_on VARCHAR(255), checksum VARCHAR(255));
-         INSERT INTO accounts VALUES (1, x'{one}', 90, 50, 1), (2, x'{two}', 0, 0, 1);
+        "INSERT INTO accounts VALUES (1, x'{one}', 90, 50, 1), (2, x'{two}', 0, 0, 1);
          INSERT INTO invoices VALUES (x'{one}', 1, 100, 'joke', 'one', 1, 2, 3),
                                      (x'{two}', 2, 7, 'joke', 'two', 1, {later}, NULL);
          INSERT INTO holds VALUES (x'00000000000000000000000000000001', 1, x'{one}', 60, 10,
@@ -286,13 +290,6 @@ async fn a_file_of_the_first_schema_keeps_its_credit() {
         later = START_MS + 600_000,
     );
     connection.execute_batch(&rows).unwrap();
-    let migrations = sqlite::open::first_migration();
-    connection
-        .execute(
-            "INSERT INTO refinery_schema_history VALUES (1, 'ledger', '2025-01-01T00:00:00Z', ?1)",
-            (migrations.to_string(),),
-        )
-        .unwrap();
     drop(connection);
     let bench = Bench::at(Place::Sqlite(directory)).await;
     assert_eq!(bench.sums(one).await, (90, 50));
@@ -302,5 +299,47 @@ async fn a_file_of_the_first_schema_keeps_its_credit() {
     let settled = bench.ledger.settle(Settlement::of(two)).await;
     assert_eq!(settled, Ok(SettleOutcome::Credited));
     assert_eq!((bench.sums(one).await, bench.sums(two).await), ((40, 0), (7, 0)));
+    bench.assert_audit_clean().await;
+}
+
+#[tokio::test]
+async fn a_file_of_the_second_schema_keeps_its_extended_holds_and_its_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = sqlite::open::migrated_to(2, &directory.path().join("l.db"));
+    let one = hash(1);
+    let rows = format!(
+        "INSERT INTO accounts VALUES (x'{one}', 90, 70, 0, 0, 10, 0, 2, 1, NULL);
+         INSERT INTO invoices VALUES (x'{one}', x'{one}', 100, 100, 0, NULL, 'joke', 'one', NULL,
+                                      NULL, 1, 2, 3, NULL);
+         INSERT INTO holds VALUES (x'00000000000000000000000000000001', x'{one}', x'{one}', 60, 60,
+             60, 80, 10, {TTL_MS}, 'joke', 'open', 1, {later}, 0, 20, {TTL_MS}, 80, NULL);
+         INSERT INTO postings VALUES (x'00000000000000000000000000000001', 0, x'{one}', 10, 10, 0,
+                                      'joke', 0, 'cap', 2);
+         INSERT INTO entries VALUES
+             (x'{one}', 1, 'credit', 100, x'{one}', NULL, NULL, 'joke', NULL, 3),
+             (x'{one}', 2, 'charge', -10, NULL, x'00000000000000000000000000000001', 0, 'joke',
+              NULL, 4);",
+        later = START_MS + 600_000,
+    );
+    connection.execute_batch(&rows).unwrap();
+    drop(connection);
+    let bench = Bench::at(Place::Sqlite(directory)).await;
+    bench.assert_audit_clean().await;
+    let (id, seq, ttl_ms) = (hold_id(1), 0, TTL_MS);
+    let extension = |min| ExtendOrder { id, seq, add: msat(20), min: msat(min), ttl_ms };
+    let again = bench.ledger.extend(extension(20)).await;
+    let HoldOutcome::Answered(first) = granted(one, 80, 20) else { panic!("a grant") };
+    assert_eq!(again, Ok(ExtendOutcome::Answered(first)), "a repeat of what was asked then");
+    assert_eq!(bench.ledger.extend(extension(19)).await, Ok(ExtendOutcome::Conflict));
+    assert_eq!(bench.post(vec![posting(1, 1, 70, true)]).await, Ok(vec![PostingOutcome::Posted]));
+    assert_eq!(bench.sums(one).await, (20, 0));
+    let view = bench.ledger.account(one).await.unwrap().unwrap();
+    let kinds: Vec<_> = view.entries.iter().map(|entry| (entry.n, entry.kind)).collect();
+    assert_eq!(kinds, [(3, "charge"), (2, "charge"), (1, "credit")]);
+    let connection = rusqlite::Connection::open(bench.path()).unwrap();
+    for sql in ["UPDATE entries SET amount_msat = 1", "DELETE FROM entries"] {
+        let error = connection.execute(sql, ()).unwrap_err().to_string();
+        assert!(error.contains("append-only"), "{error}");
+    }
     bench.assert_audit_clean().await;
 }

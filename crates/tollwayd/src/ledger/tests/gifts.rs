@@ -1,13 +1,14 @@
 //! Laws of bonuses, expiring credit, free tiers, lost invoices, and what operators do.
 
 use tokio::task::JoinSet;
+use tollway_core::id::KeyId;
 use tollway_core::wire::{AllowanceReply, Window};
 
 use super::*;
 
 const DAY_MS: u64 = 86_400_000;
 
-async fn entries(bench: &Bench, hash: PaymentHash) -> Vec<(&'static str, i64)> {
+pub(super) async fn entries(bench: &Bench, hash: PaymentHash) -> Vec<(&'static str, i64)> {
     let view = bench.ledger.account(hash).await.unwrap().unwrap();
     view.entries.iter().rev().map(|entry| (entry.kind, entry.amount_msat)).collect()
 }
@@ -232,6 +233,7 @@ pub(super) async fn lost_invoices_come_back_with_their_terms_in_any_order(bench:
         received: msat(100),
         terms: Some(Terms {
             account: (tag != 1).then(|| hash(1)),
+            buys: Buys::Credit,
             credit: msat(credit),
             seed: msat(seed),
             credit_ttl_ms: Some(1_000),
@@ -278,7 +280,7 @@ pub(super) async fn a_cursor_is_saved_with_its_credit_and_never_turns_back(bench
     assert_eq!(bench.ledger.cursor("other").await, Ok(0));
 }
 
-fn action(id: u8, act: AdminAct) -> AdminOrder {
+pub(super) fn action(id: u8, act: AdminAct) -> AdminOrder {
     let (actor, reason) = ("ada".to_owned(), "a test".to_owned());
     AdminOrder { id: [id; 16], actor, reason, act }
 }

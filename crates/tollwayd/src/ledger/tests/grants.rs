@@ -7,7 +7,7 @@ use tollway_core::wire::{IdempotencyKey, StoredResponse};
 use super::*;
 
 fn extension(id: u128, seq: u32, add: u64, ttl_ms: u64) -> ExtendOrder {
-    ExtendOrder { id: hold_id(id), seq, add: msat(add), ttl_ms }
+    ExtendOrder { id: hold_id(id), seq, add: msat(add), min: msat(add), ttl_ms }
 }
 
 pub(super) async fn a_grant_lies_between_the_least_and_the_asked(bench: Bench) {

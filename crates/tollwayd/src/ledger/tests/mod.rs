@@ -5,9 +5,12 @@ mod faults;
 mod gifts;
 mod grants;
 mod laws;
+mod leases;
 mod model;
 mod postgres;
 mod races;
+mod revocations;
+mod sessions;
 mod stats;
 
 use std::path::PathBuf;
@@ -16,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{HoldRefusal, HoldReply, Overrun, Posting, PostingOutcome};
+use tollway_core::wire::{Buys, HoldRefusal, HoldReply, Overrun, Posting, PostingOutcome};
 
 use super::memory::Tables;
 use super::*;
@@ -187,6 +190,16 @@ ledger_contract! {
         a_retired_key_is_gone_and_the_current_one_stays,
         every_operation_leaves_one_line_with_its_fields,
     }
+    leases: {
+        an_extension_lies_between_its_least_and_the_asked,
+        credit_taken_back_goes_to_the_new_hold,
+        a_hold_that_gave_credit_back_ends_with_its_rest,
+        a_refused_or_repeated_hold_takes_nothing_back,
+        nothing_is_taken_from_strangers_or_from_what_is_not_there,
+        credit_whose_time_is_over_does_not_move_to_another_hold,
+        sixty_four_holds_take_from_one_and_no_credit_is_made,
+        postings_of_a_revoked_account_say_so,
+    }
     laws: {
         a_payment_credits_once_whoever_reports_it,
         the_first_proof_settles_the_invoice_even_if_the_hold_is_refused,
@@ -203,6 +216,19 @@ ledger_contract! {
         rotation_adds_a_current_key_and_keeps_the_others,
         a_restart_keeps_everything,
         sums_and_metrics_tell_the_same_story,
+    }
+    revocations: {
+        the_keyring_names_all_tokens_of_revoked_accounts,
+        the_keyring_names_no_more_revocations_than_it_may,
+        the_revision_is_another_after_every_change_at_once,
+    }
+    sessions: {
+        a_session_s_payment_is_revenue_at_once,
+        a_session_s_payment_is_counted,
+        a_session_s_proof_earns_its_payment_and_spends_nothing,
+        nothing_puts_credit_where_only_a_session_is,
+        a_session_can_be_revoked_before_its_payment_is_known,
+        a_lost_session_comes_back_as_one,
     }
     export: {
         an_export_has_every_row_once_in_the_order_of_its_key,
@@ -236,6 +262,7 @@ fn invoice(tag: u8, amount: u64, top_up: Option<PaymentHash>) -> NewInvoice {
         payment_hash: hash(tag),
         bolt11: format!("invoice {tag}"),
         amount: msat(amount),
+        buys: Buys::Credit,
         credit: msat(amount),
         seed: Msat::ZERO,
         credit_ttl_ms: None,
@@ -260,6 +287,7 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
         ttl_ms: TTL_MS,
         route: "joke".to_owned(),
         once: None,
+        take_back: None,
     }
 }
 

@@ -174,7 +174,8 @@ async fn run(bench: Bench, model: &mut Model, step: Step) -> Bench {
             assert_eq!(bench.ledger.hold(order).await, Ok(expected));
         }
         Step::Extend { id, seq, add, ttl_ms } => {
-            let order = ExtendOrder { id: hold_id(id), seq, add: msat(add), ttl_ms };
+            let order =
+                ExtendOrder { id: hold_id(id), seq, add: msat(add), min: msat(add), ttl_ms };
             let expected = model.extend(id, (seq, add, ttl_ms));
             assert_eq!(bench.ledger.extend(order).await, Ok(expected));
         }

@@ -86,6 +86,13 @@ async fn two_replicas_credit_once_and_admit_exactly_k() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_agree_on_the_revision_within_a_second() {
+    let Some(bench) = bench().await else { return };
+    let other = replica(&bench).await;
+    revocations::others_hear_of_it_within_a_second(&bench, &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conflicts_with_other_writers_are_tried_again() {
     let Some(bench) = bench().await else { return };
     let Place::Postgres(url) = &bench.place else { panic!("no PostgreSQL") };
