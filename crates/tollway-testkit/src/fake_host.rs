@@ -282,14 +282,17 @@ impl Host for FakeHost {
     }
 
     fn count_lease(&self, event: LeaseEvent) {
+        self.asked("count_lease");
         *self.lease_events.borrow_mut().entry(event).or_default() += 1;
     }
 
     fn shared(&self, key: &str) -> (Vec<u8>, u32) {
+        self.asked("shared");
         self.shared.get(key)
     }
 
     fn set_shared(&self, key: &str, value: &[u8], version: u32) -> Result<(), CasMismatch> {
+        self.asked("set_shared");
         self.shared.set(key, value, version)
     }
 

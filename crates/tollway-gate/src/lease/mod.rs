@@ -65,12 +65,20 @@ pub(crate) struct Tally {
     next_seq: Cell<u32>,
     used_at_ms: Cell<u64>,
     /// What was earned since the last report, by route.
-    charged: RefCell<Vec<(Rc<Route>, Msat)>>,
+    charged: RefCell<Vec<Earned>>,
     /// What was not charged and can be spent again.
     returned: Cell<Msat>,
     /// What the ledger has posted and the lease does not know yet.
     posted: Cell<Msat>,
     is_dirty: Cell<bool>,
+}
+
+/// What one route earned, and with how many requests.
+#[derive(Debug)]
+struct Earned {
+    route: Rc<Route>,
+    amount: Msat,
+    requests: u32,
 }
 
 impl Tally {
@@ -221,9 +229,12 @@ impl Leases {
         tally.returned.set(sum(tally.returned.get(), less(cost, charged)));
         if charged > Msat::ZERO {
             let mut rows = tally.charged.borrow_mut();
-            match rows.iter_mut().find(|(known, _)| Rc::ptr_eq(known, route)) {
-                Some((_, amount)) => *amount = sum(*amount, charged),
-                None => rows.push((Rc::clone(route), charged)),
+            match rows.iter_mut().find(|earned| Rc::ptr_eq(&earned.route, route)) {
+                Some(earned) => {
+                    earned.amount = sum(earned.amount, charged);
+                    earned.requests = earned.requests.saturating_add(1);
+                }
+                None => rows.push(Earned { route: Rc::clone(route), amount: charged, requests: 1 }),
             }
         }
         self.mark_dirty(tally);
@@ -326,7 +337,7 @@ impl Leases {
             // If all lanes were given out, the number was used, and the hold ends by itself.
             None => u32::from(slot.open_lane().unwrap_or_default()) << LANE_BITS,
         };
-        row(slot.hold, seq, Msat::ZERO, RELEASE_ROUTE.to_owned(), true)
+        release(slot.hold, seq)
     }
 
     fn ask_refill(&self, slot: &Slot) {
@@ -375,7 +386,17 @@ fn take(list: &mut Vec<(PaymentHash, Msat)>, token: &PaymentHash) -> Msat {
     at.map(|at| list.swap_remove(at).1).unwrap_or_default()
 }
 
-/// A row of a lease. Its amount is never above what was granted, so an overrun is no matter.
-fn row(hold: HoldId, seq: u32, amount_msat: Msat, route: String, release: bool) -> Posting {
-    Posting { hold, seq, amount_msat, route, release, overrun: Overrun::Cap, store: None }
+/// The row that ends a lease.
+fn release(hold: HoldId, seq: u32) -> Posting {
+    Posting {
+        hold,
+        seq,
+        amount_msat: Msat::ZERO,
+        requests: 1,
+        route: RELEASE_ROUTE.to_owned(),
+        release: true,
+        // Never above what was granted.
+        overrun: Overrun::Cap,
+        store: None,
+    }
 }

@@ -11,7 +11,7 @@ use tollway_core::wire::{ExtensionRequest, HoldRefusal, HoldReply, Posting, Post
 
 use super::slot::{Pending, Slot, less, sum};
 use super::table::{Change, Edited, TRIES_BETWEEN, Which, edit};
-use super::{Leases, RELEASE_ROUTE, Tally, row};
+use super::{Earned, Leases, Tally, release};
 use crate::config::Tollwayd;
 use crate::host::{CallId, CallReply, Host};
 use crate::ledger::{self, CallFault};
@@ -78,8 +78,14 @@ impl Leases {
         for tally in self.dirty.take() {
             // While rows wait, what is earned meanwhile is added up here.
             if outbox.has_room() {
-                for (route, amount) in tally.charged.take() {
-                    outbox.push(row(tally.hold, tally.seq(), amount, route.name.clone(), false));
+                for Earned { route, amount, requests } in tally.charged.take() {
+                    outbox.push(Posting {
+                        amount_msat: amount,
+                        requests,
+                        route: route.name.clone(),
+                        release: false,
+                        ..release(tally.hold, tally.seq())
+                    });
                 }
             }
             tally.is_dirty.set(false);
@@ -247,7 +253,7 @@ impl Tally {
     }
 
     fn release(&self) -> Posting {
-        row(self.hold, self.seq(), Msat::ZERO, RELEASE_ROUTE.to_owned(), true)
+        release(self.hold, self.seq())
     }
 
     /// Tells the lease what can be spent again and what was posted.
