@@ -11,6 +11,7 @@ mod refill;
 mod slot;
 mod table;
 mod take_back;
+mod tally;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -19,24 +20,21 @@ use std::rc::Rc;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{Overrun, Posting};
+use tollway_core::wire::Posting;
 
 use crate::config::Route;
 use crate::host::Host;
 use refill::Refill;
 use slot::{Pending, Slot, larger_size, less, room, sum};
 use table::{Change, Edited, TRIES, Which, edit};
+use tally::{Earned, LANE_BITS, release};
 
 pub(crate) use slot::{Ask, SPEND_MS};
 pub(crate) use take_back::{Relief, Taken};
+pub(crate) use tally::Tally;
 
 /// So many leases are followed by one worker; requests on others place holds of their own.
 const KNOWN_MAX: usize = 65_536;
-/// A lane has so many posting numbers, which a lease outlives by far.
-const LANE_BITS: u32 = 24;
-/// Stands where a posting names its route, in the row that ends a lease and charges nothing.
-const RELEASE_ROUTE: &str = "lease";
-
 /// What one worker knows of the leases.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
@@ -54,39 +52,6 @@ pub(crate) struct Leases {
     demand: RefCell<Vec<(PaymentHash, Msat)>>,
     /// The tokens whose waiting requests may go on.
     decided: RefCell<Vec<PaymentHash>>,
-}
-
-/// One worker's part of a lease.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    token: PaymentHash,
-    hold: HoldId,
-    lane: u8,
-    next_seq: Cell<u32>,
-    used_at_ms: Cell<u64>,
-    /// What was earned since the last report, by route.
-    charged: RefCell<Vec<Earned>>,
-    /// What was not charged and can be spent again.
-    returned: Cell<Msat>,
-    /// What the ledger has posted and the lease does not know yet.
-    posted: Cell<Msat>,
-    is_dirty: Cell<bool>,
-}
-
-/// What one route earned, and with how many requests.
-#[derive(Debug)]
-struct Earned {
-    route: Rc<Route>,
-    amount: Msat,
-    requests: u32,
-}
-
-impl Tally {
-    fn seq(&self) -> u32 {
-        let seq = self.next_seq.get();
-        self.next_seq.set(seq.wrapping_add(1));
-        (u32::from(self.lane) << LANE_BITS) | (seq & ((1 << LANE_BITS) - 1))
-    }
 }
 
 /// A request that a lease has paid for.
@@ -342,7 +307,9 @@ impl Leases {
 
     fn ask_refill(&self, slot: &Slot) {
         let mut refills = self.refills.borrow_mut();
-        if !refills.iter().any(|refill| refill.is_of(slot)) {
+        // What was marked just now is new; else another worker may have left it behind.
+        let new = slot.pending == Pending::Refill { since_ms: slot.used_at_ms };
+        if new || !refills.iter().any(|refill| refill.is_of(slot)) {
             refills.push(Refill::of(slot));
         }
     }
@@ -384,19 +351,4 @@ impl Grant {
 fn take(list: &mut Vec<(PaymentHash, Msat)>, token: &PaymentHash) -> Msat {
     let at = list.iter().position(|(known, _)| known == token);
     at.map(|at| list.swap_remove(at).1).unwrap_or_default()
-}
-
-/// The row that ends a lease.
-fn release(hold: HoldId, seq: u32) -> Posting {
-    Posting {
-        hold,
-        seq,
-        amount_msat: Msat::ZERO,
-        requests: 1,
-        route: RELEASE_ROUTE.to_owned(),
-        release: true,
-        // Never above what was granted.
-        overrun: Overrun::Cap,
-        store: None,
-    }
 }

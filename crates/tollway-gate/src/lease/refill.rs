@@ -9,9 +9,10 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{ExtensionRequest, HoldRefusal, HoldReply, Posting, PostingResult};
 
-use super::slot::{Pending, Slot, less, sum};
+use super::Leases;
+use super::slot::{Slot, sum};
 use super::table::{Change, Edited, TRIES_BETWEEN, Which, edit};
-use super::{Earned, Leases, Tally, release};
+use super::tally::{Earned, Settled, Tally, release};
 use crate::config::Tollwayd;
 use crate::host::{CallId, CallReply, Host};
 use crate::ledger::{self, CallFault};
@@ -234,50 +235,5 @@ impl Leases {
             }
             _ => Change::Leave,
         });
-    }
-}
-
-/// What became of the news for a lease.
-enum Settled {
-    /// It knows them, or is gone.
-    Told,
-    /// It could not be told yet.
-    Later,
-    /// These were the last that it waited for, and it has ended.
-    Last,
-}
-
-impl Tally {
-    fn lease(&self) -> (&PaymentHash, Which) {
-        (&self.token, Which::Of(self.hold))
-    }
-
-    fn release(&self) -> Posting {
-        release(self.hold, self.seq())
-    }
-
-    /// Tells the lease what can be spent again and what was posted.
-    fn settle(&self, host: &impl Host) -> Settled {
-        let (returned, posted) = (self.returned.take(), self.posted.take());
-        if returned == Msat::ZERO && posted == Msat::ZERO {
-            return Settled::Told;
-        }
-        let mut last = false;
-        let edited = edit(host, self.lease(), TRIES_BETWEEN, &mut |slot, _| {
-            let Some(mut slot) = slot else { return Change::Leave };
-            slot.spent = less(slot.spent, returned);
-            slot.settled = sum(slot.settled, posted);
-            last = slot.pending == Pending::End && slot.is_quiet();
-            if last { Change::Remove } else { Change::Put(slot) }
-        });
-        match edited {
-            Edited::Contended => {
-                self.returned.set(returned);
-                self.posted.set(posted);
-                Settled::Later
-            }
-            Edited::Done if last => Settled::Last,
-            _ => Settled::Told,
-        }
     }
 }
