@@ -91,7 +91,8 @@ impl Mutation {
                 &["were granted", "without its hold"]
             }
             Self::RefusesCredit => &["but found 200 {\"balance_msat\":0,\"outcome\":\"refused\""],
-            Self::DropsPostings => &["_msat of", "entries"],
+            // Or a row is told as counted whose hold nobody knows.
+            Self::DropsPostings => &["_msat of", "entries", "but found (\"posted\", 0)"],
             Self::ChargesRefunds | Self::CapsOverRuns => &["posting"],
             Self::ForgetsCommits => &[
                 "_msat of",

@@ -16,7 +16,7 @@ pub(crate) use calls::Processed;
 pub(crate) use requests::{Marks, Why};
 
 use crate::books::Books;
-use crate::shop::RouteFacts;
+use crate::shop::{Mode, RouteFacts};
 
 /// What broke, in words.
 pub(crate) type Verdict = Result<(), String>;
@@ -118,6 +118,9 @@ impl Auditor {
             agree("price of an invoice", number(&asked, "amount_msat"), chosen.amount_msat)?;
             agree("credit of an invoice", number(&asked, "credit_msat"), chosen.credit_msat)?;
             agree("seed of an invoice", asked["seed_msat"].as_u64().unwrap_or(0), seed_msat)?;
+            let buys = asked["buys"].as_str().unwrap_or("credit");
+            let session = matches!(route.mode, Mode::Session(_));
+            agree("what an invoice buys", buys, if session { "session" } else { "credit" })?;
             let ttl_ms = asked["credit_ttl_s"].as_u64().map(|seconds| seconds * 1_000);
             return agree("life of credit", ttl_ms, chosen.ttl_ms);
         }
