@@ -92,7 +92,7 @@ impl World {
     }
 
     fn extension(&mut self, at: usize) -> SentCall {
-        let add_msat = self.chance.below(6_000);
+        let add_msat = self.chance.below(12_000);
         let min_msat = self.chance.one_in(2).then(|| self.chance.below(add_msat + 1));
         let ttl_ms = 500 + self.chance.below(3_000);
         // Now and then the number of one that was made before.
