@@ -4,11 +4,13 @@ TARGET   := $(or $(CARGO_TARGET_DIR),target)
 VENV     := .tools/venv
 STAMPS   := .tools/stamps
 STACK    := $(TARGET)/debug/tollway-stack
+PEERS    := .tools/peers
 CARGO    := cargo
 SUDO_APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wasm demo up down test sim crash bench-ledger test-compose lint clean
+.PHONY: help setup build wasm demo up down test sim crash bench bench-build bench-ledger accuracy
+.PHONY: test-compose lint clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +42,16 @@ sim: $(STAMPS)/system $(STAMPS)/rust ## Plays 1000 new seeds of the simulation (
 
 crash: $(STAMPS)/python build ## Kills tollwayd and PostgreSQL under load, 60 times and more, and compares what clients counted with the ledger.
 	$(CARGO) test --locked --test crash
+
+bench: $(STAMPS)/wrk $(STAMPS)/peers bench-build ## Measures a paid request beside Envoy's own filters and the peers, with bars, into bench/. Needs a quiet machine.
+	$(TARGET)/release/tollway-bench fast-path
+
+accuracy: bench-build ## Lets 64 clients at full speed count their answers, with and without kills, against the ledger's charges.
+	$(TARGET)/release/tollway-bench accuracy
+
+bench-build: $(STAMPS)/python wasm
+	$(CARGO) build --locked --release -p tollwayd -p tollway-bench --bins
+	$(CARGO) build --locked --profile filter --target wasm32-wasip1 -p tollway-bench-noop --lib
 
 bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per second and per fsync, HTTP, memory. Short bars end with 1.
 	$(CARGO) bench --locked -p tollwayd --bench ledger
@@ -92,6 +104,25 @@ $(STAMPS)/python: tests/requirements.txt $(STAMPS)/system
 	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
+
+# The load of `make bench`; nothing else needs it.
+$(STAMPS)/wrk: | $(STAMPS)/system
+	@command -v wrk >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && $(SUDO_APT) wrk; \
+	  else echo "wrk is missing. On Debian or Ubuntu: sudo $(SUDO_APT) wrk"; exit 1; fi; }
+	@touch $@
+
+# The peers of `make bench`, with packages of their own. A peer that cannot be installed says why
+# here, and its bar is short.
+$(STAMPS)/peers: $(wildcard bench/peers/*/*) $(wildcard bench/peers/*/src/*) | $(STAMPS)/rust
+	@ok=yes; \
+	$(CARGO) build --locked --release --manifest-path bench/peers/toll-booth/Cargo.toml \
+	  --target-dir $(TARGET)/peers || ok=no; \
+	{ [ -x $(PEERS)/lightning-toll/bin/python ] || python3 -m venv $(PEERS)/lightning-toll; } \
+	  && $(PEERS)/lightning-toll/bin/pip install --quiet --disable-pip-version-check \
+	    -r bench/peers/lightning-toll/requirements.txt || ok=no; \
+	if [ $$ok = yes ]; then touch $@; else echo "The run goes on without a peer."; fi
 
 # Without Node the test of the JavaScript client is skipped, and says so.
 $(STAMPS)/node: tests/clients/package.json tests/clients/package-lock.json

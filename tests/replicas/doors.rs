@@ -114,6 +114,7 @@ pub(crate) fn random() -> [u8; 32] {
 /// One charge of a hold.
 pub(crate) fn charge(hold: HoldId, seq: u32, amount_msat: u64, release: bool) -> Posting {
     Posting {
+        requests: 1,
         hold,
         seq,
         amount_msat: Msat::new(amount_msat).unwrap(),

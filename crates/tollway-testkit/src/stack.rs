@@ -41,8 +41,9 @@ use envoy::EnvoySetup;
 pub use envoy::Listeners;
 pub use error::StackError;
 pub use parts::{Parts, root};
-pub use ports::Ports;
-use process::{Guardian, Process};
+pub use ports::{Ports, free_port};
+pub use process::{Guardian, Process, Program};
+pub use wait::until;
 
 use crate::upstream::Upstream;
 

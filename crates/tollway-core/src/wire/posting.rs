@@ -27,6 +27,9 @@ pub struct Posting {
     pub seq: u32,
     /// What is charged; zero for a refund.
     pub amount_msat: Msat,
+    /// How many requests the amount is for: one, or as many as a lease paid for.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub requests: u32,
     /// The route that earned it.
     pub route: String,
     /// Whether the hold ends here and its rest returns to the account.
@@ -106,4 +109,12 @@ pub enum PostingOutcome {
 
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(count: &u32) -> bool {
+    *count == 1
 }

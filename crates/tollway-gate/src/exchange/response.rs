@@ -140,6 +140,7 @@ impl Exchange {
 /// The row that ends a hold without a charge.
 fn release(hold: HoldId, route: &Route) -> Posting {
     Posting {
+        requests: 1,
         hold,
         seq: 0,
         amount_msat: Msat::ZERO,

@@ -81,7 +81,10 @@ fn demo_port(variable: &str, default: u16) -> Result<u16, StackError> {
 }
 
 /// A port that nobody listens on.
-pub(super) fn free_port() -> Result<u16, StackError> {
+///
+/// # Errors
+/// None is left.
+pub fn free_port() -> Result<u16, StackError> {
     // Processes start at different places; within one, no port is handed out twice.
     let start = process::id().wrapping_mul(97);
     for _ in 0..COUNT {

@@ -32,7 +32,7 @@ for pid in $groups; do kill -s KILL -- "-$pid" 2>/dev/null; done
 
 /// Kills our children when we are gone.
 #[derive(Clone, Debug)]
-pub(super) struct Guardian(Arc<Mutex<GuardianShell>>);
+pub struct Guardian(Arc<Mutex<GuardianShell>>);
 
 #[derive(Debug)]
 struct GuardianShell {
@@ -41,7 +41,11 @@ struct GuardianShell {
 }
 
 impl Guardian {
-    pub(super) fn start() -> Result<Self, StackError> {
+    /// Starts the shell that watches over us.
+    ///
+    /// # Errors
+    /// There is no shell.
+    pub fn start() -> Result<Self, StackError> {
         let mut shell = Command::new("sh")
             .args(["-c", GUARD])
             .stdin(Stdio::piped())
@@ -73,19 +77,22 @@ impl Drop for GuardianShell {
 
 /// What to run.
 #[derive(Debug)]
-pub(super) struct Program<'a> {
+pub struct Program<'a> {
     /// What messages call it, and the name of its log.
-    pub(super) name: &'static str,
-    pub(super) path: &'a Path,
-    pub(super) args: Vec<OsString>,
-    pub(super) env: Vec<(String, OsString)>,
+    pub name: &'static str,
+    /// The file to run.
+    pub path: &'a Path,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// More environment for it.
+    pub env: Vec<(String, OsString)>,
     /// Where `{name}.log` (stderr) and `{name}.out.log` (stdout) are appended to.
-    pub(super) log_dir: &'a Path,
+    pub log_dir: &'a Path,
 }
 
 /// A running child.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -93,7 +100,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(program: Program<'_>, guardian: &Guardian) -> Result<Self, StackError> {
+    /// Starts the program.
+    ///
+    /// # Errors
+    /// It cannot be run, or its logs cannot be written.
+    pub fn start(program: Program<'_>, guardian: &Guardian) -> Result<Self, StackError> {
         let name = program.name;
         let failed = |error: io::Error| StackError::new(format!("start {name}"), error);
         let log = program.log_dir.join(format!("{name}.log"));
@@ -115,33 +126,38 @@ impl Process {
         Ok(Self { name, child, log, guardian: guardian.clone() })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn log(&self) -> &Path {
+    /// Where its stderr goes.
+    #[must_use]
+    pub fn log(&self) -> &Path {
         &self.log
     }
 
     /// The exit status, if it has ended.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
     /// An error of this process that shows its log.
-    pub(super) fn error(&self, step: &str, found: impl std::fmt::Display) -> StackError {
+    #[must_use]
+    pub fn error(&self, step: &str, found: impl std::fmt::Display) -> StackError {
         StackError::new(format!("{step} {}", self.name), found).with_log(&self.log)
     }
 
     /// Asks it to end.
-    pub(super) fn terminate(&self) {
+    pub fn terminate(&self) {
         if let Some(pid) = rustix_pid(&self.child) {
             let _ = kill_process(pid, Signal::TERM);
         }
     }
 
     /// Ends it at once, as `kill -9` does, and waits until it is gone.
-    pub(super) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.end();
     }
 

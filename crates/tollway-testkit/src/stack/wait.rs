@@ -14,7 +14,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// `process` ended, or patience did; the message holds what `look` last complained of.
-pub(super) async fn until<T>(
+pub async fn until<T>(
     step: &str,
     process: &mut Process,
     mut look: impl AsyncFnMut() -> Result<T, String>,

@@ -58,6 +58,16 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Processor time of all its threads so far, in microseconds.
+    pub(crate) fn cpu_us(&self) -> f64 {
+        // Fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms; the name before them may hold
+        // anything but is closed by the last parenthesis.
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, rest) = text.rsplit_once(") ").unwrap();
+        let ticks = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
+        ticks.sum::<f64>() * 10_000.0
+    }
+
     /// Resident memory.
     pub(crate) fn rss_mb(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

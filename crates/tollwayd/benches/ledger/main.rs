@@ -36,6 +36,12 @@ const CLIENTS: usize = 64;
 fn main() -> ExitCode {
     let mut results = Results::default();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // For work on one part: `cargo bench -p tollwayd --bench ledger http`.
+    if std::env::args().any(|argument| argument == "http") {
+        let empty = Store::create(&directory.path().join("empty"));
+        doors(&mut results, &empty);
+        return results.verdict();
+    }
     results.figure("disk.fsyncs_per_s", disk::fsyncs_per_s(directory.path()));
     let empty = Store::create(&directory.path().join("empty"));
     engine(&mut results, "sqlite", &empty);
@@ -101,14 +107,33 @@ fn sizes(results: &mut Results, empty: &Store, full: &Store, proofs: &[load::Pro
 
 /// The real server on one core: holds against its own no-op door, and what memory it takes.
 fn servers(results: &mut Results, empty: &Store, full: &Store, proofs: &[load::Proof]) {
+    doors(results, empty);
+    let server = http::Server::start(full);
+    for _ in 0..ROUNDS {
+        server.load(http::Door::Hold, proofs);
+    }
+    results.at_most("rss_1m_accounts_mb", server.rss_mb(), 400.0);
+    server.stop();
+}
+
+fn doors(results: &mut Results, empty: &Store) {
     let server = http::Server::start(empty);
     results.at_most("rss_idle_mb", server.rss_mb(), 64.0);
     let paid = server.buy(100);
     let (mut noop, mut holds) = (Vec::new(), Vec::new());
+    let (mut noop_cpu_us, mut hold_cpu_us) = (Vec::new(), Vec::new());
+    let measure = |door, rates: &mut Vec<load::Rate>, cpu_us: &mut Vec<f64>| {
+        let before = server.cpu_us();
+        let rate = server.load(door, &paid);
+        cpu_us.push((server.cpu_us() - before) / rate.latencies_us.len() as f64);
+        rates.push(rate);
+    };
     for _ in 0..ROUNDS {
-        noop.push(server.load(http::Door::Noop, &paid));
-        holds.push(server.load(http::Door::Hold, &paid));
+        measure(http::Door::Noop, &mut noop, &mut noop_cpu_us);
+        measure(http::Door::Hold, &mut holds, &mut hold_cpu_us);
     }
+    results.figure("http.noop_cpu_us", median(&mut noop_cpu_us));
+    results.figure("http.hold_cpu_us", median(&mut hold_cpu_us));
     let per_s = |rates: &[load::Rate]| {
         let mut rates: Vec<f64> = rates.iter().map(load::Rate::per_s).collect();
         median(&mut rates)
@@ -118,12 +143,6 @@ fn servers(results: &mut Results, empty: &Store, full: &Store, proofs: &[load::P
     results.figure("http.hold_p50_us", holds[0].quantile_us(0.50));
     results.figure("http.hold_p99_us", holds[0].quantile_us(0.99));
     results.at_least("http_holds_to_noop", per_s(&holds) / per_s(&noop), 0.50);
-    server.stop();
-    let server = http::Server::start(full);
-    for _ in 0..ROUNDS {
-        server.load(http::Door::Hold, proofs);
-    }
-    results.at_most("rss_1m_accounts_mb", server.rss_mb(), 400.0);
     server.stop();
 }
 

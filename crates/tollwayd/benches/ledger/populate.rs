@@ -18,6 +18,7 @@ const AMOUNT_MSAT: i64 = CREDIT_MSAT.cast_signed();
 const TOTALS: &str = "INSERT INTO totals
     SELECT 0, route, kind, count(*), sum(amount_msat) FROM entries GROUP BY route, kind
     UNION ALL SELECT 0, route, 'challenge', count(*), 0 FROM invoices GROUP BY route
+    UNION ALL SELECT 0, route, 'request', count(*), 0 FROM postings GROUP BY route
     UNION ALL SELECT 0, '', 'account', count(*), 0 FROM accounts
     UNION ALL SELECT 0, '', 'payer', count(*), 0 FROM accounts";
 

@@ -9,6 +9,13 @@ ALTER TABLE holds ADD COLUMN taken_back_msat INTEGER NOT NULL DEFAULT 0
 ALTER TABLE invoices ADD COLUMN buys TEXT NOT NULL DEFAULT 'credit'
     CHECK (buys IN ('credit', 'session'));
 
+-- A lease posts for many requests at once.
+ALTER TABLE postings ADD COLUMN requests INTEGER NOT NULL DEFAULT 1
+    CHECK (requests BETWEEN 1 AND 4294967295);
+INSERT INTO totals (slot, route, kind, times, amount_msat)
+SELECT 0, route, 'request', count(*), 0 FROM postings
+WHERE charged_msat > 0 OR debt_msat > 0 GROUP BY route;
+
 -- Every gate asks for the newest revocations, every few seconds.
 CREATE INDEX revoked_accounts ON accounts (revoked_at_ms) WHERE revoked_at_ms IS NOT NULL;
 

@@ -146,6 +146,12 @@ async fn postings(
     }
     for (row, posting) in batch.postings.iter().enumerate() {
         check_route(&format!("postings[{row}].route"), &posting.route)?;
+        if posting.requests == 0 {
+            return Err(invalid(
+                &format!("postings[{row}].requests"),
+                "expected at least 1, but found 0".to_owned(),
+            ));
+        }
     }
     for (row, posting) in batch.postings.iter().enumerate() {
         if posting.store.as_ref().is_some_and(|stored| stored.body().is_none()) {

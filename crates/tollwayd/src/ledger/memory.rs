@@ -10,7 +10,7 @@ use tollway_core::wire::REVOKED_TOKENS_MAX;
 
 use super::KeyBytes;
 use super::engine::allowances::DAY_MS;
-use super::rows::{Account, Counted, Hold, HoldState, Invoice, MasterKey, Row};
+use super::rows::{Account, Charge, Counted, Hold, HoldState, Invoice, MasterKey, Row};
 use super::sql::{DAY_SECRETS_KEPT, UNPAID_KEPT_MS};
 use super::stats::Figures;
 use super::store::{Store, StoreError};
@@ -254,10 +254,15 @@ impl Tables {
     /// Recomputes what the totals count.
     fn audit_totals(&self) -> Vec<Difference> {
         let mut sums: BTreeMap<(String, &str), [(i64, i64); 2]> = BTreeMap::new();
-        let mut record = |route: &str, kind, amount: i64| {
+        let mut record_times = |route: &str, kind, more: i64, amount: i64| {
             let [_, (times, sum)] = sums.entry((route.to_owned(), kind)).or_default();
-            (*times, *sum) = (*times + 1, *sum + amount);
+            (*times, *sum) = (*times + more, *sum + amount);
         };
+        let charged = |it: &&Charge| it.charged_msat.get() + it.debt_msat.get() > 0;
+        for posting in self.postings.iter().filter(charged) {
+            record_times(&posting.route, Counted::Request.word(), posting.requests.into(), 0);
+        }
+        let mut record = |route: &str, kind, amount| record_times(route, kind, 1, amount);
         for entry in self.entries.iter() {
             let route = entry.route.as_deref().unwrap_or_default();
             record(route, entry.kind.word(), entry.amount_msat);

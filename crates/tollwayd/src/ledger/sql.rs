@@ -27,6 +27,35 @@ pub(super) fn key_columns<R: Row>() -> impl Iterator<Item = &'static str> {
     R::COLUMNS.iter().take(R::KEY_COLUMNS).map(|(name, _)| *name)
 }
 
+/// What moves single rows of a table, with numbered parameters in the order of the columns.
+pub(super) struct Statements {
+    /// The row with a key.
+    pub(super) select: String,
+    pub(super) insert: String,
+    /// Sets every column of the row with a key.
+    pub(super) update: String,
+}
+
+impl Statements {
+    pub(super) fn of<R: Row>() -> Self {
+        let (table, columns) = (R::TABLE, columns::<R>());
+        let slots: Vec<String> = (1..=R::COLUMNS.len()).map(|at| format!("?{at}")).collect();
+        let equal: Vec<String> =
+            R::COLUMNS.iter().zip(1..).map(|((name, _), at)| format!("{name} = ?{at}")).collect();
+        let (key, rest) = equal.split_at(R::KEY_COLUMNS);
+        let (key, rest) = (key.join(" AND "), rest.join(", "));
+        Self {
+            select: format!("SELECT {columns} FROM {table} WHERE {key}"),
+            insert: format!(
+                "INSERT INTO {table} ({columns}) VALUES ({}){}",
+                slots.join(", "),
+                on_conflict::<R>(),
+            ),
+            update: format!("UPDATE {table} SET {rest} WHERE {key}"),
+        }
+    }
+}
+
 /// What an insertion does where the key is there already; without words it fails.
 pub(super) fn on_conflict<R: Row>() -> &'static str {
     match R::TABLE {
@@ -132,6 +161,9 @@ macro_rules! totals_check {
                     WHERE charged_msat > 0
                     UNION ALL SELECT route, 'void', count(*), CAST(0 AS BIGINT) FROM holds
                     WHERE state = 'released' AND posted_msat = 0 GROUP BY route
+                    UNION ALL SELECT route, 'request', CAST(sum(requests) AS BIGINT),
+                    CAST(0 AS BIGINT) FROM postings
+                    WHERE charged_msat > 0 OR debt_msat > 0 GROUP BY route
                     UNION ALL SELECT route, 'debt', count(*), CAST(sum(debt_msat) AS BIGINT)
                     FROM postings WHERE debt_msat > 0 GROUP BY route) r) u
              GROUP BY u.kind, u.route HAVING sum(u.claimed) <> sum(u.recorded)"

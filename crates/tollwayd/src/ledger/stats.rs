@@ -177,7 +177,7 @@ impl Sums {
 
     fn endpoint(&self) -> Endpoint {
         let revenue_msat = self.revenue_msat();
-        let (paid, free) = (self.times(EntryKind::Charge.word()), self.times(Counted::Free.word()));
+        let (paid, free) = (self.times(Counted::Request.word()), self.times(Counted::Free.word()));
         Endpoint {
             revenue: revenue_msat / MSAT_PER_SAT,
             requests: paid.saturating_add(free),

@@ -95,6 +95,11 @@ impl<R: Row> Tab<R> {
         self.rows.range(keys).map(|(_, row)| row)
     }
 
+    /// The rows that are not as the store has them.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &R> {
+        self.changed.iter().filter_map(|key| self.rows.get(key))
+    }
+
     /// The rows that the store does not have.
     pub(super) fn inserts(&self) -> Vec<&R> {
         let new = self.changed.iter().filter(|key| !self.stored.contains(*key));

@@ -252,6 +252,7 @@ pub(crate) fn hold_request(paid: &Paid, amount: u64) -> HoldRequest {
 pub(crate) fn posting(hold: HoldId, seq: u32, amount: u64, release: bool) -> Posting {
     let amount_msat = Msat::new(amount).unwrap();
     Posting {
+        requests: 1,
         hold,
         seq,
         amount_msat,

@@ -68,6 +68,9 @@ impl Engine {
             let owed = i64::try_from(split.debt.get()).unwrap_or(i64::MAX);
             self.count(Counted::Debt.word(), &order.route, owed);
         }
+        if plus(taken, split.debt)? > Msat::ZERO {
+            self.count_requests(&order.route, order.requests);
+        }
         account.held_msat = minus(account.held_msat, split.held)?;
         account.debt_msat = plus(account.debt_msat, split.debt)?;
         if taken > Msat::ZERO {
@@ -89,6 +92,7 @@ impl Engine {
             amount_msat: order.amount_msat,
             charged_msat: taken,
             debt_msat: split.debt,
+            requests: order.requests,
             route: order.route.clone(),
             release: order.release,
             over_run: stored(order.overrun),
@@ -118,6 +122,7 @@ impl Charge {
     /// Whether the same row was reported again.
     fn repeats(&self, order: &Posting) -> bool {
         self.amount_msat == order.amount_msat
+            && self.requests == order.requests
             && self.route == order.route
             && self.release == order.release
             && self.over_run == stored(order.overrun)

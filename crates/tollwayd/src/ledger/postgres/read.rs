@@ -48,7 +48,8 @@ pub(super) async fn query<R: Row>(
     for row in &rows {
         let columns = R::COLUMNS.iter().zip(0..);
         let values = columns.map(|((_, kind), index)| value(row, *kind, index));
-        let row = R::get(values.collect::<Result<_, _>>()?);
+        let values: Vec<_> = values.collect::<Result<_, _>>()?;
+        let row = R::get(values.into_iter());
         found.push(row.ok_or(Trouble::Row(R::TABLE))?);
     }
     Ok(found)

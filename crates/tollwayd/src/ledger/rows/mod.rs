@@ -7,12 +7,15 @@
 
 pub(super) mod field;
 
+use std::sync::LazyLock;
+
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::Buys;
 
 use super::KeyBytes;
+use super::sql::Statements;
 use field::{Field, Kind, Value, words};
 
 /// A row of a table.
@@ -29,7 +32,10 @@ pub(super) trait Row: Clone + PartialEq + Send + Sync + 'static {
     fn put(&self) -> Vec<Value>;
 
     /// `None` if a value is missing or is not one of its column.
-    fn get(values: Vec<Value>) -> Option<Self>;
+    fn get(values: impl Iterator<Item = Value>) -> Option<Self>;
+
+    /// The statements that move single rows of this table, written once.
+    fn statements() -> &'static Statements;
 }
 
 macro_rules! table {
@@ -61,12 +67,16 @@ macro_rules! table {
                 vec![$(self.$key.put(),)+ $(self.$field.put(),)*]
             }
 
-            fn get(values: Vec<Value>) -> Option<Self> {
-                let mut values = values.into_iter();
+            fn get(mut values: impl Iterator<Item = Value>) -> Option<Self> {
                 Some(Self {
                     $($key: Field::get(values.next()?)?,)+
                     $($field: Field::get(values.next()?)?,)*
                 })
+            }
+
+            fn statements() -> &'static Statements {
+                static STATEMENTS: LazyLock<Statements> = LazyLock::new(Statements::of::<$name>);
+                &STATEMENTS
             }
         }
     };
@@ -118,6 +128,8 @@ words! {
         Free = "free",
         /// An account was charged for the first time.
         Payer = "payer",
+        /// A request that was charged.
+        Request = "request",
         /// A hold was released without any charge.
         Void = "void",
     }
@@ -231,6 +243,8 @@ table! {
         charged_msat: Msat,
         /// What became debt.
         debt_msat: Msat,
+        /// How many requests it is for.
+        requests: u32,
         route: String,
         release: bool,
         /// How an amount beyond the hold was to be treated.

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Result};
+use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
+use super::known::Known;
 use super::read;
 use crate::ledger::rows::field::{Field, Value};
-use crate::ledger::rows::{Hold, Invoice, Row, Tranche};
+use crate::ledger::rows::{Account, Hold, Invoice, Row, Tranche};
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, Tab, WorkingSet};
 
@@ -15,6 +17,7 @@ use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, Tab, WorkingSet};
 /// expired credit is back before anything is decided.
 pub(super) fn working_set(
     connection: &Connection,
+    known: &mut Known,
     needs: &Needs,
     now_ms: u64,
 ) -> Result<WorkingSet> {
@@ -27,8 +30,13 @@ pub(super) fn working_set(
     let mut set = WorkingSet::default();
     let mut names: BTreeSet<PaymentHash> = BTreeSet::new();
     for payment in &needs.payments {
-        let invoice = by_key(connection, &mut set.invoices, [payment.put()])?;
-        names.extend(invoice.map(|invoice| invoice.account));
+        let invoice = match known.invoice(payment).cloned() {
+            Some(invoice) => Some(invoice),
+            None => read_by_key::<Invoice, 1>(connection, [payment.put()])?
+                .inspect(|invoice| known.keep_invoice(invoice.clone())),
+        };
+        names.extend(invoice.as_ref().map(|invoice| invoice.account));
+        invoice.into_iter().for_each(|invoice| set.invoices.load(invoice));
         names.insert(*payment);
     }
     for offer in &needs.offers {
@@ -47,8 +55,15 @@ pub(super) fn working_set(
     }
     load_due(connection, &mut set, &mut names, now_ms)?;
     for name in names {
-        let account = by_key(connection, &mut set.accounts, [name.put()])?;
-        if account.is_some_and(|account| account.tranched_msat.get() > 0) {
+        let account = match known.account(&name).cloned() {
+            Some(account) => Some(account),
+            None => read_by_key::<Account, 1>(connection, [name.put()])?
+                .inspect(|account| known.keep_account(account.clone())),
+        };
+        let Some(account) = account else { continue };
+        let tranched = account.tranched_msat > Msat::ZERO;
+        set.accounts.load(account);
+        if tranched {
             let open = "WHERE account = ?1 AND remaining_msat > 0";
             for tranche in select::<Tranche>(connection, open, vec![name.put()])? {
                 set.tranches.load(tranche);
@@ -121,16 +136,19 @@ fn by_key<R: Row, const N: usize>(
     table: &mut Tab<R>,
     key: [Value; N],
 ) -> Result<Option<R>> {
-    let filters: Vec<String> =
-        sql::key_columns::<R>().zip(1..).map(|(name, at)| format!("{name} = ?{at}")).collect();
-    let columns = sql::columns::<R>();
-    let text = format!("SELECT {columns} FROM {} WHERE {}", R::TABLE, filters.join(" AND "));
-    let row = connection
-        .prepare_cached(&text)?
-        .query_row(rusqlite::params_from_iter(key), read::row)
-        .optional()?;
+    let row = read_by_key::<R, N>(connection, key)?;
     row.iter().cloned().for_each(|row| table.load(row));
     Ok(row)
+}
+
+fn read_by_key<R: Row, const N: usize>(
+    connection: &Connection,
+    key: [Value; N],
+) -> Result<Option<R>> {
+    connection
+        .prepare_cached(&R::statements().select)?
+        .query_row(rusqlite::params_from_iter(key), read::row)
+        .optional()
 }
 
 fn select<R: Row>(connection: &Connection, rest: &str, values: Vec<Value>) -> Result<Vec<R>> {

@@ -4,6 +4,7 @@
 //! anything that would gather them. Readers use a connection of their own and see only what is
 //! committed.
 
+mod known;
 mod load;
 pub(super) mod open;
 pub(super) mod read;
@@ -15,21 +16,22 @@ use rusqlite::{Connection, ToSql};
 
 use super::questions::StoreFault;
 use super::rows::Row;
-use super::rows::field::{Kind, Value};
-use super::sql;
+use super::rows::field::Value;
 use super::store::{Store, StoreError};
 use super::work::{Needs, Tab, WorkingSet};
+use known::Known;
 
 /// The store.
 pub(super) struct SqliteStore {
     connection: Connection,
+    known: Known,
     /// Unlocked when it is dropped, or when the process dies.
     _lock: File,
 }
 
 impl SqliteStore {
     pub(super) fn new(connection: Connection, lock: File) -> Self {
-        Self { connection, _lock: lock }
+        Self { connection, known: Known::default(), _lock: lock }
     }
 
     fn write(&self, set: &WorkingSet) -> rusqlite::Result<()> {
@@ -52,13 +54,14 @@ impl SqliteStore {
     }
 
     /// Gives the transaction up.
-    fn undo(&self, error: &rusqlite::Error) -> StoreError {
+    fn undo(&mut self, error: &rusqlite::Error) -> StoreError {
         tracing::error!(%error, "a transaction failed and was undone");
         self.roll_back();
         StoreFault::from(error).into()
     }
 
-    fn roll_back(&self) {
+    fn roll_back(&mut self) {
+        self.known.forget();
         // SQLite ends the transaction itself after some faults.
         if !self.connection.is_autocommit()
             && let Err(error) = statement(&self.connection, "ROLLBACK")
@@ -71,12 +74,14 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn load(&mut self, needs: &Needs, now_ms: u64) -> Result<WorkingSet, StoreError> {
         statement(&self.connection, "BEGIN IMMEDIATE")
-            .and_then(|()| load::working_set(&self.connection, needs, now_ms))
+            .and_then(|()| load::working_set(&self.connection, &mut self.known, needs, now_ms))
             .map_err(|error| self.undo(&error))
     }
 
     async fn commit(&mut self, set: &WorkingSet) -> Result<(), StoreError> {
-        self.write(set).map_err(|error| self.undo(&error))
+        self.write(set).map_err(|error| self.undo(&error))?;
+        self.known.committed(set);
+        Ok(())
     }
 
     async fn abandon(&mut self) {
@@ -100,31 +105,18 @@ fn statement(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 fn put<R: Row>(connection: &Connection, table: &Tab<R>) -> rusqlite::Result<()> {
     let (inserts, updates) = (table.inserts(), table.updates());
     if !inserts.is_empty() {
-        let mut insert = connection.prepare_cached(&insert_sql::<R>())?;
+        let mut insert = connection.prepare_cached(&R::statements().insert)?;
         for row in inserts {
             insert.execute(rusqlite::params_from_iter(row.put()))?;
         }
     }
     if !updates.is_empty() {
-        let mut update = connection.prepare_cached(&update_sql::<R>())?;
+        let mut update = connection.prepare_cached(&R::statements().update)?;
         for row in updates {
             update.execute(rusqlite::params_from_iter(row.put()))?;
         }
     }
     Ok(())
-}
-
-fn insert_sql<R: Row>() -> String {
-    let slots: Vec<String> = (1..=R::COLUMNS.len()).map(|at| format!("?{at}")).collect();
-    let (table, columns, slots) = (R::TABLE, sql::columns::<R>(), slots.join(", "));
-    format!("INSERT INTO {table} ({columns}) VALUES ({slots}){}", sql::on_conflict::<R>())
-}
-
-fn update_sql<R: Row>() -> String {
-    let assign = |(at, (name, _)): (usize, &(&str, Kind))| format!("{name} = ?{}", at + 1);
-    let columns: Vec<String> = R::COLUMNS.iter().enumerate().map(assign).collect();
-    let (key, rest) = columns.split_at(R::KEY_COLUMNS);
-    format!("UPDATE {} SET {} WHERE {}", R::TABLE, rest.join(", "), key.join(" AND "))
 }
 
 impl ToSql for Value {

@@ -17,10 +17,14 @@ use crate::ledger::views::{AuditReport, Difference};
 /// A row of the columns that [`sql::columns`] lists. A value that is not one of its column is an
 /// error, never a guess.
 pub(super) fn row<R: Row>(found: &rusqlite::Row<'_>) -> Result<R> {
-    let values = (0..R::COLUMNS.len()).map(|index| value(found, index));
-    R::get(values.collect::<Result<_>>()?).ok_or_else(|| {
-        let what = format!("a row of {} is none", R::TABLE);
-        Error::FromSqlConversionFailure(0, Type::Null, what.into())
+    let mut fault = None;
+    let values = (0..R::COLUMNS.len())
+        .map_while(|index| value(found, index).map_err(|error| fault = Some(error)).ok());
+    R::get(values).ok_or_else(|| {
+        fault.unwrap_or_else(|| {
+            let what = format!("a row of {} is none", R::TABLE);
+            Error::FromSqlConversionFailure(0, Type::Null, what.into())
+        })
     })
 }
 

@@ -259,7 +259,7 @@ async fn the_audit_names_every_planted_difference() {
         (
             "PRAGMA foreign_keys = OFF; DELETE FROM postings",
             "INSERT INTO postings SELECT hold_id, seq, account, -amount_msat, -amount_msat, 0, 'joke', 0,
-             'cap', at_ms FROM entries WHERE kind = 'charge'",
+             'cap', at_ms, 1 FROM entries WHERE kind = 'charge'",
             "a charge entry without its posting",
         ),
     ] {

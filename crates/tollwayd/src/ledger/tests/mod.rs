@@ -293,6 +293,7 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
 
 fn posting(id: u128, seq: u32, amount: u64, release: bool) -> Posting {
     Posting {
+        requests: 1,
         hold: hold_id(id),
         seq,
         amount_msat: msat(amount),

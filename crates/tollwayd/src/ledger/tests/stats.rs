@@ -48,7 +48,8 @@ pub(super) async fn statistics_come_from_what_happened_and_survive_a_restart(ben
     }
     let repeated = posted("time", posting(3, 0, 1_200, true));
     let rows = vec![
-        posting(1, 0, 1_500, true),
+        // A lease that paid for three requests.
+        Posting { requests: 3, ..posting(1, 0, 1_500, true) },
         posting(2, 0, 0, true),
         repeated.clone(),
         posting(9, 0, 1, true),
@@ -64,14 +65,14 @@ pub(super) async fn statistics_come_from_what_happened_and_survive_a_restart(ben
     let stats = bench.ledger.stats().await.unwrap();
     let told = &stats.dashboard;
     assert_eq!((told.total_revenue, told.total_revenue_msat), (2, 2_700));
-    assert_eq!((told.total_requests, told.total_paid, told.free), (5, 2, 3));
+    assert_eq!((told.total_requests, told.total_paid, told.free), (7, 4, 3));
     assert_eq!((told.unique_payers, told.challenges, told.payments), (2, 4, 2));
     assert_eq!(told.conversion, Some(0.5));
     assert_eq!(told.refunds, Refunds { uncharged: 1, refunded: 1, refunded_msat: 700 });
     let joke = Endpoint {
         revenue: 1,
-        requests: 3,
-        paid: 1,
+        requests: 5,
+        paid: 3,
         free: 2,
         revenue_msat: 1_500,
         challenges: 2,
