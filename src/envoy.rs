@@ -11,15 +11,16 @@ use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
 use tollway_gate::host::{
-    CALL_REPLY_BYTES_MAX, Call, CallId, CallReply, HeaderList, Host, LogField, NotSent,
-    ResponseTrouble, Stream,
+    CALL_REPLY_BYTES_MAX, CAS_ABSENT, Call, CallId, CallReply, CasMismatch, HeaderList, Host,
+    LogField, NotSent, ResponseTrouble, Stream,
 };
-use tollway_gate::metrics::{CallKind, Decision};
+use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
 /// The ids of the filter's metrics, in the order of the enums they count.
 pub(crate) struct Metrics {
     decisions: [Option<u32>; Decision::ALL.len()],
     calls: [Option<u32>; CallKind::ALL.len()],
+    leases: [Option<u32>; LeaseEvent::ALL.len()],
     lost_postings: Option<u32>,
 }
 
@@ -36,6 +37,10 @@ impl Metrics {
             calls: CallKind::ALL.map(|kind| {
                 let name = format!("tollway_call_ms.kind={}", kind.name());
                 define(MetricType::Histogram, &name)
+            }),
+            leases: LeaseEvent::ALL.map(|event| {
+                let name = format!("tollway_leases.event={}", event.name());
+                define(MetricType::Counter, &name)
             }),
             lost_postings: define(MetricType::Counter, "tollway_postings_lost"),
         }
@@ -93,6 +98,21 @@ impl Host for EnvoyHost {
         if let Some(id) = self.metrics.lost_postings {
             let _ = hostcalls::increment_metric(id, i64::try_from(rows).unwrap_or(i64::MAX));
         }
+    }
+
+    fn count_lease(&self, event: LeaseEvent) {
+        if let Some(Some(id)) = self.metrics.leases.get(event as usize) {
+            let _ = hostcalls::increment_metric(*id, 1);
+        }
+    }
+
+    fn shared(&self, key: &str) -> (Vec<u8>, u32) {
+        let (value, version) = hostcalls::get_shared_data(key).unwrap_or_default();
+        (value.unwrap_or_default(), version.unwrap_or(CAS_ABSENT))
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], version: u32) -> Result<(), CasMismatch> {
+        hostcalls::set_shared_data(key, Some(value), Some(version)).map_err(|_| CasMismatch)
     }
 
     fn warn(&self, message: &str) {

@@ -1,7 +1,9 @@
 //! One HTTP stream: each event goes to the gate's exchange, and its step comes back.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, GrpcStatusCode};
 use tollway_gate::exchange::{Exchange, Step};
@@ -9,62 +11,81 @@ use tollway_gate::gate::Gate;
 use tollway_gate::host::{CallId, GrpcStatus, Reply};
 
 use crate::envoy::{EnvoyHost, read_call_reply};
+use crate::parking::{Parking, Waiting};
 
 /// An HTTP stream.
 pub(crate) struct Request {
-    exchange: Exchange,
+    context_id: u32,
+    /// Shared with the parking, which acts for a stream that waits.
+    exchange: Rc<RefCell<Exchange>>,
+    gate: Rc<Gate>,
     host: EnvoyHost,
+    parking: Rc<Parking>,
 }
 
 impl Request {
-    pub(crate) fn new(gate: Rc<Gate>, host: EnvoyHost) -> Self {
-        Self { exchange: Exchange::new(gate), host }
+    pub(crate) fn new(
+        context_id: u32,
+        gate: Rc<Gate>,
+        host: EnvoyHost,
+        parking: Rc<Parking>,
+    ) -> Self {
+        let exchange = Rc::new(RefCell::new(Exchange::new(Rc::clone(&gate))));
+        Self { context_id, exchange, gate, host, parking }
     }
 
     /// Pause from every request callback until the request may go on: a single Continue, from a
     /// body or trailer callback too, would release the headers to the upstream.
     fn hold_back(&self) -> Action {
-        if self.exchange.is_held_back() { Action::Pause } else { Action::Continue }
+        if self.exchange.borrow().is_held_back() { Action::Pause } else { Action::Continue }
     }
 
-    fn send(&self, reply: &Reply) {
-        let headers: Vec<(&str, &str)> =
-            reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        match reply.grpc {
-            Some((status, message)) => {
-                let metadata =
-                    headers.into_iter().map(|(name, value)| (name, value.as_bytes())).collect();
-                self.send_grpc_response(grpc_code(status), Some(message), metadata);
-            }
-            None => {
-                let body = (!reply.body.is_empty()).then_some(reply.body.as_slice());
-                self.send_http_response(u32::from(reply.status), headers, body);
-            }
-        }
+    fn wait(&self) {
+        let exchange = Rc::clone(&self.exchange);
+        self.parking.park(Waiting { context_id: self.context_id, exchange });
     }
+}
+
+/// Sends the gate's own answer to the stream that the host calls of the moment are about.
+pub(crate) fn send(reply: &Reply) {
+    let headers: Vec<(&str, &str)> =
+        reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // The SDK knows no other outcome than success.
+    let _ = match reply.grpc {
+        Some((status, message)) => {
+            let metadata =
+                headers.into_iter().map(|(name, value)| (name, value.as_bytes())).collect();
+            hostcalls::send_grpc_response(grpc_code(status), Some(message), metadata)
+        }
+        None => {
+            let body = (!reply.body.is_empty()).then_some(reply.body.as_slice());
+            hostcalls::send_http_response(u32::from(reply.status), headers, body)
+        }
+    };
 }
 
 impl Context for Request {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
         let reply = read_call_reply(headers, body);
-        match self.exchange.call_answered(&self.host, CallId(token), &reply) {
+        let step = self.exchange.borrow_mut().call_answered(&self.host, CallId(token), &reply);
+        match step {
             Step::Continue => self.resume_http_request(),
-            Step::Wait => {}
-            Step::Answer(reply) => self.send(&reply),
+            Step::Wait => self.wait(),
+            Step::Answer(reply) => send(&reply),
         }
+        self.parking.wake_decided(&self.gate, &self.host, false);
     }
 }
 
 impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        match self.exchange.request_headers(&self.host) {
-            Step::Continue => Action::Continue,
-            Step::Wait => Action::Pause,
-            Step::Answer(reply) => {
-                self.send(&reply);
-                Action::Pause
-            }
+        let step = self.exchange.borrow_mut().request_headers(&self.host);
+        match step {
+            Step::Continue => return Action::Continue,
+            Step::Wait => self.wait(),
+            Step::Answer(reply) => send(&reply),
         }
+        Action::Pause
     }
 
     fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
@@ -76,25 +97,30 @@ impl HttpContext for Request {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
-        self.exchange.response_headers(&self.host);
+        let mut exchange = self.exchange.borrow_mut();
+        exchange.response_headers(&self.host);
         if end {
-            self.exchange.response_body(&self.host, 0, true);
+            exchange.response_body(&self.host, 0, true);
         }
         Action::Continue
     }
 
     fn on_http_response_body(&mut self, bytes: usize, end: bool) -> Action {
-        self.exchange.response_body(&self.host, bytes, end);
+        self.exchange.borrow_mut().response_body(&self.host, bytes, end);
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        self.exchange.response_trailers();
+        self.exchange.borrow_mut().response_trailers();
         Action::Continue
     }
 
     fn on_log(&mut self) {
-        self.exchange.finished(&self.host);
+        let mut exchange = self.exchange.borrow_mut();
+        if exchange.parked_for().is_some() {
+            self.parking.leave(self.context_id);
+        }
+        exchange.finished(&self.host);
     }
 }
 

@@ -9,6 +9,8 @@ mod envoy;
 #[cfg(target_arch = "wasm32")]
 mod http;
 #[cfg(target_arch = "wasm32")]
+mod parking;
+#[cfg(target_arch = "wasm32")]
 mod root;
 
 // The macro expands to the module's exported entry point, which the lint counts as unsafe; it is

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use log::{error, info};
+use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
 use tollway_gate::config::Config;
@@ -14,6 +15,7 @@ use tollway_gate::host::CallId;
 
 use crate::envoy::{EnvoyHost, Metrics, read_call_reply};
 use crate::http::Request;
+use crate::parking::Parking;
 
 /// Registers the filter with the SDK.
 pub(crate) fn install() {
@@ -31,6 +33,7 @@ struct Root {
 struct Running {
     gate: Rc<Gate>,
     metrics: Rc<Metrics>,
+    parking: Rc<Parking>,
 }
 
 impl Running {
@@ -44,6 +47,8 @@ impl Context for Root {
         if let Some(running) = &self.running {
             let reply = read_call_reply(headers, body);
             running.gate.call_answered(&running.host(), CallId(token), &reply);
+            running.parking.answered(&running.host(), CallId(token), &reply);
+            running.parking.wake_decided(&running.gate, &running.host(), true);
         }
     }
 }
@@ -65,7 +70,8 @@ impl RootContext for Root {
         );
         self.set_tick_period(Duration::from_millis(config.tick_ms));
         let gate = Rc::new(Gate::new(config, &host_seed(self.context_id)));
-        let running = Running { gate, metrics: Rc::new(Metrics::define()) };
+        let metrics = Rc::new(Metrics::define());
+        let running = Running { gate, metrics, parking: Rc::default() };
         running.gate.tick(&running.host());
         self.running = Some(running);
         true
@@ -73,13 +79,17 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         if let Some(running) = &self.running {
+            running.parking.wake_all(&running.gate, &running.host());
+            // The streams that went on are done with; what follows is the root's own.
+            let _ = hostcalls::set_effective_context(self.context_id);
             running.gate.tick(&running.host());
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         let running = self.running.as_ref()?;
-        Some(Box::new(Request::new(Rc::clone(&running.gate), running.host())))
+        let (gate, parking) = (Rc::clone(&running.gate), Rc::clone(&running.parking));
+        Some(Box::new(Request::new(context_id, gate, running.host(), parking)))
     }
 
     fn get_type(&self) -> Option<ContextType> {

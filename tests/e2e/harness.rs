@@ -163,6 +163,14 @@ impl Http {
         Answer { status, headers, body }
     }
 
+    /// The status of a request whose gateway may die; `None` where there was no whole answer.
+    pub(crate) async fn try_get(&self, path: &str, credential: &str) -> Option<u16> {
+        let request = self.request(Method::GET, path).header("authorization", credential);
+        let response = request.send().await.ok()?;
+        let status = response.status().as_u16();
+        response.bytes().await.is_ok().then_some(status)
+    }
+
     /// Pays the challenge of an unpaid request and returns the credential.
     pub(crate) async fn buy(&self, path: &str) -> String {
         let challenge = self.get(path, None).await;

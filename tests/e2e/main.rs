@@ -17,6 +17,7 @@ mod failures;
 mod harness;
 mod hostile;
 mod kill;
+mod leases;
 mod observe;
 mod races;
 mod refunds;

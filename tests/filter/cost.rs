@@ -70,6 +70,31 @@ fn a_paid_request_asks_for_no_more_than_this() {
 }
 
 #[test]
+fn a_request_that_a_lease_pays_for_asks_for_no_more_than_this() {
+    let mut config = config();
+    config["routes"][0]["spend"] = json!("leased");
+    config["routes"][0]["lease_max_sats"] = json!(500);
+    let world = World::with(&config);
+    let mut exchange = presented(&world, &world.credential("demo"));
+    let hold = world.one_call("PUT", "/v1/holds/");
+    exchange.call_answered(&world.host, hold.id, &granted(10_000, 500_000));
+    world.host.take_asked();
+    let credential = world.credential("demo");
+    let (mut exchange, step) = world.get("/api/joke", &[("authorization", credential.as_bytes())]);
+    assert_eq!(step, Step::Continue);
+    // One look and one swap stand in for the call, its reply and their time.
+    let mut expected = vec!["request_headers", "tollway_route", "now_ms", "shared", "set_shared"];
+    expected.extend(["set_request_header"; 4]);
+    expected.extend(["tollway_account", "count", "tollway_decision"]);
+    assert_eq!(world.host.take_asked(), expected);
+    respond(&world, &mut exchange, b"200");
+    exchange.response_body(&world.host, 3, true);
+    world.host.take_asked();
+    exchange.finished(&world.host);
+    assert_eq!(world.host.take_asked(), ["tollway_cost_msat"], "nothing is shared at the end");
+}
+
+#[test]
 fn a_session_asks_for_no_more_than_this() {
     let mut config = config();
     config["routes"][1]["mode"] = json!({"session": {"duration_s": 900}});

@@ -13,6 +13,8 @@ mod cost;
 mod failures;
 mod flood;
 mod free;
+mod interleavings;
+mod leases;
 mod payments;
 mod postings;
 mod purchases;

@@ -18,6 +18,8 @@
 mod envoy;
 #[path = "../../src/http.rs"]
 mod http;
+#[path = "../../src/parking.rs"]
+mod parking;
 mod proxy;
 #[path = "../../src/root.rs"]
 mod root;
@@ -72,6 +74,7 @@ fn configure(config: &str) -> bool {
     proxy(|proxy| {
         proxy.configuration = config.into();
         proxy.now_ns = 1_800_000_000_000_000_000;
+        proxy.streams.push(ROOT);
     });
     unsafe {
         proxy_on_context_create(ROOT, 0);
@@ -84,7 +87,9 @@ fn config() -> String {
         "tollwayd": {"cluster": "tollwayd", "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": [{"name": "demo"}],
         "routes": [{"name": "joke", "match": {"path": "/api/joke"}, "price_sats": 5,
-                    "idempotency": "replay"}],
+                    "idempotency": "replay"},
+                   {"name": "shared", "match": {"path": "/shared"}, "price_sats": 5,
+                    "spend": "leased", "lease_max_sats": 50}],
         "unmatched": "deny",
         "tick_ms": 50
     })
@@ -147,22 +152,36 @@ fn started() {
 }
 
 fn request(pairs: &[(&str, &[u8])]) -> u32 {
-    let mut all = headers(&[(":method", b"GET"), (":path", b"/api/joke"), (":authority", b"x")]);
+    request_of(STREAM, "/api/joke", pairs)
+}
+
+fn request_of(stream: u32, path: &str, pairs: &[(&str, &[u8])]) -> u32 {
+    let path = path.as_bytes();
+    let mut all = headers(&[(":method", b"GET"), (":path", path), (":authority", b"x")]);
     all.extend(headers(pairs));
     let count = all.len();
-    proxy(|proxy| proxy.maps.insert(REQUEST_HEADERS, all));
+    proxy(|proxy| {
+        proxy.maps.insert(REQUEST_HEADERS, all);
+        proxy.streams.push(stream);
+        proxy.effective = stream;
+    });
     unsafe {
-        proxy_on_context_create(STREAM, ROOT);
-        proxy_on_request_headers(STREAM, count, true)
+        proxy_on_context_create(stream, ROOT);
+        proxy_on_request_headers(stream, count, true)
     }
 }
 
 fn end() {
+    end_of(STREAM);
+}
+
+fn end_of(stream: u32) {
     unsafe {
-        proxy_on_log(STREAM);
-        proxy_on_done(STREAM);
-        proxy_on_delete(STREAM);
+        proxy_on_log(stream);
+        proxy_on_done(stream);
+        proxy_on_delete(stream);
     }
+    proxy(|proxy| proxy.streams.retain(|known| *known != stream));
 }
 
 fn metric(name: &str) -> i64 {
@@ -355,4 +374,114 @@ fn a_response_flag_of_the_proxy_refunds() {
     unsafe { proxy_on_tick(ROOT) };
     let batch: Value = serde_json::from_slice(&one_call().body).unwrap();
     assert_eq!(batch["postings"][0]["amount_msat"], 0);
+}
+
+fn granted(msat: u64) -> Value {
+    json!({"outcome": "granted", "account": preimage().payment_hash().to_hex(),
+           "granted_msat": msat, "balance_msat": 100_000})
+}
+
+/// Three requests for one lease: the first asks, the others wait.
+fn three_for_one_lease() -> SentCall {
+    started();
+    let credential = credential();
+    let carried: [(&str, &[u8]); 1] = [("authorization", credential.as_bytes())];
+    for stream in [2, 3, 4] {
+        assert_eq!(request_of(stream, "/shared", &carried), PAUSE);
+    }
+    one_call()
+}
+
+#[test]
+fn streams_that_wait_for_one_lease_go_on_when_it_comes() {
+    let first = three_for_one_lease();
+    answer(&first, "200", &granted(5_000));
+    assert_eq!(proxy(|proxy| std::mem::take(&mut proxy.resumed_streams)), [2]);
+    assert_eq!(unsafe { proxy_on_request_body(3, 1, false) }, PAUSE, "not paid yet");
+
+    // The root's tick sends the next call; its reply finds the stream all the same, and what it
+    // buys lets the last one go on too.
+    unsafe { proxy_on_tick(ROOT) };
+    let second = one_call();
+    let body: Value = serde_json::from_slice(&second.body).unwrap();
+    assert_eq!(body["amount_msat"], 10_000, "for both that wait");
+    answer(&second, "200", &granted(10_000));
+    assert_eq!(proxy(|proxy| std::mem::take(&mut proxy.resumed_streams)), [3, 4]);
+    unsafe { proxy_on_tick(ROOT) };
+    assert_eq!(proxy(|proxy| proxy.effective), ROOT, "what follows is the root's own");
+    for stream in [2, 3, 4] {
+        assert_eq!(unsafe { proxy_on_request_body(stream, 1, true) }, CONTINUE);
+    }
+}
+
+#[test]
+fn a_stream_that_ends_while_it_waits_is_asked_no_more() {
+    let first = three_for_one_lease();
+    end_of(3);
+    // The one that asked leaves too, so the last one asks from the tick.
+    end_of(2);
+    unsafe { proxy_on_tick(ROOT) };
+    let calls = proxy(|proxy| std::mem::take(&mut proxy.calls));
+    let second =
+        calls.iter().find(|call| call.headers.contains(&(":method".into(), b"PUT".into())));
+    let second = second.expect("a hold").clone();
+    answer(&first, "200", &granted(5_000));
+    end_of(4);
+    // Nobody is there for it any more.
+    answer(&second, "200", &granted(5_000));
+    proxy(|proxy| {
+        assert!(proxy.resumed_streams.is_empty());
+        assert!(proxy.replies.is_empty());
+    });
+}
+
+#[test]
+fn a_stream_is_answered_from_the_root_when_its_lease_is_refused() {
+    let first = three_for_one_lease();
+    end_of(2);
+    end_of(4);
+    unsafe { proxy_on_tick(ROOT) };
+    let calls = proxy(|proxy| std::mem::take(&mut proxy.calls));
+    let hold = calls.iter().find(|call| call.headers.contains(&(":method".into(), b"PUT".into())));
+    let hold = hold.expect("a hold").clone();
+    drop(first);
+    let refused = json!({"outcome": "refused", "refusal": "account_revoked", "balance_msat": 0});
+    answer(&hold, "200", &refused);
+    let challenge = one_call();
+    answer(
+        &challenge,
+        "200",
+        &json!({"outcome": "invoice", "payment_hash": hex::encode([5; 32]), "invoice": "lnbcrt1qq",
+                "credit_msat": 20000, "amount_msat": 5000, "expires_at": 1_800_000_600}),
+    );
+    let reply = proxy(|proxy| proxy.replies.remove(0));
+    assert_eq!(reply.status, 402);
+    assert_eq!(proxy(|proxy| proxy.effective), 3);
+}
+
+#[test]
+fn a_lease_pays_without_a_call_and_is_reported_with_the_tick() {
+    let first = three_for_one_lease();
+    answer(&first, "200", &granted(5_000));
+    unsafe { proxy_on_tick(ROOT) };
+    answer(&one_call(), "200", &granted(10_000));
+    unsafe { proxy_on_tick(ROOT) };
+    let refill = one_call();
+    let path = refill.headers.iter().find(|(name, _)| name == ":path").unwrap();
+    assert!(path.1.ends_with(b"/extensions"));
+    answer(&refill, "200", &granted(30_000));
+    let credential = credential();
+    assert_eq!(request_of(5, "/shared", &[("authorization", credential.as_bytes())]), CONTINUE,);
+    proxy(|proxy| {
+        assert_eq!(proxy.calls.len(), 0);
+        assert!(proxy.shared.keys().all(|key| key.starts_with("tollway.lease.1.")));
+        proxy.maps.insert(RESPONSE_HEADERS, headers(&[(":status", b"200")]));
+    });
+    assert_eq!(unsafe { proxy_on_response_headers(5, 1, true) }, CONTINUE);
+    end_of(5);
+    unsafe { proxy_on_tick(ROOT) };
+    let batch: Value = serde_json::from_slice(&one_call().body).unwrap();
+    assert_eq!(batch["postings"][0]["amount_msat"], 5_000);
+    assert_eq!(batch["postings"][0]["release"], false);
+    assert_eq!(metric("tollway_leases.event=opened"), 2);
 }

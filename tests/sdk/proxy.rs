@@ -18,6 +18,7 @@ pub(crate) const CALL_RESPONSE_HEADERS: u32 = 6;
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const BAD_ARGUMENT: u32 = 2;
+const CAS_MISMATCH: u32 = 8;
 
 pub(crate) type Headers = Vec<(String, Vec<u8>)>;
 
@@ -53,7 +54,13 @@ pub(crate) struct Proxy {
     pub(crate) calls_sent: u32,
     pub(crate) replies: Vec<LocalReply>,
     pub(crate) resumed: u32,
+    /// The streams that live, those that were resumed, and the one host calls are about.
+    pub(crate) streams: Vec<u32>,
+    pub(crate) resumed_streams: Vec<u32>,
+    pub(crate) effective: u32,
     pub(crate) metrics: Vec<(String, i64)>,
+    pub(crate) shared: HashMap<String, (Vec<u8>, u32)>,
+    pub(crate) shared_changes: u32,
     pub(crate) log: Vec<String>,
 }
 
@@ -253,7 +260,10 @@ extern "C" fn proxy_set_property(
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_continue_stream(_stream: u32) -> u32 {
-    proxy(|proxy| proxy.resumed += 1);
+    proxy(|proxy| {
+        proxy.resumed += 1;
+        proxy.resumed_streams.push(proxy.effective);
+    });
     OK
 }
 
@@ -299,8 +309,15 @@ extern "C" fn proxy_http_call(
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_set_effective_context(_context: u32) -> u32 {
-    OK
+extern "C" fn proxy_set_effective_context(context: u32) -> u32 {
+    proxy(|proxy| {
+        // As a real host: a context that was deleted is none.
+        if !proxy.streams.contains(&context) {
+            return BAD_ARGUMENT;
+        }
+        proxy.effective = context;
+        OK
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -325,6 +342,45 @@ extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
         .map_or(NOT_FOUND, |()| OK)
 }
 
+#[unsafe(no_mangle)]
+extern "C" fn proxy_get_shared_data(
+    key: *const u8,
+    key_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+    version: *mut u32,
+) -> u32 {
+    let key = text(key, key_size);
+    match proxy(|proxy| proxy.shared.get(&key).cloned()) {
+        Some((value, now)) => {
+            unsafe { *version = now };
+            give(value, data, size);
+            OK
+        }
+        None => NOT_FOUND,
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_shared_data(
+    key: *const u8,
+    key_size: usize,
+    value: *const u8,
+    value_size: usize,
+    version: u32,
+) -> u32 {
+    let (key, value) = (text(key, key_size), bytes(value, value_size));
+    proxy(|proxy| {
+        if version != 0 && proxy.shared.get(&key).is_some_and(|(_, now)| *now != version) {
+            return CAS_MISMATCH;
+        }
+        proxy.shared_changes += 1;
+        let now = proxy.shared_changes;
+        proxy.shared.insert(key, (value, now));
+        OK
+    })
+}
+
 /// Host functions that the SDK links and the filter never calls.
 macro_rules! never_called {
     ($($name:ident)*) => {$(
@@ -338,9 +394,9 @@ macro_rules! never_called {
 }
 
 never_called! {
-    proxy_get_log_level proxy_set_buffer_bytes proxy_set_header_map_pairs proxy_get_shared_data
-    proxy_set_shared_data proxy_register_shared_queue proxy_resolve_shared_queue
-    proxy_dequeue_shared_queue proxy_enqueue_shared_queue proxy_close_stream proxy_grpc_call
+    proxy_get_log_level proxy_set_buffer_bytes proxy_set_header_map_pairs
+    proxy_register_shared_queue proxy_resolve_shared_queue proxy_dequeue_shared_queue
+    proxy_enqueue_shared_queue proxy_close_stream proxy_grpc_call
     proxy_grpc_stream proxy_grpc_send proxy_grpc_cancel proxy_grpc_close proxy_get_status
     proxy_call_foreign_function proxy_done proxy_get_metric
 }

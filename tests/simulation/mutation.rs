@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tollway_gate::host::CallReply;
 use tollway_testkit::fake_host::SentCall;
 
 use crate::companion::{Companion, Door};
@@ -47,18 +48,32 @@ pub(crate) enum Mutation {
     ExtendsTwice,
     /// A hold gets less than it asked for, down to its least, though there is more.
     GrantsTheLeast,
+    /// An extension gets no more than its least, though there is more.
+    ExtendsByTheLeast,
+    /// What a new hold is to take from another one stays there.
+    TakesNothingBack,
+    /// What a new hold takes from another one is taken twice.
+    TakesBackTwice,
     /// What a request cost beyond its hold is the operator's loss, whatever the row says.
     CapsOverRuns,
     /// An operator's refund is paid twice.
     RefundsTwice,
     /// A revoked account goes on spending.
     IgnoresRevocation,
+    /// Answers to postings do not say that the operator revoked the account.
+    HidesRevokedAccounts,
+    /// The keyring names no revoked token.
+    HidesRevokedTokens,
+    /// A gate was told that a session is revoked, and does not mind.
+    OpensRevokedSessions,
+    /// A session's payment becomes credit.
+    SellsSessionsAsCredit,
     /// Some gates never learn of a rotation.
     HidesNewKeys,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::CreditsTwice,
         Self::GrantsEverything,
         Self::RefusesCredit,
@@ -77,9 +92,16 @@ impl Mutation {
         Self::TopsUpAnother,
         Self::ExtendsTwice,
         Self::GrantsTheLeast,
+        Self::ExtendsByTheLeast,
+        Self::TakesNothingBack,
+        Self::TakesBackTwice,
         Self::CapsOverRuns,
         Self::RefundsTwice,
         Self::IgnoresRevocation,
+        Self::HidesRevokedAccounts,
+        Self::HidesRevokedTokens,
+        Self::OpensRevokedSessions,
+        Self::SellsSessionsAsCredit,
         Self::HidesNewKeys,
     ];
 
@@ -91,7 +113,8 @@ impl Mutation {
                 &["were granted", "without its hold"]
             }
             Self::RefusesCredit => &["but found 200 {\"balance_msat\":0,\"outcome\":\"refused\""],
-            Self::DropsPostings => &["_msat of", "entries"],
+            // Or a row is told as counted whose hold nobody knows.
+            Self::DropsPostings => &["_msat of", "entries", "but found (\"posted\", 0)"],
             Self::ChargesRefunds | Self::CapsOverRuns => &["posting"],
             Self::ForgetsCommits => &[
                 "_msat of",
@@ -112,7 +135,14 @@ impl Mutation {
             Self::TopsUpAnother => &["_msat of", "balance_msat", "no account"],
             Self::ExtendsTwice => &["_msat of", "hold", "extension"],
             Self::GrantsTheLeast => &["granted_msat"],
+            Self::ExtendsByTheLeast => &["extension: expected 200"],
+            Self::TakesNothingBack => &["hold: expected 200", "_msat of"],
+            Self::TakesBackTwice => &["_msat of"],
             Self::RefundsTwice => &["_msat of"],
+            Self::HidesRevokedAccounts => &["revoked, of a posting"],
+            Self::HidesRevokedTokens => &["revoked tokens"],
+            Self::OpensRevokedSessions => &["a revoked session was served"],
+            Self::SellsSessionsAsCredit => &["earned by a session"],
             Self::HidesNewKeys => &["402 key_unknown"],
         }
     }
@@ -134,19 +164,35 @@ impl Mutation {
             changed.body = body.to_string().into_bytes();
         }
         let (status, mut reply) = carry(companion, &changed);
+        self.change_reply(companion, call, &mut reply);
+        (status, reply)
+    }
+
+    /// Changes what was answered, or does more than was asked.
+    fn change_reply(self, companion: &Companion, call: &SentCall, reply: &mut Value) {
         let granted = reply["outcome"] == "granted";
         let is_extension = call.header(":path").ends_with("/extensions");
         let is_hold = call.header(":path").starts_with("/v1/holds/") && !is_extension;
         match self {
             Self::CreditsTwice if is_hold && granted => credit_again(companion, &call.json()),
+            Self::TakesBackTwice if is_hold && granted => take_back_again(companion, call),
             Self::ExtendsTwice if is_extension && granted => {
-                let mut more = call.json();
+                let (mut again, mut more) = (call.clone(), call.json());
                 more["seq"] = json!(more["seq"].as_u64().unwrap_or_default() + 1_000);
-                changed.body = more.to_string().into_bytes();
-                carry(companion, &changed);
+                again.body = more.to_string().into_bytes();
+                carry(companion, &again);
+            }
+            Self::SellsSessionsAsCredit if call.json()["buys"] == "session" => {
+                reply["credit_msat"] = json!(0);
+            }
+            Self::HidesRevokedTokens if reply["revoked"].is_array() => reply["revoked"] = json!([]),
+            Self::HidesRevokedAccounts => {
+                let rows = reply.get_mut("outcomes").and_then(Value::as_array_mut);
+                let rows = rows.into_iter().flatten().filter_map(Value::as_object_mut);
+                rows.for_each(|row| drop(row.remove("revoked")));
             }
             Self::RefusesCredit if is_hold && granted => {
-                reply = json!({"outcome": "refused", "refusal": "insufficient_credit",
+                *reply = json!({"outcome": "refused", "refusal": "insufficient_credit",
                     "balance_msat": 0});
             }
             Self::GivesEverythingFree if reply["outcome"] == "exhausted" => {
@@ -158,14 +204,23 @@ impl Mutation {
                 let keys = reply["keys"].as_array_mut();
                 keys.into_iter().for_each(|keys| keys.retain(|key| key["id"] == 1));
             }
-            _ if is_hold && self.grants(&call.json(), &reply) => {
+            _ if is_hold && self.grants(&call.json(), reply) => {
                 let asked = call.json();
-                reply = json!({"outcome": "granted", "account": asked["payment_hash"],
+                *reply = json!({"outcome": "granted", "account": asked["payment_hash"],
                     "granted_msat": asked["amount_msat"], "balance_msat": 0});
             }
             _ => {}
         }
-        (status, reply)
+    }
+
+    /// Changes what a gate hears, after everybody else has heard it.
+    pub(crate) fn heard(self, reply: &CallReply) -> CallReply {
+        let mut body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        if self != Self::OpensRevokedSessions || !body["revoked"].is_array() {
+            return reply.clone();
+        }
+        body["revoked"] = json!([]);
+        CallReply { body: body.to_string().into_bytes(), ..reply.clone() }
     }
 
     /// Whether a refused hold is told as granted.
@@ -192,7 +247,15 @@ impl Mutation {
             Self::KeepsTheSeed => drop(body, "seed_msat"),
             Self::CreditNeverEnds => drop(body, "credit_ttl_s"),
             Self::TopsUpAnother => drop(body, "top_up"),
-            Self::GrantsTheLeast if body["min_msat"].is_u64() => {
+            Self::SellsSessionsAsCredit if body["buys"] == "session" => {
+                body["credit_msat"] = body["amount_msat"].clone();
+                drop(body, "buys");
+            }
+            Self::TakesNothingBack => drop(body, "take_back"),
+            Self::ExtendsByTheLeast if body["add_msat"].is_u64() && body["min_msat"].is_u64() => {
+                body["add_msat"] = body["min_msat"].clone();
+            }
+            Self::GrantsTheLeast if body["amount_msat"].is_u64() && body["min_msat"].is_u64() => {
                 body["amount_msat"] = body["min_msat"].clone();
             }
             _ => {}
@@ -266,6 +329,22 @@ fn credit_again(companion: &Companion, hold: &Value) {
     let (_, made) = companion.call(Door::Gate, "POST", "/v1/challenges", Some(order.as_bytes()));
     let pay = json!({"invoice": made["invoice"]}).to_string();
     companion.call(Door::Admin, "POST", "/sim/v1/pay", Some(pay.as_bytes()));
+}
+
+/// Another hold takes the same back, and is gone at once.
+fn take_back_again(companion: &Companion, call: &SentCall) {
+    let mut order = call.json();
+    if order["take_back"].is_null() {
+        return;
+    }
+    let path = call.header(":path").replacen("face", "fade", 1);
+    order["amount_msat"] = json!(1);
+    order["min_msat"] = json!(1);
+    let release = json!({"postings": [{"hold": path.rsplit('/').next(), "seq": 0,
+        "amount_msat": 0, "route": order["route"], "release": true}]});
+    for (method, path, body) in [("PUT", path.as_str(), order), ("POST", "/v1/postings", release)] {
+        companion.call(Door::Gate, method, path, Some(body.to_string().as_bytes()));
+    }
 }
 
 /// As if one msat of what was spent had come from the lot that ends later.

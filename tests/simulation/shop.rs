@@ -121,7 +121,8 @@ pub(crate) const ROUTES: [RouteFacts; 8] = [
         price_msat: 30_000,
         mode: Mode::Session(2),
         keys: Keys::Ignored,
-        sale: Sale { amount_msat: 30_000, credit_msat: 30_000, seed_msat: 0, ttl_ms: None },
+        // Time is no credit.
+        sale: Sale { amount_msat: 30_000, credit_msat: 0, seed_msat: 0, ttl_ms: None },
         chosen: None,
         ..JOKE
     },

@@ -6,13 +6,13 @@ use std::fmt;
 const TRACE_SHOWN: usize = 60;
 
 /// What happened in one run, or in all of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) trace: Vec<String>,
     counts: [u64; COUNTED.len()],
 }
 
-const COUNTED: [&str; 30] = [
+const COUNTED: [&str; 34] = [
     "requests",
     "served",
     "bills",
@@ -39,11 +39,21 @@ const COUNTED: [&str; 30] = [
     "repeats for nothing",
     "repeats replayed",
     "extensions",
+    "extensions by the rest",
+    "holds that gave credit back",
     "over-runs",
     "operator's acts",
     "requests of revoked accounts",
+    "postings of revoked accounts",
+    "revoked sessions",
     "msat of operator's loss",
 ];
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self { trace: Vec::new(), counts: [0; COUNTED.len()] }
+    }
+}
 
 impl Summary {
     pub(crate) fn count(&mut self, what: &str, by: u64) {

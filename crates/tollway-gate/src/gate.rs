@@ -8,11 +8,12 @@ use tollway_core::entropy::Entropy;
 use tollway_core::id::HoldId;
 use tollway_core::keyring::Keyring;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{KeyringReply, Posting, PostingReply};
+use tollway_core::wire::{KeyringReply, Posting, PostingReply, PostingResult};
 
 use crate::cache::{Carriers, CredentialCache, Known};
 use crate::config::Config;
 use crate::host::{CallId, CallReply, Host};
+use crate::lease::Leases;
 use crate::ledger::{self, CallFault};
 use crate::outbox::Outbox;
 
@@ -30,6 +31,7 @@ pub struct Gate {
     entropy: RefCell<Entropy>,
     cache: RefCell<CredentialCache>,
     outbox: RefCell<Outbox>,
+    pub(crate) leases: Leases,
     keyring_call: Cell<Option<CallId>>,
     keyring_due_ms: Cell<u64>,
     postings_call: Cell<Option<CallId>>,
@@ -56,6 +58,7 @@ impl Gate {
             revision: Cell::new(0),
             entropy: RefCell::new(Entropy::from_seed(seed)),
             outbox: RefCell::new(Outbox::default()),
+            leases: Leases::default(),
             keyring_call: Cell::new(None),
             keyring_due_ms: Cell::new(0),
             postings_call: Cell::new(None),
@@ -79,6 +82,17 @@ impl Gate {
                 Err(fault) => self.keyring_failed(host, fault),
             }
         }
+        let Config { tollwayd, lease_idle_ms, .. } = &self.config;
+        let unsent =
+            self.leases.tick(host, tollwayd, *lease_idle_ms, &mut self.outbox.borrow_mut());
+        if let Some(fault) = unsent {
+            self.call_failed(host, fault);
+        }
+        self.report(host, now_ms);
+    }
+
+    /// Sends the next batch of postings, if one is due.
+    fn report(&self, host: &impl Host, now_ms: u64) {
         let batch = self.outbox.borrow().next_batch(now_ms);
         let Some(batch) = batch else { return };
         self.outbox.borrow_mut().sent(&batch);
@@ -102,18 +116,41 @@ impl Gate {
             }
         } else if self.postings_call.get() == Some(call) {
             self.postings_call.set(None);
+            let mut booked =
+                |row: &Posting, result: &PostingResult| self.leases.posted(host, row, result);
             let outcome = ledger::decode::<PostingReply>(reply).and_then(|reply| {
                 self.heard_of(reply.revision);
-                self.outbox.borrow_mut().answered(&reply)
+                self.outbox.borrow_mut().answered(&reply, &mut booked)
             });
             match outcome {
                 Ok(lost) => {
                     self.reached(host);
                     self.report_lost(host, lost);
+                    if self.outbox.borrow().has_full_batch() {
+                        self.report(host, host.now_ms());
+                    }
                 }
                 Err(fault) => self.postings_failed(host, fault),
             }
+        } else {
+            match self.leases.refill_answered(host, call, reply) {
+                Some(Ok(())) => self.reached(host),
+                Some(Err(fault)) => self.call_failed(host, fault),
+                None => {}
+            }
         }
+    }
+
+    /// The tokens whose waiting requests may be asked again now, since the last time.
+    #[must_use]
+    pub fn take_decided(&self) -> Vec<PaymentHash> {
+        self.leases.take_decided()
+    }
+
+    /// Whether a request asks for a lease of this token now.
+    #[must_use]
+    pub fn is_opening(&self, token: &PaymentHash) -> bool {
+        self.leases.is_opening(token)
     }
 
     /// Runs `with` on the keyring, or gives `None` while there is none yet.

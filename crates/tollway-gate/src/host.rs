@@ -3,7 +3,7 @@
 //! Two real implementations stand behind these traits: the Envoy skin in the root package and
 //! the fake host of the test kit.
 
-use crate::metrics::{CallKind, Decision};
+use crate::metrics::{CallKind, Decision, LeaseEvent};
 
 /// A request's or a response's headers: names in lower case, values as bytes.
 pub type HeaderList = Vec<(String, Vec<u8>)>;
@@ -28,6 +28,14 @@ pub struct Call<'a> {
 /// The call could not even be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotSent;
+
+/// Another worker changed the shared value since it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CasMismatch;
+
+/// Stands for the version of a shared value that is not there. [`Host::set_shared`] then makes
+/// the value, unless another worker was faster.
+pub const CAS_ABSENT: u32 = u32::MAX;
 
 /// What came back from a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +139,19 @@ pub trait Host {
 
     /// Counts postings that `tollwayd` did not accept, or that were dropped.
     fn count_lost_postings(&self, rows: u64);
+
+    /// Counts what happened to a lease.
+    fn count_lease(&self, event: LeaseEvent);
+
+    /// A value that all workers share, and its version: empty and [`CAS_ABSENT`] when it is not
+    /// there.
+    fn shared(&self, key: &str) -> (Vec<u8>, u32);
+
+    /// Replaces a shared value of this version.
+    ///
+    /// # Errors
+    /// [`CasMismatch`] when the value has another version by now.
+    fn set_shared(&self, key: &str, value: &[u8], version: u32) -> Result<(), CasMismatch>;
 
     /// Writes a line for the operator.
     fn warn(&self, message: &str);

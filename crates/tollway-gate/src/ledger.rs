@@ -4,7 +4,9 @@ use core::fmt;
 
 use serde_json::Value;
 use tollway_core::id::HoldId;
-use tollway_core::wire::{self, AllowanceRequest, ChallengeRequest, HoldRequest, PostingBatch};
+use tollway_core::wire::{
+    self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, PostingBatch,
+};
 
 use crate::config::Tollwayd;
 use crate::host::{CALL_REPLY_BYTES_MAX, Call, CallId, CallReply, Host, NotSent};
@@ -69,6 +71,17 @@ pub(crate) fn place_hold(
 ) -> Result<CallId, CallFault> {
     let path = format!("{}/{hold}", wire::HOLDS_PATH);
     send(host, to, "PUT", &path, Some(&encode(request)))
+}
+
+/// Asks for more of a hold.
+pub(crate) fn extend_hold(
+    host: &impl Host,
+    to: &Tollwayd,
+    hold: HoldId,
+    request: &ExtensionRequest,
+) -> Result<CallId, CallFault> {
+    let path = format!("{}/{hold}/{}", wire::HOLDS_PATH, wire::EXTENSIONS_SEGMENT);
+    send(host, to, "POST", &path, Some(&encode(request)))
 }
 
 /// Asks for a free request.

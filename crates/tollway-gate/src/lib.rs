@@ -19,6 +19,7 @@ pub mod metrics;
 mod cache;
 mod decimal;
 mod headers;
+mod lease;
 mod ledger;
 mod outbox;
 mod reply;

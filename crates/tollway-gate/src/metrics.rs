@@ -86,6 +86,39 @@ impl CallKind {
     }
 }
 
+/// What happens to leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseEvent {
+    /// A hold was granted for a lease.
+    Opened,
+    /// A lease got more credit or more time.
+    Refilled,
+    /// An idle lease was given back.
+    Returned,
+    /// A request that a lease could have paid placed a hold of its own.
+    Bypassed,
+    /// A lease gave credit to a hold of the same account.
+    TakenBack,
+}
+
+impl LeaseEvent {
+    /// Every event, in the order of their numbers.
+    pub const ALL: [Self; 5] =
+        [Self::Opened, Self::Refilled, Self::Returned, Self::Bypassed, Self::TakenBack];
+
+    /// The label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Refilled => "refilled",
+            Self::Returned => "returned",
+            Self::Bypassed => "bypassed",
+            Self::TakenBack => "taken_back",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

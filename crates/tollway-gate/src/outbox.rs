@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use tollway_core::money::Msat;
 use tollway_core::wire::{
-    POSTINGS_PER_BATCH_MAX, Posting, PostingBatch, PostingOutcome, PostingReply,
+    POSTINGS_PER_BATCH_MAX, Posting, PostingBatch, PostingOutcome, PostingReply, PostingResult,
     STORED_BYTES_PER_BATCH_MAX,
 };
 
@@ -18,6 +18,8 @@ use crate::ledger::CallFault;
 /// So many rows may wait before priced routes answer 503. With `tollwayd` gone no new hold is
 /// granted, so the queue grows only by the requests that were in flight.
 const ROWS_MAX: usize = 16_384;
+/// While so many rows wait, what leases earn is added up instead of queued.
+const LEASE_ROWS_MAX: usize = 8 * POSTINGS_PER_BATCH_MAX;
 /// So many bytes of responses may wait to be stored.
 const STORED_BYTES_MAX: usize = 4 << 20;
 /// What a stored response weighs beside its body.
@@ -54,6 +56,16 @@ impl Outbox {
         self.rows.len() >= ROWS_MAX
     }
 
+    /// Whether rows that can wait elsewhere may come in.
+    pub(crate) fn has_room(&self) -> bool {
+        self.rows.len() < LEASE_ROWS_MAX
+    }
+
+    /// Whether a whole batch waits, which should not wait for the next tick.
+    pub(crate) fn has_full_batch(&self) -> bool {
+        self.rows.len() >= POSTINGS_PER_BATCH_MAX
+    }
+
     /// The next batch, if one is due.
     pub(crate) fn next_batch(&self, now_ms: u64) -> Option<PostingBatch> {
         if self.in_flight > 0 || self.rows.is_empty() || now_ms < self.retry_at_ms {
@@ -74,9 +86,13 @@ impl Outbox {
         self.in_flight = batch.postings.len();
     }
 
-    /// The batch was answered; returns how many charges in it were not counted. A release that
-    /// found no hold is no loss: the hold was never granted.
-    pub(crate) fn answered(&mut self, reply: &PostingReply) -> Result<u64, CallFault> {
+    /// The batch was answered; returns how many charges in it were not counted, and tells `each`
+    /// row's result. A release that found no hold is no loss: the hold was never granted.
+    pub(crate) fn answered(
+        &mut self,
+        reply: &PostingReply,
+        each: &mut dyn FnMut(&Posting, &PostingResult),
+    ) -> Result<u64, CallFault> {
         if reply.outcomes.len() != self.in_flight {
             return Err(CallFault::Garbage);
         }
@@ -84,6 +100,7 @@ impl Outbox {
             .rows
             .iter()
             .zip(&reply.outcomes)
+            .inspect(|(row, result)| each(row, result))
             .filter(|(row, result)| {
                 row.amount_msat > Msat::ZERO && result.outcome != PostingOutcome::Posted
             })
@@ -125,7 +142,7 @@ fn stored_bytes(row: &Posting) -> usize {
 #[cfg(test)]
 mod tests {
     use tollway_core::id::HoldId;
-    use tollway_core::wire::{Overrun, PostingResult, STORED_BODY_BYTES_MAX, StoredResponse};
+    use tollway_core::wire::{Overrun, STORED_BODY_BYTES_MAX, StoredResponse};
 
     use super::*;
 
@@ -161,7 +178,7 @@ mod tests {
         outbox.sent(&batch);
         assert_eq!(outbox.next_batch(0), None, "one batch at a time");
         let outcomes = vec![result(PostingOutcome::Posted); POSTINGS_PER_BATCH_MAX];
-        assert_eq!(outbox.answered(&PostingReply { outcomes, revision: 0 }), Ok(0));
+        assert_eq!(outbox.answered(&PostingReply { outcomes, revision: 0 }, &mut |_, _| {}), Ok(0));
         assert_eq!(outbox.next_batch(0).unwrap().postings, [row(POSTINGS_PER_BATCH_MAX as u64)]);
     }
 
@@ -193,7 +210,7 @@ mod tests {
             [PostingOutcome::HoldUnknown, PostingOutcome::Posted, PostingOutcome::HoldExpired]
                 .map(result)
                 .to_vec();
-        assert_eq!(outbox.answered(&PostingReply { outcomes, revision: 0 }), Ok(1));
+        assert_eq!(outbox.answered(&PostingReply { outcomes, revision: 0 }, &mut |_, _| {}), Ok(1));
     }
 
     #[test]
@@ -203,7 +220,7 @@ mod tests {
         outbox.sent(&batch);
         let outcomes = vec![result(PostingOutcome::Posted)];
         assert_eq!(
-            outbox.answered(&PostingReply { outcomes, revision: 0 }),
+            outbox.answered(&PostingReply { outcomes, revision: 0 }, &mut |_, _| {}),
             Err(CallFault::Garbage)
         );
         assert_eq!(outbox.failed(CallFault::Garbage, 0), 0);
@@ -223,7 +240,7 @@ mod tests {
         while let Some(batch) = outbox.next_batch(0) {
             outbox.sent(&batch);
             let outcomes = vec![result(PostingOutcome::Posted); batch.postings.len()];
-            outbox.answered(&PostingReply { outcomes, revision: 0 }).unwrap();
+            outbox.answered(&PostingReply { outcomes, revision: 0 }, &mut |_, _| {}).unwrap();
             sent.push(batch.postings.len());
         }
         assert_eq!(sent.iter().sum::<usize>(), 400);

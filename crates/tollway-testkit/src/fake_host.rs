@@ -5,11 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use tollway_gate::host::{
-    Call, CallId, HeaderList, Host, LogField, NotSent, ResponseTrouble, Stream,
+    CAS_ABSENT, Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble,
+    Stream,
 };
-use tollway_gate::metrics::{CallKind, Decision};
+use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
 /// A call that the gate sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,68 @@ impl SentCall {
     }
 }
 
-/// The proxy.
+/// What all workers of a proxy share: values and their versions, as Envoy keeps them.
+#[derive(Debug, Default)]
+pub struct SharedData {
+    values: RefCell<HashMap<String, (Vec<u8>, u32)>>,
+    versions: Cell<u32>,
+    conflicts: Cell<u32>,
+    /// How many changes were made.
+    writes: Cell<u64>,
+}
+
+impl SharedData {
+    /// The next changes, so many, find that another worker was faster.
+    pub fn conflict_next(&self, changes: u32) {
+        self.conflicts.set(changes);
+    }
+
+    /// All values that are not empty.
+    #[must_use]
+    pub fn values(&self) -> Vec<Vec<u8>> {
+        let values = self.values.borrow();
+        values.values().filter(|(bytes, _)| !bytes.is_empty()).map(|(b, _)| b.clone()).collect()
+    }
+
+    /// How often a value was changed.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.writes.get()
+    }
+
+    /// Replaces every value, as another version of the filter might.
+    pub fn overwrite_all(&self, bytes: &[u8]) {
+        for (value, version) in self.values.borrow_mut().values_mut() {
+            *value = bytes.into();
+            *version = self.next_version();
+        }
+    }
+
+    fn next_version(&self) -> u32 {
+        self.versions.set(self.versions.get() + 1);
+        self.versions.get()
+    }
+
+    fn get(&self, key: &str) -> (Vec<u8>, u32) {
+        self.values.borrow().get(key).cloned().unwrap_or((Vec::new(), CAS_ABSENT))
+    }
+
+    fn set(&self, key: &str, value: &[u8], version: u32) -> Result<(), CasMismatch> {
+        if self.conflicts.get() > 0 {
+            self.conflicts.set(self.conflicts.get() - 1);
+            return Err(CasMismatch);
+        }
+        let mut values = self.values.borrow_mut();
+        if values.get(key).is_some_and(|(_, now)| *now != version) {
+            return Err(CasMismatch);
+        }
+        values.insert(key.into(), (value.into(), self.next_version()));
+        self.writes.set(self.writes.get() + 1);
+        Ok(())
+    }
+}
+
+/// The proxy, as one of its workers.
 #[derive(Debug, Default)]
 pub struct FakeHost {
     now_ms: Cell<u64>,
@@ -55,6 +118,8 @@ pub struct FakeHost {
     trouble: Cell<ResponseTrouble>,
     response_is_local: Cell<bool>,
     notes: RefCell<HashMap<LogField, String>>,
+    lease_events: RefCell<HashMap<LeaseEvent, u64>>,
+    shared: Rc<SharedData>,
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -66,6 +131,25 @@ impl FakeHost {
         host.now_ms.set(now_ms);
         *host.client_address.borrow_mut() = Some("203.0.113.7".into());
         host
+    }
+
+    /// Another worker of the same proxy, or another request on this one.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let host = Self::at(self.now_ms.get());
+        Self { shared: Rc::clone(&self.shared), ..host }
+    }
+
+    /// What all workers share.
+    #[must_use]
+    pub fn shared_data(&self) -> &SharedData {
+        &self.shared
+    }
+
+    /// How often this happened to leases.
+    #[must_use]
+    pub fn lease_count_of(&self, event: LeaseEvent) -> u64 {
+        self.lease_events.borrow().get(&event).copied().unwrap_or(0)
     }
 
     /// Moves the clock on.
@@ -195,6 +279,21 @@ impl Host for FakeHost {
     fn count_lost_postings(&self, rows: u64) {
         self.asked("count_lost_postings");
         self.lost_postings.set(self.lost_postings.get() + rows);
+    }
+
+    fn count_lease(&self, event: LeaseEvent) {
+        self.asked("count_lease");
+        *self.lease_events.borrow_mut().entry(event).or_default() += 1;
+    }
+
+    fn shared(&self, key: &str) -> (Vec<u8>, u32) {
+        self.asked("shared");
+        self.shared.get(key)
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], version: u32) -> Result<(), CasMismatch> {
+        self.asked("set_shared");
+        self.shared.set(key, value, version)
     }
 
     fn warn(&self, message: &str) {

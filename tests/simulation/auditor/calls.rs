@@ -1,10 +1,12 @@
 //! What calls ask of the ledger, and whether it answers as the books say.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use tollway_testkit::fake_host::SentCall;
 
 use super::{Auditor, Told, Verdict, agree, hold_path, number, text};
-use crate::books::{Act, Extension, HoldAsk, Invoice, PostingAsk};
+use crate::books::{Act, Extension, HoldAsk, Invoice, PostingAsk, TakeBack};
 use crate::shop::{Mode, ROUTES};
 
 /// A call, who sent it, and what the ledger told.
@@ -23,7 +25,7 @@ impl Auditor {
     pub(crate) fn processed(&mut self, it: Processed<'_>) -> Verdict {
         let asked = it.call.json();
         match (it.call.header(":path"), hold_path(it.call)) {
-            ("/v1/keyring", _) => agree("status of the keyring", it.status, 200),
+            ("/v1/keyring", _) => self.keyring(&it),
             ("/v1/challenges", _) => self.invoice(&it, &asked),
             ("/v1/allowances", _) => self.allowance(&it),
             ("/v1/postings", _) => self.postings(&it, &asked),
@@ -44,6 +46,12 @@ impl Auditor {
         self.touch(&act.payment_hash);
         let expected = self.books.act(now_ms, id, act);
         self.answered_as(&format!("{} by an operator", act.kind), (status, reply), &expected)
+    }
+
+    /// Fewer tokens are revoked in one life than a keyring names.
+    fn keyring(&self, it: &Processed<'_>) -> Verdict {
+        agree("status of the keyring", it.status, 200)?;
+        agree("revoked tokens", named(it.reply), self.books.revoked_tokens())
     }
 
     fn invoice(&mut self, it: &Processed<'_>, asked: &Value) -> Verdict {
@@ -116,9 +124,14 @@ impl Auditor {
             key: asked["idempotency"]["key"].as_str().map(str::to_owned),
         };
         let fields = text(&asked["idempotency"], "fields");
+        let giver = &asked["take_back"];
+        let take_back = giver.is_object().then(|| TakeBack {
+            hold: text(giver, "hold"),
+            amount_msat: number(giver, "amount_msat"),
+        });
         self.told.insert(ask.payment_hash.clone());
         self.touch(&ask.payment_hash);
-        let expected = self.books.hold(it.now_ms, id, ask.clone(), &fields)?;
+        let expected = self.books.hold(it.now_ms, id, ask.clone(), &fields, take_back.as_ref())?;
         if let Some(request) = it.request {
             self.requests[request].told.extend(told(it.reply));
         }
@@ -134,6 +147,7 @@ impl Auditor {
     fn extension(&mut self, it: &Processed<'_>, id: &str, asked: &Value) -> Verdict {
         let extension = Extension {
             seq: number(asked, "seq"),
+            min_msat: asked["min_msat"].as_u64().unwrap_or(number(asked, "add_msat")),
             add_msat: number(asked, "add_msat"),
             ttl_ms: number(asked, "ttl_ms"),
         };
@@ -156,6 +170,9 @@ impl Auditor {
             }
         }
         rows.iter().zip(outcomes).try_for_each(|(row, outcome)| {
+            let hold = self.books.holds.get(&text(row, "hold"));
+            let revoked = hold.is_some_and(|hold| self.books.is_revoked(&hold.account));
+            agree("revoked, of a posting", outcome["revoked"] == true, revoked)?;
             let (outcome, charged) = (text(outcome, "outcome"), number(outcome, "charged_msat"));
             self.posting(it.now_ms, row, (&outcome, charged))
         })
@@ -221,6 +238,12 @@ impl Auditor {
         }
         Err(format!("{what}: expected {} {}, but found {status} {found}", expected.0, expected.1))
     }
+}
+
+/// The revoked tokens that a keyring names.
+pub(super) fn named(keyring: &Value) -> BTreeSet<String> {
+    let tokens = keyring["revoked"].as_array().into_iter().flatten();
+    tokens.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn told(reply: &Value) -> Option<Told> {

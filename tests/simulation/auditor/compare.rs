@@ -41,6 +41,7 @@ impl Auditor {
         let sum: i64 = entries.iter().map(signed).sum();
         agree("sum of entries", sum, number(view, "balance_msat") as i64)?;
         let mut credits = BTreeSet::new();
+        let mut earned = 0;
         let mut charges: BTreeMap<(String, u64), i64> = BTreeMap::new();
         for entry in entries {
             if let Some(hash) = entry["payment_hash"].as_str() {
@@ -51,10 +52,15 @@ impl Auditor {
                     return Err(format!("credit for {hash}, which nobody paid"));
                 }
             }
+            if entry["kind"] == "session" {
+                earned -= signed(entry);
+            }
             if let Some(hold) = entry["hold"].as_str() {
                 charges.insert((hold.to_owned(), number(entry, "seq")), -signed(entry));
             }
         }
+        let sold = self.books.accounts.get(name).map_or(0, |account| account.earned_msat);
+        agree(&format!("earned by a session, {name}"), earned, sold as i64)?;
         let of_account = |id: &String| self.books.holds[id].account == name;
         let counted = self.books.postings.iter().filter(|(key, _)| of_account(&key.0));
         let counted = counted.filter(|(_, posting)| posting.taken_msat > 0);

@@ -16,7 +16,7 @@ pub(crate) use calls::Processed;
 pub(crate) use requests::{Marks, Why};
 
 use crate::books::Books;
-use crate::shop::RouteFacts;
+use crate::shop::{Mode, RouteFacts};
 
 /// What broke, in words.
 pub(crate) type Verdict = Result<(), String>;
@@ -57,6 +57,15 @@ pub(crate) struct Asked {
     pub(crate) chooses: bool,
 }
 
+impl Asked {
+    fn names_one_of(&self, tokens: &BTreeSet<String>) -> bool {
+        match &self.shown {
+            Shown::Genuine { payment_hash, .. } => tokens.contains(payment_hash),
+            Shown::Nothing | Shown::Foreign | Shown::Forged => false,
+        }
+    }
+}
+
 /// One request, as the auditor saw it.
 #[derive(Clone, Debug)]
 struct Seen {
@@ -69,6 +78,8 @@ struct Seen {
     owed_msat: Option<u64>,
     /// The VM died with it, or with its posting.
     orphaned: bool,
+    /// Its gate had been told that its token is revoked, at some time of its life.
+    revoked: bool,
     /// The ledger was told of the charge after the hold had expired.
     too_late: bool,
 }
@@ -82,6 +93,8 @@ pub(crate) struct Auditor {
     holds: BTreeMap<String, usize>,
     /// Charged holds: by account and key, and when the key was new.
     charged_keys: BTreeMap<(String, String), Vec<(String, u64)>>,
+    /// What each gate was told of revoked tokens at last.
+    revoked: BTreeMap<usize, BTreeSet<String>>,
     /// Payments that were reported to the ledger, or proven to it.
     told: BTreeSet<String>,
     /// Accounts that something happened to since the last comparison.
@@ -91,7 +104,9 @@ pub(crate) struct Auditor {
 impl Auditor {
     /// A request begins; its number is the next one.
     pub(crate) fn begins(&mut self, asked: Asked, began_ms: u64) {
+        let told = self.revoked.get(&asked.gate);
         self.requests.push(Seen {
+            revoked: told.is_some_and(|tokens| asked.names_one_of(tokens)),
             asked,
             began_ms,
             hold: None,
@@ -100,6 +115,15 @@ impl Auditor {
             orphaned: false,
             too_late: false,
         });
+    }
+
+    /// A gate hears what a keyring says.
+    pub(crate) fn heard(&mut self, gate: usize, keyring: &Value) {
+        let tokens = calls::named(keyring);
+        for seen in self.requests.iter_mut().filter(|seen| seen.owed_msat.is_none()) {
+            seen.revoked |= seen.asked.gate == gate && seen.asked.names_one_of(&tokens);
+        }
+        self.revoked.insert(gate, tokens);
     }
 
     /// The gate sends a call for this request.
@@ -118,6 +142,9 @@ impl Auditor {
             agree("price of an invoice", number(&asked, "amount_msat"), chosen.amount_msat)?;
             agree("credit of an invoice", number(&asked, "credit_msat"), chosen.credit_msat)?;
             agree("seed of an invoice", asked["seed_msat"].as_u64().unwrap_or(0), seed_msat)?;
+            let buys = asked["buys"].as_str().unwrap_or("credit");
+            let session = matches!(route.mode, Mode::Session(_));
+            agree("what an invoice buys", buys, if session { "session" } else { "credit" })?;
             let ttl_ms = asked["credit_ttl_s"].as_u64().map(|seconds| seconds * 1_000);
             return agree("life of credit", ttl_ms, chosen.ttl_ms);
         }

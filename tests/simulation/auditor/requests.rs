@@ -33,6 +33,10 @@ impl Auditor {
             if now_s >= *valid_until_s {
                 return Err(format!("a session was served at {now_s}, over since {valid_until_s}"));
             }
+            let told = self.revoked.get(&seen.asked.gate);
+            if told.is_some_and(|tokens| tokens.contains(payment_hash)) {
+                return Err(format!("a revoked session was served: {payment_hash}"));
+            }
             agree("account of a session", &marks.account, payment_hash)?;
             return Ok(Why::Session);
         }
@@ -74,7 +78,8 @@ impl Auditor {
             (402, "free_tier_exhausted") => seen.told.contains(&Told::NotFree),
             (402, "insufficient_credit") => sold_out && route.mode == Mode::Credits,
             (402, "credential_used") => sold_out && route.mode == Mode::SingleUse,
-            (402, "account_revoked") => refused("account_revoked") || session,
+            (402, "account_revoked") if session => seen.revoked,
+            (402, "account_revoked") => refused("account_revoked"),
             (402, "credential_expired") => match seen.asked.shown {
                 Shown::Genuine { valid_until_s, .. } => seen.began_ms / 1_000 >= valid_until_s,
                 _ => false,
@@ -112,6 +117,7 @@ impl Auditor {
 
     /// The VM of a gate dies. What it had not reported by now is never reported by it.
     pub(crate) fn vm_died(&mut self, gate: usize) {
+        self.revoked.remove(&gate);
         for seen in self.requests.iter_mut().filter(|seen| seen.asked.gate == gate) {
             let posted = |hold: &String| self.books.postings.contains_key(&(hold.clone(), 0));
             seen.orphaned |= !seen.hold.as_ref().is_some_and(posted);

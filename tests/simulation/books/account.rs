@@ -14,6 +14,8 @@ pub(crate) struct Account {
     pub(crate) lots: Vec<Lot>,
     pub(crate) debt_msat: u64,
     pub(crate) charged_msat: u64,
+    /// By a session, as a part of what was charged.
+    pub(crate) earned_msat: u64,
     pub(crate) refunded_msat: u64,
     pub(crate) revoked: bool,
     /// Something came in.

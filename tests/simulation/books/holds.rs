@@ -16,6 +16,13 @@ pub(crate) struct HoldAsk {
     pub(crate) key: Option<String>,
 }
 
+/// What another hold is to give, at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TakeBack {
+    pub(crate) hold: String,
+    pub(crate) amount_msat: u64,
+}
+
 /// A hold that was granted.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
@@ -24,6 +31,8 @@ pub(crate) struct Hold {
     pub(crate) granted_msat: u64,
     /// The grant, extensions, and what over-runs took beyond.
     pub(crate) amount_msat: u64,
+    /// What others took back.
+    pub(crate) given_msat: u64,
     pub(crate) posted_msat: u64,
     pub(crate) ends_ms: u64,
     pub(crate) released: bool,
@@ -33,6 +42,7 @@ pub(crate) struct Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extension {
     pub(crate) seq: u64,
+    pub(crate) min_msat: u64,
     pub(crate) add_msat: u64,
     pub(crate) ttl_ms: u64,
 }
@@ -50,6 +60,11 @@ impl Hold {
     pub(crate) fn is_live(&self, now_ms: u64) -> bool {
         !self.released && now_ms < self.ends_ms
     }
+
+    /// What is left to post.
+    pub(crate) fn rest_msat(&self) -> u64 {
+        self.amount_msat - self.given_msat - self.posted_msat
+    }
 }
 
 impl Books {
@@ -60,6 +75,7 @@ impl Books {
         id: &str,
         ask: HoldAsk,
         fields: &str,
+        take_back: Option<&TakeBack>,
     ) -> Result<Answer, String> {
         let account = self.account_of(&ask.payment_hash).ok_or("a hold on nothing")?;
         self.pass_time(&account, now_ms);
@@ -83,10 +99,10 @@ impl Books {
         {
             return Ok(answer);
         }
-        if available < ask.min_msat {
+        let Some(free) = self.take_back(now_ms, &account, take_back, ask.min_msat) else {
             return Ok(refused("insufficient_credit", available));
-        }
-        let granted_msat = available.min(ask.amount_msat);
+        };
+        let granted_msat = free.min(ask.amount_msat);
         if let Some(key) = &ask.key {
             let (fields, hold) = (fields.to_owned(), id.to_owned());
             let record = KeyRecord { fields, hold, ends_ms: now_ms + DAY_MS, stored: Value::Null };
@@ -96,6 +112,7 @@ impl Books {
             account: account.clone(),
             granted_msat,
             amount_msat: granted_msat,
+            given_msat: 0,
             posted_msat: 0,
             ends_ms: now_ms + ask.ttl_ms,
             released: false,
@@ -103,7 +120,35 @@ impl Books {
             ask,
         };
         self.holds.insert(id.to_owned(), hold);
-        Ok(granted(&account, granted_msat, available - granted_msat))
+        Ok(granted(&account, granted_msat, free - granted_msat))
+    }
+
+    /// Moves credit out of a live hold of the account. Returns what is free then; nothing has
+    /// moved where that is less than the least.
+    fn take_back(
+        &mut self,
+        now_ms: u64,
+        account: &str,
+        asked: Option<&TakeBack>,
+        min_msat: u64,
+    ) -> Option<u64> {
+        let before = self.accounts.get(account)?.clone();
+        if let Some(asked) = asked
+            && let Some(giver) = self.holds.get_mut(&asked.hold)
+            && giver.account == account
+            && giver.is_live(now_ms)
+        {
+            let part_msat = asked.amount_msat.min(giver.rest_msat());
+            giver.given_msat += part_msat;
+            self.pass_time(account, now_ms);
+            if self.available_msat(account, now_ms) < min_msat {
+                let giver = self.holds.get_mut(&asked.hold)?;
+                giver.given_msat -= part_msat;
+                self.accounts.insert(account.to_owned(), before);
+            }
+        }
+        let free = self.available_msat(account, now_ms);
+        (free >= min_msat).then_some(free)
     }
 
     /// What a key of an earlier request says; `None` if the request may be charged.
@@ -147,13 +192,15 @@ impl Books {
         if self.accounts[&account].revoked {
             return refused("account_revoked", 0);
         }
-        if available < asked.add_msat {
+        if available < asked.min_msat {
             return refused("insufficient_credit", available);
         }
-        hold.amount_msat += asked.add_msat;
+        let added_msat = available.min(asked.add_msat);
+        hold.amount_msat += added_msat;
         hold.ends_ms = hold.ends_ms.max(now_ms + asked.ttl_ms);
-        hold.extended = Some((asked, hold.amount_msat));
-        granted(&account, hold.amount_msat, available - asked.add_msat)
+        let total_msat = hold.amount_msat - hold.given_msat;
+        hold.extended = Some((asked, total_msat));
+        granted(&account, total_msat, available - added_msat)
     }
 }
 

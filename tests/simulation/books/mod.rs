@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::shop::Mode;
 pub(crate) use account::Account;
 pub(crate) use free::Window;
-pub(crate) use holds::{Extension, Hold, HoldAsk, KeyRecord};
+pub(crate) use holds::{Extension, Hold, HoldAsk, KeyRecord, TakeBack};
 pub(crate) use operator::Act;
 pub(crate) use postings::{Posting, PostingAsk};
 
@@ -33,6 +33,12 @@ pub(crate) struct Invoice {
     pub(crate) seed_msat: u64,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) credited: bool,
+}
+
+impl Invoice {
+    pub(crate) const fn is_session(&self) -> bool {
+        matches!(self.mode, Mode::Session(_))
+    }
 }
 
 /// Everything that has happened to money.
@@ -62,6 +68,22 @@ impl Books {
         self.invoices.get(payment_hash).map(|invoice| invoice.account.clone())
     }
 
+    /// Whether a payment buys time, which nothing but its own payment pays for.
+    pub(crate) fn is_session(&self, payment_hash: &str) -> bool {
+        self.invoices.get(payment_hash).is_some_and(Invoice::is_session)
+    }
+
+    pub(crate) fn is_revoked(&self, account: &str) -> bool {
+        self.accounts.get(account).is_some_and(|account| account.revoked)
+    }
+
+    /// The tokens of all revoked accounts: one that only tops up is none before it is paid.
+    pub(crate) fn revoked_tokens(&self) -> BTreeSet<String> {
+        let tokens = self.invoices.iter().filter(|(hash, it)| **hash == it.account || it.credited);
+        let revoked = tokens.filter(|(_, invoice)| self.is_revoked(&invoice.account));
+        revoked.map(|(hash, _)| hash.clone()).collect()
+    }
+
     /// Every account that was ever sold.
     pub(crate) fn names(&self) -> BTreeSet<String> {
         self.invoices.values().map(|invoice| invoice.account.clone()).collect()
@@ -80,6 +102,11 @@ impl Books {
         let invoice = invoice.clone();
         self.pass_time(&invoice.account, now_ms);
         let account = self.accounts.entry(invoice.account.clone()).or_default();
+        if invoice.is_session() {
+            account.earned_msat += invoice.amount_msat;
+            account.charged_msat += invoice.amount_msat;
+            return Ok(());
+        }
         let seed_msat = if account.opened { 0 } else { invoice.seed_msat };
         let ends_ms = invoice.ttl_ms.map(|ttl_ms| now_ms + ttl_ms);
         account.put(invoice.credit_msat + seed_msat, ends_ms);
@@ -92,7 +119,7 @@ impl Books {
         self.holds
             .values()
             .filter(|hold| hold.account == account && hold.is_live(now_ms))
-            .map(|hold| hold.amount_msat - hold.posted_msat)
+            .map(Hold::rest_msat)
             .sum()
     }
 

@@ -23,12 +23,18 @@ impl Books {
         }
         let name = self.account_of(&act.payment_hash).unwrap_or_default();
         self.pass_time(&name, now_ms);
+        let session = self.is_session(&act.payment_hash);
+        if session && act.kind == "revoke" {
+            // It may run before its payment is known.
+            self.accounts.entry(name.clone()).or_default();
+        }
         let Some(account) = self.accounts.get_mut(&name) else {
             return problem(404, "subject_unknown");
         };
         match act.kind {
             "revoke" => account.revoked = true,
             "unrevoke" => account.revoked = false,
+            _ if session => return problem(409, "session_has_no_credit"),
             "refund" if account.refunded_msat + act.amount_msat > account.charged_msat => {
                 return problem(409, "exceeds_charges");
             }

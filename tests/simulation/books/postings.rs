@@ -50,7 +50,7 @@ impl Books {
         let free_msat = self.available_msat(&name, now_ms);
         let account = self.accounts.get_mut(&name).expect("a hold has an account");
         let hold = self.holds.get_mut(id).expect("looked up before");
-        let held_msat = ask.amount_msat.min(hold.amount_msat - hold.posted_msat);
+        let held_msat = ask.amount_msat.min(hold.rest_msat());
         let over_msat = ask.amount_msat - held_msat;
         let debt_limit_msat = ask.overrun["debt"]["limit_msat"].as_u64();
         let beyond_msat = match (&ask.overrun, debt_limit_msat) {

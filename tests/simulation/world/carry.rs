@@ -7,6 +7,7 @@ use tollway_testkit::fake_host::SentCall;
 
 use super::{Message, World};
 use crate::auditor::{Processed, Verdict};
+use crate::flight::Stage;
 use crate::mutation;
 use crate::vm::{Caller, set_clock};
 
@@ -77,14 +78,22 @@ impl World {
 
     fn count_outcomes(&mut self, call: &SentCall, reply: &Value) {
         let rows = reply["outcomes"].as_array().into_iter().flatten();
-        let late = rows.filter(|row| row["outcome"] == "hold_expired").count();
+        let late = rows.clone().filter(|row| row["outcome"] == "hold_expired").count();
         self.summary.count("late postings", late as u64);
+        let revoked = rows.filter(|row| row["revoked"] == true).count();
+        self.summary.count("postings of revoked accounts", revoked as u64);
         let asked = call.json();
         let row = &asked["postings"][0];
         let over = !row["overrun"].is_null()
             && reply["outcomes"][0]["charged_msat"].as_u64() > Some(0)
             && !row["release"].is_null();
         self.summary.count("over-runs", u64::from(over));
+        // Down to the least: nothing is left.
+        let part = asked["add_msat"].is_u64()
+            && asked["min_msat"].is_u64()
+            && reply["outcome"] == "granted"
+            && reply["balance_msat"] == 0;
+        self.summary.count("extensions by the rest", u64::from(part));
         let counted = match (reply["outcome"].as_str(), reply["refusal"].as_str()) {
             (Some("granted"), _) if call.header(":path").ends_with("/extensions") => "extensions",
             (_, Some("idempotency_in_flight")) => "keys in flight",
@@ -121,6 +130,8 @@ impl World {
         if !self.vms[gate].waiting.remove(&(caller, call.0)) {
             return Ok(());
         }
+        self.hear_of_revocations(gate, caller, reply);
+        let reply = &self.mutation.map_or_else(|| reply.clone(), |fault| fault.heard(reply));
         let now_ms = self.now_ms();
         match caller {
             Caller::Tenant => Ok(()),
@@ -137,6 +148,18 @@ impl World {
                 let step = flight.exchange.call_answered(&flight.host, call, reply);
                 self.proceed(request, step)
             }
+        }
+    }
+
+    /// The auditor hears what a gate is told of revoked tokens, unless nobody waits for it.
+    fn hear_of_revocations(&mut self, gate: usize, caller: Caller, reply: &CallReply) {
+        let over = |request: usize| self.flights[request].stage == Stage::Over;
+        if reply.status != Some(200) || matches!(caller, Caller::Request(it) if over(it)) {
+            return;
+        }
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        if body["revoked"].is_array() {
+            self.auditor.heard(gate, &body);
         }
     }
 

@@ -181,6 +181,7 @@ impl World {
         let flight = &mut self.flights[request];
         flight.abandon();
         flight.answered = Some(reply.status);
+        let flight_mode = flight.route.mode;
         if reply.status == 402 {
             let bill = Bill::read(&body, flight.route).ok_or("a 402 without an invoice")?;
             if let Mode::Session(duration_s) = bill.route.mode
@@ -194,6 +195,9 @@ impl World {
             self.summary.count("bills", 1);
         }
         match code {
+            "account_revoked" if matches!(flight_mode, Mode::Session(_)) => {
+                self.summary.count("revoked sessions", 1);
+            }
             "credential_used" => self.summary.count("tokens used up", 1),
             "credential_expired" => self.summary.count("sessions over", 1),
             _ => {}

@@ -50,6 +50,8 @@ impl World {
         if audit["differences"].as_array().is_none_or(|found| !found.is_empty()) {
             return Err(format!("the ledger's own audit: {audit}"));
         }
+        let gave = self.auditor.books.holds.values().filter(|hold| hold.given_msat > 0).count();
+        self.summary.count("holds that gave credit back", gave as u64);
         let lost = self.auditor.close()?;
         self.summary.count("msat of operator's loss", lost);
         Ok(())

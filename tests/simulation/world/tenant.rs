@@ -18,6 +18,7 @@ pub(super) struct Tenants {
 #[derive(Clone, Debug)]
 struct Tenancy {
     id: String,
+    payment_hash: String,
     postings: u64,
     extensions: u64,
 }
@@ -63,25 +64,46 @@ impl World {
         let bill = &self.clients[client].bills[at];
         let (hash, preimage) = (bill.payment_hash.clone(), bill.preimage.clone());
         let min_msat = 1_000 + self.chance.below(4_000);
-        let order = json!({
+        let mut order = json!({
             "payment_hash": hash, "preimage": preimage,
             "min_msat": min_msat, "amount_msat": min_msat + self.chance.below(9_000),
             "ttl_ms": 500 + self.chance.below(3_000), "route": "lease"
         });
+        if let Some(hold) = self.giver(&hash) {
+            order["take_back"] = json!({"hold": hold, "amount_msat": self.chance.below(9_000)});
+        }
         let id = self.next_id();
-        self.tenants.holds.push(Tenancy { id: id.clone(), postings: 0, extensions: 0 });
+        let payment_hash = hash;
+        let tenancy = Tenancy { id: id.clone(), payment_hash, postings: 0, extensions: 0 };
+        self.tenants.holds.push(tenancy);
         Some(call("PUT", format!("/v1/holds/{id}"), &order))
     }
 
+    /// Whose credit a new hold takes back: mostly another one's for the same payment.
+    fn giver(&mut self, payment_hash: &str) -> Option<String> {
+        let holds = &self.tenants.holds;
+        let of_payment = |hold: &&Tenancy| hold.payment_hash == payment_hash;
+        let near = holds.iter().rev().find(of_payment).or(holds.last())?.id.clone();
+        match self.chance.below(6) {
+            0 => None,
+            1 => Some(self.tenants.holds[self.chance.index(self.tenants.holds.len())].id.clone()),
+            _ => Some(near),
+        }
+    }
+
     fn extension(&mut self, at: usize) -> SentCall {
-        let add_msat = self.chance.below(6_000);
+        let add_msat = self.chance.below(12_000);
+        let min_msat = self.chance.one_in(2).then(|| self.chance.below(add_msat + 1));
         let ttl_ms = 500 + self.chance.below(3_000);
         // Now and then the number of one that was made before.
         let back = u64::from(self.chance.one_in(6));
         let hold = &mut self.tenants.holds[at];
         let seq = hold.extensions.saturating_sub(back);
         hold.extensions += 1 - back;
-        let order = json!({"seq": seq, "add_msat": add_msat, "ttl_ms": ttl_ms});
+        let mut order = json!({"seq": seq, "add_msat": add_msat, "ttl_ms": ttl_ms});
+        if let Some(min_msat) = min_msat {
+            order["min_msat"] = json!(min_msat);
+        }
         call("POST", format!("/v1/holds/{}/extensions", hold.id), &order)
     }
 

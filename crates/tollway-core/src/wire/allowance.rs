@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
+use super::FieldMissing;
 use crate::money::Msat;
 
 /// Asks whether a client may have a request free, and counts it if so.
@@ -71,7 +72,7 @@ pub enum Window {
 
 /// The answer to an [`AllowanceRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case", try_from = "FlatReply")]
 pub enum AllowanceReply {
     /// The request is free.
     Granted {
@@ -85,4 +86,33 @@ pub enum AllowanceReply {
         /// When the window ends, Unix time in seconds.
         resets_at: u64,
     },
+}
+
+/// An [`AllowanceReply`] as it travels: read once, see [`HoldReply`](super::HoldReply).
+#[derive(Deserialize)]
+struct FlatReply {
+    outcome: FlatOutcome,
+    remaining: Option<u64>,
+    resets_at: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FlatOutcome {
+    Granted,
+    Exhausted,
+}
+
+impl TryFrom<FlatReply> for AllowanceReply {
+    type Error = FieldMissing;
+
+    fn try_from(flat: FlatReply) -> Result<Self, FieldMissing> {
+        let resets_at = flat.resets_at;
+        Ok(match flat.outcome {
+            FlatOutcome::Granted => {
+                Self::Granted { remaining: flat.remaining.ok_or(FieldMissing)?, resets_at }
+            }
+            FlatOutcome::Exhausted => Self::Exhausted { resets_at },
+        })
+    }
 }

@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
+use super::FieldMissing;
 use crate::money::Msat;
 use crate::payment::PaymentHash;
 
@@ -76,7 +77,7 @@ pub struct ClientKey {
 
 /// The answer to a [`ChallengeRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case", try_from = "FlatReply")]
 pub enum ChallengeReply {
     /// An invoice that waits for its payment.
     Invoice {
@@ -96,6 +97,44 @@ pub enum ChallengeReply {
         /// When it may ask again, in seconds from now.
         retry_after_s: u64,
     },
+}
+
+/// A [`ChallengeReply`] as it travels: read once, see [`HoldReply`](super::HoldReply).
+#[derive(Deserialize)]
+struct FlatReply {
+    outcome: FlatOutcome,
+    payment_hash: Option<PaymentHash>,
+    invoice: Option<String>,
+    amount_msat: Option<Msat>,
+    credit_msat: Option<Msat>,
+    expires_at: Option<u64>,
+    retry_after_s: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FlatOutcome {
+    Invoice,
+    Limited,
+}
+
+impl TryFrom<FlatReply> for ChallengeReply {
+    type Error = FieldMissing;
+
+    fn try_from(flat: FlatReply) -> Result<Self, FieldMissing> {
+        Ok(match flat.outcome {
+            FlatOutcome::Invoice => Self::Invoice {
+                payment_hash: flat.payment_hash.ok_or(FieldMissing)?,
+                invoice: flat.invoice.ok_or(FieldMissing)?,
+                amount_msat: flat.amount_msat.ok_or(FieldMissing)?,
+                credit_msat: flat.credit_msat.ok_or(FieldMissing)?,
+                expires_at: flat.expires_at.ok_or(FieldMissing)?,
+            },
+            FlatOutcome::Limited => {
+                Self::Limited { retry_after_s: flat.retry_after_s.ok_or(FieldMissing)? }
+            }
+        })
+    }
 }
 
 fn is_zero(amount: &Msat) -> bool {

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::{CONTENT_TYPE_BYTES_MAX, STORED_BODY_BYTES_MAX};
+use super::{CONTENT_TYPE_BYTES_MAX, FieldMissing, STORED_BODY_BYTES_MAX};
 use crate::digest::Digest;
 use crate::id::HoldId;
 use crate::money::Msat;
@@ -84,7 +84,7 @@ pub struct ExtensionRequest {
 
 /// The answer to a [`HoldRequest`] or an [`ExtensionRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case", try_from = "FlatReply")]
 pub enum HoldReply {
     /// The credit is set aside, or the request was charged before.
     Granted {
@@ -109,6 +109,47 @@ pub enum HoldReply {
         /// What the account can still spend beside its live holds; zero where there is none.
         balance_msat: Msat,
     },
+}
+
+/// A [`HoldReply`] as it travels. An enum with a tag inside would be read twice: once to find the
+/// tag and once to know what it means, with code for every form that JSON can have.
+#[derive(Deserialize)]
+struct FlatReply {
+    outcome: FlatOutcome,
+    account: Option<PaymentHash>,
+    granted_msat: Option<Msat>,
+    balance_msat: Msat,
+    #[serde(default)]
+    already_charged: bool,
+    replay: Option<StoredResponse>,
+    refusal: Option<HoldRefusal>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FlatOutcome {
+    Granted,
+    Refused,
+}
+
+impl TryFrom<FlatReply> for HoldReply {
+    type Error = FieldMissing;
+
+    fn try_from(flat: FlatReply) -> Result<Self, FieldMissing> {
+        Ok(match flat.outcome {
+            FlatOutcome::Granted => Self::Granted {
+                account: flat.account.ok_or(FieldMissing)?,
+                granted_msat: flat.granted_msat.ok_or(FieldMissing)?,
+                balance_msat: flat.balance_msat,
+                already_charged: flat.already_charged,
+                replay: flat.replay,
+            },
+            FlatOutcome::Refused => Self::Refused {
+                refusal: flat.refusal.ok_or(FieldMissing)?,
+                balance_msat: flat.balance_msat,
+            },
+        })
+    }
 }
 
 /// Why a hold was refused, in order of precedence. A refusal is not remembered: the same id may
@@ -185,6 +226,37 @@ mod tests {
             assert_eq!(stored.body().unwrap(), body);
         }
         assert!(StoredResponse::new(204, b"", b"").is_some());
+    }
+
+    #[test]
+    fn a_reply_is_read_as_it_was_written_and_never_without_a_field() {
+        let account = PaymentHash::from_bytes([1; 32]);
+        let replay = StoredResponse::new(200, b"text/plain", b"ha");
+        let (granted_msat, balance_msat) = (Msat::ZERO, Msat::MAX);
+        for reply in [
+            HoldReply::Granted {
+                account,
+                granted_msat,
+                balance_msat,
+                already_charged: true,
+                replay,
+            },
+            HoldReply::Refused { refusal: HoldRefusal::InsufficientCredit, balance_msat },
+        ] {
+            let json = serde_json::to_value(&reply).unwrap();
+            assert_eq!(serde_json::from_value::<HoldReply>(json.clone()).unwrap(), reply);
+            for field in ["outcome", "account", "granted_msat", "balance_msat", "refusal"] {
+                let mut less = json.clone();
+                if less.as_object_mut().unwrap().remove(field).is_some() {
+                    assert!(serde_json::from_value::<HoldReply>(less).is_err(), "{field}");
+                }
+            }
+            let mut newer = json;
+            newer["of_a_newer_tollwayd"] = serde_json::json!({"x": [1]});
+            assert_eq!(serde_json::from_value::<HoldReply>(newer).unwrap(), reply);
+        }
+        let odd = serde_json::json!({"outcome": "lent", "balance_msat": 0});
+        assert!(serde_json::from_value::<HoldReply>(odd).is_err());
     }
 
     #[test]

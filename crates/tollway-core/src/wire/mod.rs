@@ -11,6 +11,7 @@ mod posting;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,16 @@ pub const CLIENT_TEXT_BYTES_MAX: usize = 64;
 pub const WINDOW_SECONDS_MAX: u64 = 31 * 86_400;
 /// The longest invoice memo, in bytes (BOLT 11 fits 639 in its description field).
 pub const MEMO_BYTES_MAX: usize = 639;
+
+/// A reply without a field that its outcome needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FieldMissing;
+
+impl fmt::Display for FieldMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected every field of the outcome, but found one missing")
+    }
+}
 
 /// The keys of the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,9 @@
 //! `unmatched` says what becomes of the requests that no route matches.
 
 mod free_tier;
+mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod purchase;
 mod reader;
 mod refund;
@@ -26,6 +29,7 @@ use tollway_core::pricing::PriceTable;
 use tollway_core::secret::SecretText;
 
 pub use free_tier::{FreeTier, Limit};
+pub use lease::{LeaseTerms, Spend};
 pub use purchase::{Bonus, Purchase, PurchaseFault};
 pub use reader::ConfigError;
 pub use refund::RefundOn;
@@ -33,8 +37,10 @@ pub use services::Service;
 pub use terms::{Idempotency, Mode, Route};
 
 use reader::{Node, Object};
-use routes::RouteReader;
+use routes::{RouteReader, Routes};
 use services::services;
+
+use crate::lease::SPEND_MS;
 
 /// A shorter token could be guessed.
 const GATE_TOKEN_BYTES_MIN: usize = 16;
@@ -62,6 +68,11 @@ pub struct Config {
     pub keyring_refresh_ms: u64,
     /// The bounds of the cache of verified credentials, per worker.
     pub cache: CacheLimits,
+    /// How long a hold lives from each grant on that requests of any leased route spend from;
+    /// `None` where all routes are exact.
+    pub lease_ttl_ms: Option<u64>,
+    /// After how long without use a lease is given back.
+    pub lease_idle_ms: u64,
 }
 
 /// How to reach tollwayd.
@@ -141,6 +152,7 @@ impl Config {
             "tick_ms",
             "keyring_refresh_s",
             "cache",
+            "lease_idle_s",
         ])?;
         let tollwayd = tollwayd(&root, env)?;
         let services = services(&root)?;
@@ -151,6 +163,8 @@ impl Config {
         };
         Ok(Self {
             tollwayd,
+            lease_ttl_ms: lease_ttl_ms(&routes, &unmatched),
+            lease_idle_ms: root.integer("lease_idle_s", 5, 1..=60)? * 1_000,
             routes: PriceTable::new(routes),
             unmatched,
             location,
@@ -164,6 +178,18 @@ impl Config {
             cache: cache(&root)?,
         })
     }
+}
+
+/// Long enough for the longest request of any leased route, at the end of the time in which
+/// requests are admitted on one grant.
+fn lease_ttl_ms(routes: &Routes, unmatched: &Unmatched) -> Option<u64> {
+    let other = match unmatched {
+        Unmatched::Route(route) => Some(route),
+        Unmatched::Deny => None,
+    };
+    let routes = routes.iter().map(|(_, route)| route).chain(other);
+    let leased = routes.filter(|route| route.spend != Spend::Exact);
+    Some(leased.map(|route| route.hold_ttl_ms).max()? + SPEND_MS)
 }
 
 fn tollwayd(

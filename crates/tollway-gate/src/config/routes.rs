@@ -21,7 +21,7 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 const UNMATCHED: &str = "unmatched";
 
 /// The fields of a route: its own, and [`TERMS`].
-const ROUTE_FIELDS: [&str; 13] = [
+const ROUTE_FIELDS: [&str; 16] = [
     "name",
     "match",
     "service",
@@ -35,10 +35,13 @@ const ROUTE_FIELDS: [&str; 13] = [
     "free_tier",
     "idempotency",
     "overrun",
+    "spend",
+    "lease_max_sats",
+    "exact_above_sats",
 ];
 
 /// Routes in the order of the configuration.
-type Routes = Vec<(RouteMatch, Rc<Route>)>;
+pub(super) type Routes = Vec<(RouteMatch, Rc<Route>)>;
 
 /// Reads routes, which refer to services by name.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use tollway_core::caveat::{SERVICE_NAME_BYTES_MAX, is_service_name};
 use tollway_core::money::Msat;
 
 use super::free_tier::FreeTier;
+use super::lease::LeaseTerms;
 use super::purchase::Purchase;
 use super::reader::{ConfigError, Node, Object};
 use super::terms::PRICE_SATS_MAX;
@@ -34,6 +35,8 @@ pub struct Service {
     pub low_balance: Msat,
     /// What a client has free on each of its routes together, unless a route says otherwise.
     pub free_tier: Option<FreeTier>,
+    /// How its routes are paid, unless they say otherwise.
+    pub lease: LeaseTerms,
 }
 
 /// Reads `services`.
@@ -55,7 +58,7 @@ pub(super) fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigErro
     Ok(services)
 }
 
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 10] = [
     "name",
     "purchase",
     "credential_ttl_s",
@@ -63,6 +66,9 @@ const FIELDS: [&str; 7] = [
     "credit_ttl_s",
     "low_balance_sats",
     "free_tier",
+    "spend",
+    "lease_max_sats",
+    "exact_above_sats",
 ];
 
 fn service(node: &Node<'_>) -> Result<Service, ConfigError> {
@@ -84,6 +90,7 @@ fn service(node: &Node<'_>) -> Result<Service, ConfigError> {
             Some(node) => Some(FreeTier::read(&node, name.clone())?),
             None => None,
         },
+        lease: LeaseTerms::read(&fields, LeaseTerms::default())?,
         name,
     })
 }

@@ -8,6 +8,7 @@ use tollway_core::pricing::Price;
 use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, Overrun};
 
 use super::free_tier::FreeTier;
+use super::lease::{LeaseTerms, Spend};
 use super::reader::{ConfigError, Node, Object};
 use super::services::LIFE_S_MAX;
 use super::{RefundOn, Service};
@@ -15,7 +16,7 @@ use super::{RefundOn, Service};
 /// The highest price, and the most credit that one invoice sells.
 pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
 /// The fields that are read here, and the service's name.
-pub(super) const TERMS: [&str; 11] = [
+pub(super) const TERMS: [&str; 14] = [
     "service",
     "price_sats",
     "price_msat",
@@ -27,6 +28,9 @@ pub(super) const TERMS: [&str; 11] = [
     "free_tier",
     "idempotency",
     "overrun",
+    "spend",
+    "lease_max_sats",
+    "exact_above_sats",
 ];
 
 const HOLD_TTL_S_DEFAULT: u64 = 300;
@@ -54,6 +58,8 @@ pub struct Route {
     pub overrun: Overrun,
     /// How long credit stays set aside for a request.
     pub hold_ttl_ms: u64,
+    /// How its requests are paid from their account.
+    pub spend: Spend,
 }
 
 /// What the price of a route buys.
@@ -105,6 +111,7 @@ impl Route {
             idempotency: Idempotency::Off,
             overrun: Overrun::Cap,
             hold_ttl_ms: HOLD_TTL_S_DEFAULT * 1_000,
+            spend: Spend::Exact,
             name,
             service,
         }
@@ -145,6 +152,7 @@ pub(super) fn charge(
     if let Some(node) = fields.optional("overrun") {
         route.overrun = overrun(&node)?;
     }
+    route.spend = LeaseTerms::read(fields, route.service.lease)?.spend(fields, &route)?;
     Ok(route)
 }
 

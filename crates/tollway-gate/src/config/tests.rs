@@ -89,6 +89,7 @@ fn defaults_are_filled_in() {
             credit_ttl_s: None,
             low_balance: Msat::ZERO,
             free_tier: None,
+            lease: LeaseTerms::default(),
         }
     );
     assert!(found(&config, "/other").is_none());
@@ -211,19 +212,21 @@ fn err_top_level() {
             json!(5),
             "config: expected an object, but found 5; its fields are tollwayd, services, \
              routes, unmatched, location, failure_mode_allow, preflight, tick_ms, \
-             keyring_refresh_s, cache",
+             keyring_refresh_s, cache, lease_idle_s",
         ),
         (with("/routs", json!([])), "routs: unknown field; did you mean routes?"),
         (
             with("/colour", json!(1)),
             "colour: unknown field; known here: tollwayd, services, routes, unmatched, \
-             location, failure_mode_allow, preflight, tick_ms, keyring_refresh_s, cache",
+             location, failure_mode_allow, preflight, tick_ms, keyring_refresh_s, cache, \
+             lease_idle_s",
         ),
         (with("/keyring", json!(1)), "keyring: unknown field; did you mean keyring_refresh_s?"),
         (
             with("/a\nb", json!(1)),
             "a\\nb: unknown field; known here: tollwayd, services, routes, unmatched, \
-             location, failure_mode_allow, preflight, tick_ms, keyring_refresh_s, cache",
+             location, failure_mode_allow, preflight, tick_ms, keyring_refresh_s, cache, \
+             lease_idle_s",
         ),
         (
             without("/unmatched"),
@@ -250,7 +253,8 @@ fn err_top_level() {
         (
             with("/unmatched", json!({ "name": "x", "price_sats": 1 })),
             "unmatched.name: unknown field; known here: service, price_sats, price_msat, free, \
-             description, refund_on, hold_ttl_s, mode, free_tier, idempotency, overrun",
+             description, refund_on, hold_ttl_s, mode, free_tier, idempotency, overrun, \
+             spend, lease_max_sats, exact_above_sats",
         ),
         (
             with("/location", json!("")),
@@ -435,7 +439,8 @@ fn err_routes() {
             with("/routes/-", json!("x")),
             "routes[1]: expected an object, but found \"x\"; its fields are name, match, \
              service, price_sats, price_msat, free, description, refund_on, hold_ttl_s, mode, \
-             free_tier, idempotency, overrun",
+             free_tier, idempotency, overrun, \
+             spend, lease_max_sats, exact_above_sats",
         ),
         (without("/routes/0/name"), "routes[0].name: missing; give the route a name"),
         (

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use tollway_core::credential::{Rejection, RequestFacts, VerifiedCredential};
 use tollway_core::header::read_credential;
-use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
 
+use super::leased::{Granted, Payment, Plan};
 use super::offer::Offer;
 use super::refresh::Keys;
 use super::repeat::idempotency_key;
@@ -17,7 +17,8 @@ use super::{Admitted, Context, Exchange, Holding, State, Step, decided};
 use crate::cache::{Carriers, Known};
 use crate::config::{Idempotency, Mode};
 use crate::headers::{self, ResponseMarks};
-use crate::host::{CallReply, LogField, Stream};
+use crate::host::{CallId, CallReply, LogField, Stream};
+use crate::lease::Paid;
 use crate::ledger::{self, CallFault};
 use crate::metrics::Decision;
 use crate::reply;
@@ -53,7 +54,7 @@ impl Exchange {
                         self.challenge(stream, context, Offer::account_revoked())
                     }
                     Mode::Session { .. } => self.admit_session(stream, context, &credential),
-                    Mode::Credits | Mode::SingleUse => self.hold(stream, context, &credential),
+                    Mode::Credits | Mode::SingleUse => self.pay(stream, context, credential),
                 },
                 Err(offer) => {
                     stream.count(Decision::Invalid);
@@ -114,12 +115,13 @@ impl Exchange {
         credential.authorize(&facts).map_err(|fault| Offer::rejected(fault.code(), fault))
     }
 
-    /// Asks `tollwayd` to set the cost aside.
-    fn hold(
+    /// Asks `tollwayd` to set the cost aside, or what else the plan is.
+    pub(super) fn hold(
         &mut self,
         stream: &impl Stream,
         context: Context,
-        credential: &VerifiedCredential,
+        credential: Rc<VerifiedCredential>,
+        plan: Plan,
     ) -> Step {
         let idempotency = match idempotency_key(&context) {
             Ok(key) => key,
@@ -132,23 +134,32 @@ impl Exchange {
         let hold = self.gate.mint_hold_id(context.call_started_ms);
         // The proof travels every time: it costs less than knowing whether the ledger needs it,
         // and it heals a ledger that was restored from a backup.
+        let (amount_msat, min_msat, take_back) = plan.terms(context.cost);
         let request = HoldRequest {
             payment_hash: credential.payment_hash(),
             preimage: credential.preimage().clone(),
-            amount_msat: context.cost,
-            min_msat: None,
-            ttl_ms: context.route.hold_ttl_ms,
+            amount_msat,
+            min_msat,
+            ttl_ms: match plan {
+                Plan::Lease { .. } => self.lease_ttl_ms(&context),
+                Plan::Exact | Plan::Relieved(_) => context.route.hold_ttl_ms,
+            },
             route: context.route.name.clone(),
             idempotency,
-            take_back: None,
+            take_back,
         };
-        match ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request) {
-            Ok(call) => {
-                let payment_hash = request.payment_hash;
-                self.state = State::Holding(Holding { call, context, hold, payment_hash, keyed });
+        let sent = ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request);
+        let call = *sent.as_ref().unwrap_or(&CallId(0));
+        let holding = Holding { call, context, hold, credential, keyed, plan };
+        match sent {
+            Ok(_) => {
+                self.state = State::Holding(holding);
                 Step::Wait
             }
-            Err(fault) => self.fail(stream, context, Some(fault)),
+            Err(fault) => {
+                self.forget_plan(stream, &holding, true);
+                self.fail(stream, holding.context, Some(fault))
+            }
         }
     }
 
@@ -158,34 +169,65 @@ impl Exchange {
         holding: Holding,
         reply: &CallReply,
     ) -> Step {
-        let Holding { context, hold, payment_hash, keyed, .. } = holding;
-        match ledger::decode::<HoldReply>(reply) {
-            Ok(HoldReply::Granted {
-                account,
-                granted_msat,
-                balance_msat,
-                already_charged: false,
-                ..
-            }) if granted_msat == context.cost => {
-                self.gate.reached(stream);
-                self.admit(stream, Admission { context, hold, keyed }, &account, balance_msat)
-            }
+        let outcome = ledger::decode::<HoldReply>(reply);
+        let cost = holding.context.cost;
+        if let Ok(HoldReply::Granted {
+            account,
+            granted_msat: granted,
+            balance_msat: balance,
+            already_charged: false,
+            ..
+        }) = outcome
+            && holding.plan.accepts(granted, cost)
+        {
+            self.gate.reached(stream);
+            return self.granted(stream, holding, Granted { account, granted, balance });
+        }
+        self.forget_plan(stream, &holding, matches!(outcome, Ok(HoldReply::Refused { .. })));
+        let keyed = holding.keyed;
+        match outcome {
             Ok(HoldReply::Granted {
                 account, balance_msat, already_charged: true, replay, ..
             }) if keyed => {
                 self.gate.reached(stream);
-                self.repeated(stream, context, &account, balance_msat, replay)
-            }
-            Ok(HoldReply::Refused { refusal: HoldRefusal::IdempotencyInFlight, .. }) if keyed => {
-                self.gate.reached(stream);
-                self.answer(stream, Decision::Denied, reply::in_flight(context.grpc))
-            }
-            Ok(HoldReply::Refused { refusal: HoldRefusal::IdempotencyMismatch, .. }) if keyed => {
-                self.gate.reached(stream);
-                self.answer(stream, Decision::Denied, reply::key_mismatch(context.grpc))
+                self.repeated(stream, holding.context, &account, balance_msat, replay)
             }
             Ok(HoldReply::Refused { refusal, balance_msat }) => {
-                match Offer::refused(refusal, &context, payment_hash, balance_msat) {
+                self.refused(stream, holding, refusal, balance_msat)
+            }
+            // A grant of another amount is not an answer to what was asked.
+            outcome => {
+                self.release(holding.hold, &holding.context.route);
+                let fault = outcome.err().unwrap_or(CallFault::Garbage);
+                self.fail(stream, holding.context, Some(fault))
+            }
+        }
+    }
+
+    fn refused(
+        &mut self,
+        stream: &impl Stream,
+        holding: Holding,
+        refusal: HoldRefusal,
+        balance: Msat,
+    ) -> Step {
+        let grpc = holding.context.grpc;
+        match refusal {
+            HoldRefusal::IdempotencyInFlight if holding.keyed => {
+                self.gate.reached(stream);
+                self.answer(stream, Decision::Denied, reply::in_flight(grpc))
+            }
+            HoldRefusal::IdempotencyMismatch if holding.keyed => {
+                self.gate.reached(stream);
+                self.answer(stream, Decision::Denied, reply::key_mismatch(grpc))
+            }
+            HoldRefusal::InsufficientCredit => {
+                self.gate.reached(stream);
+                self.relieve(stream, holding, balance)
+            }
+            _ => {
+                let Holding { context, credential, .. } = holding;
+                match Offer::refused(refusal, &context, credential.payment_hash(), balance) {
                     Some(offer) => {
                         self.gate.reached(stream);
                         self.challenge(stream, context, offer)
@@ -193,25 +235,14 @@ impl Exchange {
                     None => self.fail(stream, context, Some(CallFault::Garbage)),
                 }
             }
-            // A grant of another amount is not an answer to what was asked.
-            outcome => {
-                self.release(hold, &context.route);
-                self.fail(stream, context, Some(outcome.err().unwrap_or(CallFault::Garbage)))
-            }
         }
     }
 
-    fn admit(
-        &mut self,
-        stream: &impl Stream,
-        admission: Admission,
-        account: &PaymentHash,
-        balance: Msat,
-    ) -> Step {
-        let Admission { context, hold, keyed } = admission;
+    pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
+        let Admission { context, payment, account, balance, keyed } = admission;
         let Context { route, cost, headers: list, authorization_rest, from_browser, .. } = context;
         headers::strip_request(stream, &list, authorization_rest.as_deref());
-        headers::mark_paid_request(stream, account, cost, balance);
+        headers::mark_paid_request(stream, &account, cost, balance);
         stream.note(LogField::Account, account.hex_digits().as_str());
         decided(stream, Decision::Ok);
         // A gRPC response ends with trailers, which a stored one has not.
@@ -219,7 +250,7 @@ impl Exchange {
         let recording = replayable.then(Recording::default);
         let answer = None;
         self.state = State::Admitted(Admitted {
-            hold,
+            payment,
             route,
             cost,
             balance,
@@ -248,9 +279,20 @@ impl Exchange {
     }
 }
 
-/// A request whose hold was granted.
-struct Admission {
-    context: Context,
-    hold: HoldId,
-    keyed: bool,
+/// A request that is paid for.
+pub(super) struct Admission {
+    pub(super) context: Context,
+    pub(super) payment: Payment,
+    pub(super) account: PaymentHash,
+    /// What the account has left.
+    pub(super) balance: Msat,
+    pub(super) keyed: bool,
+}
+
+impl Admission {
+    /// One that a lease has paid for.
+    pub(super) fn leased(context: Context, paid: Paid) -> Self {
+        let Paid { tally, account, balance } = paid;
+        Self { context, payment: Payment::Lease(tally), account, balance, keyed: false }
+    }
 }

@@ -7,6 +7,7 @@
 //!        \--> no or bad credential --> Challenging --> 402, 429 --> Answered
 //!        \--> credential under a new key --> Refreshing --> as any
 //!        \--> session credential ---------------------------------> Passed
+//!        \--> credential, lease --> Admitted, or Parked until it is there
 //!        \--> credential --> Holding --> granted -----------------> Admitted --> charged
 //!                                   \--> charged before ----------> Passed      or refunded
 //!                                   |     or its response again --> Answered    at the end
@@ -17,6 +18,7 @@
 mod challenge;
 mod free;
 mod hold;
+mod leased;
 mod offer;
 mod refresh;
 mod repeat;
@@ -24,10 +26,10 @@ mod response;
 
 use std::rc::Rc;
 
+use tollway_core::credential::VerifiedCredential;
 use tollway_core::header::read_credential;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
-use tollway_core::payment::PaymentHash;
 use tollway_core::pricing::{Price, RequestHead, check_normalised};
 
 use crate::config::{Preflight, Route, Unmatched};
@@ -38,6 +40,7 @@ use crate::metrics::{CallKind, Decision};
 use crate::reply;
 use crate::settle::Answer;
 
+use leased::{Payment, Plan};
 use offer::Offer;
 use response::Recording;
 
@@ -67,6 +70,7 @@ enum State {
     Asking(Asking),
     Challenging(Challenging),
     Holding(Holding),
+    Parked(Box<Parked>),
     Admitted(Admitted),
     /// On its way to the upstream without a hold.
     Passed(Passed),
@@ -85,6 +89,8 @@ struct Context {
     from_browser: bool,
     /// When the call under way was sent; before the first call, when the request came.
     call_started_ms: u64,
+    /// How often it has waited for a lease in vain.
+    rounds: u8,
 }
 
 /// Waits for the keys: the credential's is not among those that are known.
@@ -113,14 +119,22 @@ struct Holding {
     call: CallId,
     context: Context,
     hold: HoldId,
-    payment_hash: PaymentHash,
+    credential: Rc<VerifiedCredential>,
     /// The request came with an idempotency key.
     keyed: bool,
+    plan: Plan,
+}
+
+/// Waits for a lease that another request asks for, or that waits for an answer itself.
+#[derive(Debug)]
+struct Parked {
+    context: Context,
+    credential: Rc<VerifiedCredential>,
 }
 
 #[derive(Debug)]
 struct Admitted {
-    hold: HoldId,
+    payment: Payment,
     route: Rc<Route>,
     cost: Msat,
     /// What the account has left while the hold stands.
@@ -194,6 +208,7 @@ impl Exchange {
                     headers: list,
                     authorization_rest: None,
                     call_started_ms: stream.now_ms(),
+                    rounds: 0,
                 };
                 self.priced(stream, context)
             }
@@ -223,6 +238,18 @@ impl Exchange {
                 self.state = state;
                 Step::Wait
             }
+        }
+    }
+
+    /// The call that the request waits for, if it waits for one.
+    #[must_use]
+    pub const fn awaited_call(&self) -> Option<CallId> {
+        match &self.state {
+            State::Holding(holding) => Some(holding.call),
+            State::Asking(asking) => Some(asking.call),
+            State::Challenging(challenging) => Some(challenging.call),
+            State::Refreshing(refreshing) => Some(refreshing.call),
+            _ => None,
         }
     }
 

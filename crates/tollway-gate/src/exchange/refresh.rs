@@ -32,7 +32,7 @@ impl Exchange {
     pub(super) fn keys_answered(
         &mut self,
         stream: &impl Stream,
-        context: Context,
+        mut context: Context,
         reply: &CallReply,
     ) -> Step {
         let adopted =
@@ -40,6 +40,7 @@ impl Exchange {
         match adopted {
             Ok(()) => {
                 self.gate.reached(stream);
+                context.call_started_ms = stream.now_ms();
                 self.presented(stream, context, Keys::Fresh)
             }
             Err(fault) => self.fail(stream, context, Some(fault)),

@@ -4,6 +4,7 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::wire::{Posting, STORED_BODY_BYTES_MAX, StoredResponse};
 
+use super::leased::Payment;
 use super::{Admitted, Exchange, State, decided};
 use crate::config::{Mode, Route};
 use crate::decimal::Decimal;
@@ -112,19 +113,27 @@ impl Exchange {
                 let trouble = if well { Default::default() } else { stream.response_trouble() };
                 let amount_msat = charge(&done.route, done.cost, done.answer, trouble);
                 stream.note(LogField::CostMsat, Decimal::of(amount_msat.get()).as_str());
+                let hold = match done.payment {
+                    Payment::Hold(hold) => hold,
+                    Payment::Lease(tally) => {
+                        self.gate.leases.finish(&tally, &done.route, done.cost, amount_msat);
+                        return;
+                    }
+                };
                 let recording = done.recording.filter(|_| amount_msat > Msat::ZERO);
                 self.gate.post(Posting {
                     amount_msat,
                     store: recording.and_then(|recording| recording.stored()),
-                    ..release(done.hold, &done.route)
+                    ..release(hold, &done.route)
                 });
             }
             State::Holding(holding) => {
                 // The client left; the hold may stand in the ledger all the same.
+                self.forget_plan(stream, &holding, false);
                 self.release(holding.hold, &holding.context.route);
                 decided(stream, Decision::Abandoned);
             }
-            State::Challenging(_) | State::Asking(_) | State::Refreshing(_) => {
+            State::Challenging(_) | State::Asking(_) | State::Refreshing(_) | State::Parked(_) => {
                 decided(stream, Decision::Abandoned);
             }
             State::Undecided | State::Passed(_) | State::Answered => {}

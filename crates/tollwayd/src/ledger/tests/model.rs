@@ -6,14 +6,16 @@
 
 mod books;
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tollway_core::digest::Digest;
-use tollway_core::wire::{IdempotencyKey, PostingResult, StoredResponse, Window};
+use tollway_core::wire::{IdempotencyKey, PostingResult, StoredResponse, TakeBack, Window};
 
 use super::*;
-use books::Model;
+use books::{Model, ModelExtension};
 
 /// Lives on PostgreSQL; each is compared with the model, as those in memory are.
 const POSTGRES_LIVES: u64 = 20;
@@ -30,6 +32,10 @@ enum Step {
         ttl_ms: Option<u64>,
         top_up: Option<u8>,
     },
+    Session {
+        tag: u8,
+        amount: u64,
+    },
     Settle {
         tag: u8,
         received: Option<u64>,
@@ -38,6 +44,7 @@ enum Step {
     Extend {
         id: u128,
         seq: u32,
+        min: u64,
         add: u64,
         ttl_ms: u64,
     },
@@ -77,6 +84,8 @@ struct HoldStep {
     proven: bool,
     /// The key, and the fields of its request.
     key: Option<(u8, u8)>,
+    /// The hold that gives, and how much at most.
+    back: Option<(u128, u64)>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -86,6 +95,7 @@ fn step() -> impl Strategy<Value = Step> {
     let hold = (
         (id.clone(), tag.clone(), 1..4_u64, 0..3_u64),
         (ttl.clone(), any::<u8>(), proptest::option::of((1..3_u8, 1..3_u8))),
+        proptest::option::of((id.clone(), 0..50_u64)),
     );
     let invoice = (tag.clone(), 1..100_u64, 0..9_u64, 0..9_u64, proptest::option::of(30..200_u64));
     prop_oneof![
@@ -94,13 +104,18 @@ fn step() -> impl Strategy<Value = Step> {
                 tag, amount, bonus, seed, ttl_ms, top_up,
             }
         ),
+        1 => (tag.clone(), 1..100_u64).prop_map(|(tag, amount)| Step::Session { tag, amount }),
         2 => (tag.clone(), proptest::option::of(1..120_u64))
             .prop_map(|(tag, received)| Step::Settle { tag, received }),
-        7 => hold.prop_map(|((id, tag, tens, more), (ttl_ms, luck, key))| Step::Hold(HoldStep {
-            id, tag, min: tens * 10, amount: (tens + more) * 10, ttl_ms, proven: luck > 20, key,
-        })),
-        2 => (id.clone(), 0..3_u32, 0..3_u64, ttl)
-            .prop_map(|(id, seq, add, ttl_ms)| Step::Extend { id, seq, add: add * 9, ttl_ms }),
+        7 => hold.prop_map(|((id, tag, tens, more), (ttl_ms, luck, key), back)| {
+            let (min, amount) = (tens * 10, (tens + more) * 10);
+            Step::Hold(HoldStep { id, tag, min, amount, ttl_ms, proven: luck > 20, key, back })
+        }),
+        3 => ((id.clone(), 0..3_u32, 0..3_u64), 0..3_u64, ttl).prop_map(
+            |((id, seq, min), more, ttl_ms)| Step::Extend {
+                id, seq, min: min * 9, add: min * 9 + more * 12, ttl_ms,
+            }
+        ),
         6 => ((id, 0..3_u32, 0..8_u64), any::<bool>(), 0..4_u64, any::<bool>()).prop_map(
             |((id, seq, amount), release, overrun, store)| Step::Post {
                 id, seq, amount: amount * 7, release, store,
@@ -155,6 +170,11 @@ async fn run(bench: Bench, model: &mut Model, step: Step) -> Bench {
             let expected = model.invoice(tag, (amount, amount + bonus, seed), ttl_ms, top_up);
             assert_eq!(bench.ledger.open_invoice(order).await, Ok(expected));
         }
+        Step::Session { tag, amount } => {
+            let expected = model.session(tag, amount);
+            let order = sessions::session(tag, amount);
+            assert_eq!(bench.ledger.open_invoice(order).await, Ok(expected));
+        }
         Step::Settle { tag, received } => {
             let received_msat = received.map(msat);
             let settlement = Settlement { received: received_msat, ..Settlement::of(hash(tag)) };
@@ -162,21 +182,23 @@ async fn run(bench: Bench, model: &mut Model, step: Step) -> Bench {
             assert_eq!(bench.ledger.settle(settlement).await, Ok(expected));
         }
         Step::Hold(step) => {
-            let HoldStep { id, tag, min, amount, ttl_ms, proven, key } = step;
+            let HoldStep { id, tag, min, amount, ttl_ms, proven, key, back } = step;
+            let take = |(id, most)| TakeBack { hold: hold_id(id), amount_msat: msat(most) };
             let order = HoldOrder {
                 ttl_ms,
                 proven,
                 min: msat(min),
                 once: key.map(keyed),
+                take_back: back.map(take),
                 ..order(id, hash(tag), amount)
             };
             let expected = model.hold(&step);
             assert_eq!(bench.ledger.hold(order).await, Ok(expected));
         }
-        Step::Extend { id, seq, add, ttl_ms } => {
+        Step::Extend { id, seq, min, add, ttl_ms } => {
             let order =
-                ExtendOrder { id: hold_id(id), seq, add: msat(add), min: msat(add), ttl_ms };
-            let expected = model.extend(id, (seq, add, ttl_ms));
+                ExtendOrder { id: hold_id(id), seq, add: msat(add), min: msat(min), ttl_ms };
+            let expected = model.extend(id, ModelExtension { seq, min, add, ttl_ms });
             assert_eq!(bench.ledger.extend(order).await, Ok(expected));
         }
         Step::Post { id, seq, amount, release, overrun, store } => {
@@ -186,7 +208,8 @@ async fn run(bench: Bench, model: &mut Model, step: Step) -> Bench {
                 ..posting(id, seq, amount, release)
             };
             let (outcome, charged) = model.post((id, seq), (amount, release, overrun), store);
-            let expected = PostingResult { outcome, charged_msat: msat(charged), revoked: false };
+            let revoked = model.is_hold_revoked(id);
+            let expected = PostingResult { outcome, charged_msat: msat(charged), revoked };
             assert_eq!(bench.ledger.post(vec![row]).await, Ok(vec![expected]));
         }
         Step::Free { client, day, cost } => {
@@ -237,6 +260,8 @@ async fn compare(bench: &Bench, model: &mut Model) {
         assert_eq!(found.map(Msat::get), model.sums(name), "balance, held, expiring, debt, ...");
         assert_eq!(view.revoked_at_ms.is_some(), model.is_revoked(name));
     }
+    let named = bench.ledger.keyring().await.unwrap().revoked.into_iter().collect();
+    assert_eq!(model.revoked_tokens().into_iter().map(hash).collect::<HashSet<_>>(), named);
     let open = i64::try_from(model.open_holds()).unwrap();
     assert_eq!(bench.metrics.ledger.open_holds.get(), open);
     bench.assert_audit_clean().await;

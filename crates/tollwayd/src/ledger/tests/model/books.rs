@@ -30,6 +30,8 @@ pub(super) struct Model {
 #[derive(Clone, Debug)]
 struct ModelInvoice {
     account: u8,
+    /// It buys time.
+    session: bool,
     amount: u64,
     credit: u64,
     seed: u64,
@@ -61,11 +63,21 @@ struct ModelHold {
     step: HoldStep,
     account: u8,
     granted: u64,
+    /// With what was added, and without what others took back.
     amount: u64,
     posted: u64,
     ends_ms: u64,
     released: bool,
-    extension: Option<((u32, u64, u64), u64)>,
+    /// The last one, and what the hold had in all after it.
+    extension: Option<(ModelExtension, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ModelExtension {
+    pub(super) seq: u32,
+    pub(super) min: u64,
+    pub(super) add: u64,
+    pub(super) ttl_ms: u64,
 }
 
 impl ModelAccount {
@@ -95,6 +107,17 @@ impl Model {
 
     pub(super) fn is_revoked(&self, account: u8) -> bool {
         self.accounts.get(&account).is_some_and(|it| it.revoked)
+    }
+
+    pub(super) fn is_hold_revoked(&self, id: u128) -> bool {
+        self.holds.get(&id).is_some_and(|hold| self.is_revoked(hold.account))
+    }
+
+    /// The tokens of every revoked account: one that only tops up is none before it is paid.
+    pub(super) fn revoked_tokens(&self) -> Vec<u8> {
+        let is_token = |tag: u8, it: &ModelInvoice| tag == it.account || it.settled;
+        let tokens = self.invoices.iter().filter(|(tag, it)| is_token(**tag, it));
+        tokens.filter(|(_, it)| self.is_revoked(it.account)).map(|(tag, _)| *tag).collect()
     }
 
     pub(super) fn open_holds(&self) -> usize {
@@ -158,13 +181,22 @@ impl Model {
         let account = match top_up {
             None => tag,
             Some(into) => match self.invoices.get(&into) {
-                Some(known) => known.account,
-                None => return InvoiceOutcome::TopUpUnknown,
+                Some(known) if !known.session => known.account,
+                _ => return InvoiceOutcome::TopUpUnknown,
             },
         };
-        let made = ModelInvoice { account, amount, credit, seed, ttl_ms, settled: false };
+        let (session, settled) = (false, false);
+        let made = ModelInvoice { account, session, amount, credit, seed, ttl_ms, settled };
         self.invoices.insert(tag, made);
         InvoiceOutcome::Stored
+    }
+
+    pub(super) fn session(&mut self, tag: u8, amount: u64) -> InvoiceOutcome {
+        let outcome = self.invoice(tag, (amount, 0, 0), None, None);
+        if outcome == InvoiceOutcome::Stored {
+            self.invoices.get_mut(&tag).unwrap().session = true;
+        }
+        outcome
     }
 
     pub(super) fn settle(&mut self, tag: u8, received: Option<u64>) -> SettleOutcome {
@@ -174,6 +206,11 @@ impl Model {
         }
         invoice.settled = true;
         let invoice = invoice.clone();
+        if invoice.session {
+            let account = self.accounts.entry(invoice.account).or_default();
+            account.charged += invoice.amount.max(received.unwrap_or(0));
+            return SettleOutcome::Credited;
+        }
         self.pass_time(invoice.account);
         let first = !self.accounts.contains_key(&invoice.account);
         let seed = if first { invoice.seed } else { 0 };
@@ -213,10 +250,16 @@ impl Model {
         if let Some(answer) = step.key.and_then(|key| self.known_key(account, key)) {
             return answer;
         }
-        if available < step.min {
+        let given = self.given(account, step.back);
+        let free = self.available_after(account, given);
+        if free < step.min {
             return refused(HoldRefusal::InsufficientCredit, available);
         }
-        let amount = available.min(step.amount);
+        if let Some((giver, _)) = step.back.filter(|_| given > 0) {
+            self.holds.get_mut(&giver).unwrap().amount -= given;
+            self.pass_time(account);
+        }
+        let amount = free.min(step.amount);
         if let Some((key, fields)) = step.key {
             let ends_ms = self.now_ms + DAY_MS;
             let record = ModelKey { fields, hold: step.id, ends_ms, response: None };
@@ -233,7 +276,22 @@ impl Model {
             step: step.clone(),
         };
         self.holds.insert(step.id, hold);
-        granted(hash(account), amount, available - amount)
+        granted(hash(account), amount, free - amount)
+    }
+
+    /// What a live hold of this account gives up.
+    fn given(&self, account: u8, back: Option<(u128, u64)>) -> u64 {
+        let Some((giver, most)) = back else { return 0 };
+        let giver = self.holds.get(&giver).filter(|it| it.account == account && self.live(it));
+        giver.map_or(0, |hold| most.min(hold.amount - hold.posted))
+    }
+
+    /// What is free once so much is no longer held: what is over, and held no more, ends.
+    fn available_after(&self, account: u8, given: u64) -> u64 {
+        let Some(it) = self.accounts.get(&account) else { return 0 };
+        let held = self.held(account) - given;
+        let over = it.lots.iter().filter(|lot| lot.1 <= self.now_ms).map(|lot| lot.0);
+        it.balance() - held - over.sum::<u64>().saturating_sub(held)
     }
 
     fn known_key(&self, account: u8, (key, asked): (u8, u8)) -> Option<HoldOutcome> {
@@ -258,7 +316,7 @@ impl Model {
         }))
     }
 
-    pub(super) fn extend(&mut self, id: u128, asked: (u32, u64, u64)) -> ExtendOutcome {
+    pub(super) fn extend(&mut self, id: u128, asked: ModelExtension) -> ExtendOutcome {
         let Some(account) = self.holds.get(&id).map(|hold| hold.account) else {
             return ExtendOutcome::Unknown;
         };
@@ -275,18 +333,19 @@ impl Model {
             Some((before, total)) if before == asked => {
                 return answered(granted(hash(account), total, available));
             }
-            Some((before, _)) if asked.0 <= before.0 => return ExtendOutcome::Conflict,
+            Some((before, _)) if asked.seq <= before.seq => return ExtendOutcome::Conflict,
             _ if !live => return ExtendOutcome::Ended,
             _ if revoked => return answered(refused(HoldRefusal::AccountRevoked, 0)),
-            _ if available < asked.1 => {
+            _ if available < asked.min => {
                 return answered(refused(HoldRefusal::InsufficientCredit, available));
             }
             _ => {}
         }
-        hold.amount += asked.1;
-        hold.ends_ms = hold.ends_ms.max(now_ms + asked.2);
+        let added = available.min(asked.add);
+        hold.amount += added;
+        hold.ends_ms = hold.ends_ms.max(now_ms + asked.ttl_ms);
         hold.extension = Some((asked, hold.amount));
-        answered(granted(hash(account), hold.amount, available - asked.1))
+        answered(granted(hash(account), hold.amount, available - added))
     }
 
     pub(super) fn post(
@@ -360,8 +419,14 @@ impl Model {
         }
         let name = self.invoices.get(&tag).map_or(0, |invoice| invoice.account);
         self.pass_time(name);
+        let session = self.invoices.get(&tag).is_some_and(|invoice| invoice.session);
+        if session && kind == 2 {
+            // It may run before its payment is known.
+            self.accounts.entry(name).or_default();
+        }
         let Some(account) = self.accounts.get_mut(&name) else { return AdminOutcome::Unknown };
         match kind {
+            0 | 1 if session => return AdminOutcome::HasNoCredit,
             0 if account.refunded + amount > account.charged => {
                 return AdminOutcome::ExceedsCharges;
             }

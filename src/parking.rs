@@ -1,0 +1,103 @@
+//! Streams that wait for something which no call of their own will answer.
+//!
+//! The SDK hands the reply to a call to the context that was active when the call was sent, and
+//! wakes no other. A stream that waits for another stream's lease is therefore kept here, and so
+//! is one whose call was sent from a callback of the root. Neither is inside a callback of its
+//! own when its time comes, so no borrow of it is open.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::hostcalls;
+use tollway_core::payment::PaymentHash;
+use tollway_gate::exchange::{Exchange, Step};
+use tollway_gate::gate::Gate;
+use tollway_gate::host::{CallId, CallReply};
+
+use crate::envoy::EnvoyHost;
+use crate::http::send;
+
+/// A stream as others reach it.
+#[derive(Clone)]
+pub(crate) struct Waiting {
+    pub(crate) context_id: u32,
+    pub(crate) exchange: Rc<RefCell<Exchange>>,
+}
+
+/// The streams of one root that wait. They are few at a time.
+#[derive(Default)]
+pub(crate) struct Parking {
+    for_lease: RefCell<Vec<(PaymentHash, Waiting)>>,
+    for_root: RefCell<Vec<(CallId, Waiting)>>,
+}
+
+impl Parking {
+    /// Keeps the stream, if it waits for a lease.
+    pub(crate) fn park(&self, waiting: Waiting) {
+        let token = waiting.exchange.borrow().parked_for();
+        if let Some(token) = token {
+            self.for_lease.borrow_mut().push((token, waiting));
+        }
+    }
+
+    /// The stream has ended.
+    pub(crate) fn leave(&self, context_id: u32) {
+        self.for_lease.borrow_mut().retain(|(_, waiting)| waiting.context_id != context_id);
+    }
+
+    /// Lets go on what waited for a request that has its answer. `may_call` inside a callback of
+    /// the root, which gets the replies to the calls that are sent there; inside that of another
+    /// stream only what a lease can pay now goes on.
+    pub(crate) fn wake_decided(&self, gate: &Gate, host: &EnvoyHost, may_call: bool) {
+        let decided = gate.take_decided();
+        if !decided.is_empty() {
+            self.wake(host, may_call, |token| decided.contains(token));
+        }
+    }
+
+    /// Lets everything go on that waits for no request. Called inside the root's tick.
+    pub(crate) fn wake_all(&self, gate: &Gate, host: &EnvoyHost) {
+        self.wake(host, true, |token| !gate.is_opening(token));
+    }
+
+    fn wake(&self, host: &EnvoyHost, may_call: bool, is_due: impl Fn(&PaymentHash) -> bool) {
+        for (token, waiting) in self.for_lease.take() {
+            if is_due(&token) {
+                self.with(waiting, |exchange| exchange.woken(host, may_call));
+            } else {
+                self.for_lease.borrow_mut().push((token, waiting));
+            }
+        }
+    }
+
+    /// The root got a reply that is none of its own.
+    pub(crate) fn answered(&self, host: &EnvoyHost, call: CallId, reply: &CallReply) {
+        let at = self.for_root.borrow().iter().position(|(known, _)| *known == call);
+        let waiting = at.map(|at| self.for_root.borrow_mut().swap_remove(at).1);
+        if let Some(waiting) = waiting {
+            self.with(waiting, |exchange| exchange.call_answered(host, call, reply));
+        }
+    }
+
+    /// Acts for another stream, and keeps it if it waits again.
+    fn with(&self, waiting: Waiting, act: impl FnOnce(&mut Exchange) -> Step) {
+        // A stream that is gone has nothing left to decide.
+        if hostcalls::set_effective_context(waiting.context_id).is_err() {
+            return;
+        }
+        let step = act(&mut waiting.exchange.borrow_mut());
+        match step {
+            Step::Continue => {
+                let _ = hostcalls::resume_http_request();
+            }
+            Step::Answer(reply) => send(&reply),
+            Step::Wait => {
+                let call = waiting.exchange.borrow().awaited_call();
+                match call {
+                    Some(call) => self.for_root.borrow_mut().push((call, waiting)),
+                    None => self.park(waiting),
+                }
+            }
+        }
+    }
+}
