@@ -6,6 +6,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::any;
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tollway_testkit::stack::StackOptions;
 
@@ -30,7 +31,7 @@ async fn fails_closed(gateway: &Gateway, credential: &str, name: &str) {
 /// A short time limit, so that a slow tollwayd shows soon.
 fn impatient() -> StackOptions {
     let mut config = config();
-    config["tollwayd"]["timeout_ms"] = serde_json::json!(300);
+    config["tollwayd"]["timeout_ms"] = json!(300);
     StackOptions { filter: Some(config), ..StackOptions::default() }
 }
 
@@ -112,7 +113,7 @@ async fn a_gateway_that_starts_alone_serves_free_pages_and_503_until_tollwayd_co
 #[tokio::test]
 async fn failure_mode_allow_is_a_choice_that_is_counted() {
     let mut config = config();
-    config["failure_mode_allow"] = serde_json::json!(true);
+    config["failure_mode_allow"] = json!(true);
     let options = StackOptions { filter: Some(config), ..StackOptions::default() };
     let mut gateway = Gateway::with(options).await;
     assert_eq!(gateway.http.get("/api/joke", None).await.status, 402);
@@ -157,4 +158,68 @@ async fn a_client_that_leaves_while_the_gate_decides_loses_nothing() {
     let stats = gateway.ledger_at_rest().await;
     assert_eq!(stats["charged_msat"], 5_000);
     assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), 1);
+}
+
+#[tokio::test]
+async fn no_credit_stays_set_aside_for_clients_that_left_while_tollwayd_was_slow() {
+    const CLIENTS: u64 = 60;
+    let mut leased = config();
+    leased["services"][0]["spend"] = json!("leased");
+    leased["services"][0]["lease_max_sats"] = json!(10);
+    for config in [config(), leased] {
+        let options = StackOptions { filter: Some(config), ..StackOptions::default() };
+        let gateway = Gateway::with(options).await;
+        let mut credentials = Vec::new();
+        for _ in 0..CLIENTS {
+            credentials.push(gateway.http.buy("/echo").await);
+        }
+        for _ in 0..5 {
+            gateway.stack.pause_tollwayd();
+            leave_while_holds_are_asked_for(&gateway, &credentials).await;
+            gateway.stack.resume_tollwayd();
+            eventually("every call is answered", async || {
+                (calls_under_way(&gateway).await == 0).then_some(())
+            })
+            .await;
+        }
+        // Long before the holds end by themselves, after five minutes.
+        let stats = gateway.ledger_at_rest().await;
+        assert_eq!((&stats["held_msat"], &stats["charged_msat"]), (&json!(0), &json!(0)));
+        assert!(gateway.decided("abandoned").await > CLIENTS);
+        gateway.audit();
+    }
+}
+
+/// What Envoy waits for from tollwayd.
+async fn calls_under_way(gateway: &Gateway) -> u64 {
+    gateway.stack.envoy_stat("cluster.tollwayd.upstream_rq_active").await.unwrap()
+}
+
+/// One request with each credential, none of which waits for its answer. Returns when what ends
+/// their holds is on its way.
+async fn leave_while_holds_are_asked_for(gateway: &Gateway, credentials: &[String]) {
+    let clients: Vec<_> = credentials
+        .iter()
+        .map(|credential| {
+            let (http, credential) = (gateway.http.clone(), credential.clone());
+            tokio::spawn(async move { http.get("/echo", Some(&credential)).await })
+        })
+        .collect();
+    // On a busy machine some calls may be over before the last client has come.
+    eventually("most holds are asked for", async || {
+        (calls_under_way(gateway).await >= credentials.len() as u64 / 2).then_some(())
+    })
+    .await;
+    clients.iter().for_each(tokio::task::JoinHandle::abort);
+    eventually("all of them have left", async || {
+        let name = "http.gateway.downstream_rq_active";
+        (gateway.stack.envoy_stat(name).await.unwrap() == 0).then_some(())
+    })
+    .await;
+    let sent =
+        async || gateway.stack.envoy_stat("cluster.tollwayd.upstream_rq_total").await.unwrap();
+    let before = sent().await;
+    // It waits beside the holds, and tollwayd may look at either first.
+    eventually("their holds are to be released", async || (sent().await > before).then_some(()))
+        .await;
 }

@@ -465,6 +465,8 @@ fn play(seed: u64, kills: bool, seen: &mut BTreeMap<&'static str, u64>) {
     let World { mut ledger, credit, delivered, now_ms, kills, seen: counts, .. } = world;
     if kills == 0 {
         assert_eq!(ledger.charged, delivered, "charged what was delivered");
+        let open: Vec<_> = ledger.holds.values().filter(|hold| hold.open).collect();
+        assert!(open.is_empty(), "credit that nobody gives back: {open:?}");
     } else {
         assert!(ledger.charged <= delivered, "charged more than was delivered");
     }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use tollway_gate::host::{CallReply, ResponseTrouble};
+use tollway_testkit::fake_host::SentCall;
 
+use crate::leases::leased;
 use crate::world::{World, ok, outcome};
 
 const RESET: ResponseTrouble = ResponseTrouble { unreached: false, reset: true, timeout: false };
@@ -166,4 +168,75 @@ fn postings_that_came_too_late_are_counted_as_lost() {
     assert_eq!(world.host.lost_postings(), 1);
     world.gate.tick(&world.host);
     world.assert_no_call();
+}
+
+/// Says this of the one release that the next tick sends.
+fn release_is(world: &World, hold: &SentCall, said: &str) {
+    world.gate.tick(&world.host);
+    let call = world.one_call("POST", "/v1/postings");
+    let rows = call.json()["postings"].as_array().unwrap().clone();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert!(hold.header(":path").ends_with(rows[0]["hold"].as_str().unwrap()), "{rows:?}");
+    assert_eq!((&rows[0]["amount_msat"], &rows[0]["release"]), (&json!(0), &json!(true)));
+    let reply = ok(&json!({"outcomes": [outcome(said, &json!(0))]}));
+    world.gate.call_answered(&world.host, call.id, &reply);
+    world.gate.tick(&world.host);
+    world.assert_no_call();
+}
+
+#[test]
+fn a_release_that_overtakes_its_hold_is_sent_again_until_the_hold_has_come() {
+    // By an exact request, and by the one that asked for a lease.
+    for mut config in [crate::world::config(), leased()] {
+        config["keyring_refresh_s"] = json!(300);
+        let left = |world: &World| {
+            let (mut exchange, hold) = world.paid("/api/joke");
+            exchange.finished(&world.host);
+            hold
+        };
+        let world = World::with(&config);
+        let hold = left(&world);
+        release_is(&world, &hold, "hold_unknown");
+        world.host.advance_ms(1_999);
+        world.gate.tick(&world.host);
+        world.assert_no_call();
+        world.host.advance_ms(1);
+        release_is(&world, &hold, "hold_unknown");
+        world.host.advance_ms(2_000);
+        release_is(&world, &hold, "posted");
+        world.host.advance_ms(60_000);
+        world.gate.tick(&world.host);
+        world.assert_no_call();
+
+        // A hold that never comes is not waited for for ever.
+        let world = World::with(&config);
+        let hold = left(&world);
+        for _ in 0..5 {
+            release_is(&world, &hold, "hold_unknown");
+            world.host.advance_ms(2_000);
+        }
+        world.gate.tick(&world.host);
+        world.assert_no_call();
+        assert_eq!(world.host.lost_postings(), 0, "nobody owes anything");
+    }
+}
+
+#[test]
+fn nothing_but_a_release_whose_hold_is_unknown_is_sent_again() {
+    for (status, said) in [("200", "hold_unknown"), ("500", "hold_expired"), ("500", "posted")] {
+        let world = World::new();
+        let mut exchange = world.admitted("/api/joke", 5_000, 15_000);
+        world.host.begin_response(&[(":status", status.as_bytes())], false);
+        exchange.response_headers(&world.host);
+        exchange.finished(&world.host);
+        world.gate.tick(&world.host);
+        let call = world.one_call("POST", "/v1/postings");
+        let reply = ok(&json!({"outcomes": [outcome(said, &json!(0))]}));
+        world.gate.call_answered(&world.host, call.id, &reply);
+        world.host.advance_ms(60_000);
+        world.gate.tick(&world.host);
+        let calls = world.host.take_calls();
+        assert!(calls.iter().all(|call| call.header(":path") != "/v1/postings"), "{said}");
+        assert_eq!(world.host.lost_postings(), u64::from(status == "200"), "{said}");
+    }
 }

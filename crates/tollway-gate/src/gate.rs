@@ -93,6 +93,7 @@ impl Gate {
 
     /// Sends the next batch of postings, if one is due.
     fn report(&self, host: &impl Host, now_ms: u64) {
+        self.outbox.borrow_mut().wake(now_ms);
         let batch = self.outbox.borrow().next_batch(now_ms);
         let Some(batch) = batch else { return };
         self.outbox.borrow_mut().sent(&batch);
@@ -120,7 +121,8 @@ impl Gate {
                 |row: &Posting, result: &PostingResult| self.leases.posted(host, row, result);
             let outcome = ledger::decode::<PostingReply>(reply).and_then(|reply| {
                 self.heard_of(reply.revision);
-                self.outbox.borrow_mut().answered(&reply, &mut booked)
+                let again_ms = host.now_ms().saturating_add(self.config.tollwayd.timeout_ms);
+                self.outbox.borrow_mut().answered(&reply, again_ms, &mut booked)
             });
             match outcome {
                 Ok(lost) => {

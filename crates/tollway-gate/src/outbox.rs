@@ -26,11 +26,18 @@ const STORED_BYTES_MAX: usize = 4 << 20;
 const STORED_ROW_BYTES: usize = 320;
 /// The longest pause between two tries.
 const RETRY_MS_MAX: u64 = 2_000;
+/// A release overtakes its hold if the client left while the hold was asked for: the ledger does
+/// not know it yet. So often it is sent again; then the hold ends by itself.
+const OVERTAKING_TRIES: u8 = 4;
+/// So many of them wait for that. Those beyond them end by themselves.
+const OVERTAKING_MAX: usize = ROWS_MAX;
 
 /// The queue of postings.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    rows: VecDeque<Posting>,
+    rows: VecDeque<Row>,
+    /// Releases whose holds are not known yet, and when to send them again.
+    overtaking: VecDeque<(u64, Row)>,
     /// How many rows at the front are in the batch under way; zero when none is.
     in_flight: usize,
     /// The bytes of the responses that wait to be stored.
@@ -38,6 +45,14 @@ pub(crate) struct Outbox {
     /// Not before this time, in milliseconds.
     retry_at_ms: u64,
     failures: u32,
+}
+
+/// A row that waits.
+#[derive(Debug)]
+struct Row {
+    posting: Posting,
+    /// How often its hold was not known.
+    overtook: u8,
 }
 
 impl Outbox {
@@ -48,7 +63,14 @@ impl Outbox {
             row.store = None;
         }
         self.stored_bytes = self.stored_bytes.saturating_add(stored_bytes(&row));
-        self.rows.push_back(row);
+        self.rows.push_back(Row { posting: row, overtook: 0 });
+    }
+
+    /// Appends the releases that are to be sent again by now.
+    pub(crate) fn wake(&mut self, now_ms: u64) {
+        while let Some((_, row)) = self.overtaking.pop_front_if(|(due_ms, _)| *due_ms <= now_ms) {
+            self.rows.push_back(row);
+        }
     }
 
     /// Whether new requests must wait until the queue has drained.
@@ -72,13 +94,13 @@ impl Outbox {
             return None;
         }
         let mut bytes = 0_usize;
-        let fits = |row: &&Posting| {
+        let fits = |row: &&Row| {
             let first = bytes == 0;
-            bytes = bytes.saturating_add(stored_bytes(row));
+            bytes = bytes.saturating_add(stored_bytes(&row.posting));
             first || bytes <= STORED_BYTES_PER_BATCH_MAX
         };
         let rows = self.rows.iter().take(POSTINGS_PER_BATCH_MAX).take_while(fits);
-        Some(PostingBatch { postings: rows.cloned().collect() })
+        Some(PostingBatch { postings: rows.map(|row| row.posting.clone()).collect() })
     }
 
     /// The batch was handed to the proxy.
@@ -87,35 +109,42 @@ impl Outbox {
     }
 
     /// The batch was answered; returns how many charges in it were not counted, and tells `each`
-    /// row's result. A release that found no hold is no loss: the hold was never granted.
+    /// row's result. A release that found no hold is no loss, and is sent again at `again_ms`:
+    /// the hold was never granted, or will be.
     pub(crate) fn answered(
         &mut self,
         reply: &PostingReply,
+        again_ms: u64,
         each: &mut dyn FnMut(&Posting, &PostingResult),
     ) -> Result<u64, CallFault> {
         if reply.outcomes.len() != self.in_flight {
             return Err(CallFault::Garbage);
         }
-        let lost = self
-            .rows
-            .iter()
-            .zip(&reply.outcomes)
-            .inspect(|(row, result)| each(row, result))
-            .filter(|(row, result)| {
-                row.amount_msat > Msat::ZERO && result.outcome != PostingOutcome::Posted
-            })
-            .count();
-        self.drop_batch();
-        Ok(lost as u64)
+        let mut lost = 0;
+        for (Row { posting, overtook }, result) in
+            self.take_batch().into_iter().zip(&reply.outcomes)
+        {
+            each(&posting, result);
+            let charges = posting.amount_msat > Msat::ZERO;
+            match result.outcome {
+                PostingOutcome::Posted => {}
+                PostingOutcome::HoldUnknown if !charges && posting.release => {
+                    if overtook < OVERTAKING_TRIES && self.overtaking.len() < OVERTAKING_MAX {
+                        let row = Row { posting, overtook: overtook.saturating_add(1) };
+                        self.overtaking.push_back((again_ms, row));
+                    }
+                }
+                _ => lost += u64::from(charges),
+            }
+        }
+        Ok(lost)
     }
 
     /// The batch failed; it is tried again after a pause, or dropped when `tollwayd` will never
     /// accept it. Returns how many rows were dropped.
     pub(crate) fn failed(&mut self, fault: CallFault, now_ms: u64) -> u64 {
         if fault.is_final() {
-            let dropped = self.in_flight as u64;
-            self.drop_batch();
-            return dropped;
+            return self.take_batch().len() as u64;
         }
         self.in_flight = 0;
         self.failures = self.failures.saturating_add(1);
@@ -124,13 +153,15 @@ impl Outbox {
         0
     }
 
-    fn drop_batch(&mut self) {
-        for row in self.rows.drain(..self.in_flight.min(self.rows.len())) {
-            self.stored_bytes = self.stored_bytes.saturating_sub(stored_bytes(&row));
+    fn take_batch(&mut self) -> Vec<Row> {
+        let batch: Vec<Row> = self.rows.drain(..self.in_flight.min(self.rows.len())).collect();
+        for Row { posting, .. } in &batch {
+            self.stored_bytes = self.stored_bytes.saturating_sub(stored_bytes(posting));
         }
         self.in_flight = 0;
         self.failures = 0;
         self.retry_at_ms = 0;
+        batch
     }
 }
 
@@ -178,7 +209,10 @@ mod tests {
         outbox.sent(&batch);
         assert_eq!(outbox.next_batch(0), None, "one batch at a time");
         let outcomes = vec![result(PostingOutcome::Posted); POSTINGS_PER_BATCH_MAX];
-        assert_eq!(outbox.answered(&PostingReply { outcomes, revision: 0 }, &mut |_, _| {}), Ok(0));
+        assert_eq!(
+            outbox.answered(&PostingReply { outcomes, revision: 0 }, 0, &mut |_, _| {}),
+            Ok(0)
+        );
         assert_eq!(outbox.next_batch(0).unwrap().postings, [row(POSTINGS_PER_BATCH_MAX as u64)]);
     }
 
@@ -210,7 +244,32 @@ mod tests {
             [PostingOutcome::HoldUnknown, PostingOutcome::Posted, PostingOutcome::HoldExpired]
                 .map(result)
                 .to_vec();
-        assert_eq!(outbox.answered(&PostingReply { outcomes, revision: 0 }, &mut |_, _| {}), Ok(1));
+        assert_eq!(
+            outbox.answered(&PostingReply { outcomes, revision: 0 }, 0, &mut |_, _| {}),
+            Ok(1)
+        );
+    }
+
+    #[test]
+    fn the_releases_that_wait_for_their_holds_are_bounded_in_number_and_in_tries() {
+        let mut outbox = outbox(OVERTAKING_MAX as u64 + 10);
+        let (mut sent, mut now_ms) = (0, 0);
+        loop {
+            while let Some(batch) = outbox.next_batch(now_ms) {
+                outbox.sent(&batch);
+                sent += batch.postings.len();
+                let outcomes = vec![result(PostingOutcome::HoldUnknown); batch.postings.len()];
+                let reply = PostingReply { outcomes, revision: 0 };
+                outbox.answered(&reply, now_ms + 10, &mut |_, _| {}).unwrap();
+            }
+            if outbox.overtaking.is_empty() {
+                break;
+            }
+            now_ms += 10;
+            outbox.wake(now_ms);
+        }
+        assert_eq!(now_ms, 10 * u64::from(OVERTAKING_TRIES));
+        assert_eq!(sent, 10 + OVERTAKING_MAX * (1 + usize::from(OVERTAKING_TRIES)));
     }
 
     #[test]
@@ -220,7 +279,7 @@ mod tests {
         outbox.sent(&batch);
         let outcomes = vec![result(PostingOutcome::Posted)];
         assert_eq!(
-            outbox.answered(&PostingReply { outcomes, revision: 0 }, &mut |_, _| {}),
+            outbox.answered(&PostingReply { outcomes, revision: 0 }, 0, &mut |_, _| {}),
             Err(CallFault::Garbage)
         );
         assert_eq!(outbox.failed(CallFault::Garbage, 0), 0);
@@ -234,13 +293,13 @@ mod tests {
         for n in 0..400 {
             outbox.push(Posting { store: stored.clone(), ..row(n) });
         }
-        let kept = outbox.rows.iter().filter(|row| row.store.is_some()).count();
+        let kept = outbox.rows.iter().filter(|row| row.posting.store.is_some()).count();
         assert_eq!(kept, 189, "4 MiB of base64");
         let mut sent = Vec::new();
         while let Some(batch) = outbox.next_batch(0) {
             outbox.sent(&batch);
             let outcomes = vec![result(PostingOutcome::Posted); batch.postings.len()];
-            outbox.answered(&PostingReply { outcomes, revision: 0 }, &mut |_, _| {}).unwrap();
+            outbox.answered(&PostingReply { outcomes, revision: 0 }, 0, &mut |_, _| {}).unwrap();
             sent.push(batch.postings.len());
         }
         assert_eq!(sent.iter().sum::<usize>(), 400);

@@ -96,6 +96,16 @@ impl Stack {
         self.kill_replica(Replica::First);
     }
 
+    /// Stops `tollwayd` where it stands, as a machine under load may; what is sent to it waits.
+    pub fn pause_tollwayd(&self) {
+        self.tollwayd.iter().for_each(Process::pause);
+    }
+
+    /// Lets `tollwayd` go on.
+    pub fn resume_tollwayd(&self) {
+        self.tollwayd.iter().for_each(Process::resume);
+    }
+
     /// Whether `tollwayd` was started and has ended by itself.
     pub fn tollwayd_has_ended(&mut self) -> bool {
         self.tollwayd.as_mut().is_some_and(|process| process.ended().is_some())

@@ -151,14 +151,28 @@ impl Process {
 
     /// Asks it to end.
     pub fn terminate(&self) {
-        if let Some(pid) = rustix_pid(&self.child) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it where it stands; what is sent to it waits.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Ends it at once, as `kill -9` does, and waits until it is gone.
     pub fn kill(mut self) {
         self.end();
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = rustix_pid(&self.child) {
+            let _ = kill_process(pid, signal);
+        }
     }
 
     fn end(&mut self) {
