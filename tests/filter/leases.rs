@@ -257,6 +257,7 @@ fn an_idle_lease_is_given_back_once_nothing_of_it_is_under_way() {
     let rows = posted(&world);
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!((&rows[0]["amount_msat"], &rows[0]["release"]), (&json!(0), &json!(true)));
+    assert_eq!(rows[0]["route"], "(lease)", "no request of a route was refunded");
     assert_eq!(world.host.shared_data().values(), Vec::<Vec<u8>>::new());
     assert_eq!(world.host.lease_count_of(LeaseEvent::Returned), 1);
     world.host.advance_ms(60_000);
@@ -547,6 +548,7 @@ fn the_lease_of_the_faster_worker_pays_and_the_other_hold_goes_back() {
     assert_eq!(rows.len(), 1);
     assert!(path.ends_with(rows[0]["hold"].as_str().unwrap()), "{path} {rows:?}");
     assert_eq!(rows[0]["amount_msat"], 0);
+    assert_eq!(rows[0]["route"], "(lease)", "no request of the route was refunded");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{Context, Exchange, Holding, Parked, State, Step};
 use crate::config::{Idempotency, Spend as Paying};
 use crate::headers;
 use crate::host::Stream;
-use crate::lease::{Ask, Grant, Opened, Relief, Spend, Taken, Tally};
+use crate::lease::{self, Ask, Grant, Opened, Relief, Spend, Taken, Tally};
 use crate::ledger::CallFault;
 use crate::metrics::LeaseEvent;
 
@@ -181,7 +181,7 @@ impl Exchange {
                         return self.admit(stream, Admission::leased(context, paid));
                     }
                     Opened::Other(paid) => {
-                        self.release(hold, &context.route);
+                        self.gate.post(lease::release(hold, 0));
                         return self.admit(stream, Admission::leased(context, paid));
                     }
                     Opened::Alone => {

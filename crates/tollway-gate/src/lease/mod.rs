@@ -5,7 +5,7 @@
 //! with the tick, under posting numbers of the worker's own lane, so that numbers never meet.
 //! A lease that nobody uses is given back; one that is forgotten ends in the ledger.
 //!
-//! See docs/adr/0010-leases.md for what this can cost whom.
+//! See docs/adr/0013-leases.md for what this can cost whom.
 
 mod refill;
 mod slot;
@@ -27,11 +27,11 @@ use crate::host::Host;
 use refill::Refill;
 use slot::{Pending, Slot, larger_size, less, room, sum};
 use table::{Change, Edited, TRIES, Which, edit};
-use tally::{Earned, LANE_BITS, release};
+use tally::{Earned, LANE_BITS};
 
 pub(crate) use slot::{Ask, SPEND_MS};
 pub(crate) use take_back::{Relief, Taken};
-pub(crate) use tally::Tally;
+pub(crate) use tally::{Tally, release};
 
 /// So many leases are followed by one worker; requests on others place holds of their own.
 const KNOWN_MAX: usize = 65_536;

@@ -15,8 +15,9 @@ use crate::host::Host;
 
 /// A lane has so many posting numbers, which a lease outlives by far.
 pub(super) const LANE_BITS: u32 = 24;
-/// Stands where a posting names its route, in the row that ends a lease and charges nothing.
-const RELEASE_ROUTE: &str = "lease";
+/// Stands where a posting names its route, in the row that ends a lease and charges nothing: no
+/// request of the hold's own route has ended.
+const RELEASE_ROUTE: &str = "(lease)";
 
 /// One worker's part of a lease.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Tally {
 }
 
 /// The row that ends a lease.
-pub(super) fn release(hold: HoldId, seq: u32) -> Posting {
+pub(crate) fn release(hold: HoldId, seq: u32) -> Posting {
     Posting {
         hold,
         seq,

@@ -277,7 +277,10 @@ impl Tables {
         }
         let released = |hold: &&Hold| hold.state == HoldState::Released;
         for hold in self.holds.iter().filter(released).filter(|it| it.posted_msat.get() == 0) {
-            record(&hold.route, Counted::Void.word(), 0);
+            let ends = |row: &&Charge| row.hold_id == hold.id && row.release;
+            if self.postings.iter().any(|row| ends(&row) && row.route == hold.route) {
+                record(&hold.route, Counted::Void.word(), 0);
+            }
         }
         for posting in self.postings.iter().filter(|it| it.debt_msat.get() > 0) {
             record(&posting.route, Counted::Debt.word(), signed(posting.debt_msat.get()));

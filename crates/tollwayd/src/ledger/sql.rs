@@ -159,8 +159,9 @@ macro_rules! totals_check {
                     WHERE entries > 0
                     UNION ALL SELECT '', 'payer', count(*), CAST(0 AS BIGINT) FROM accounts
                     WHERE charged_msat > 0
-                    UNION ALL SELECT route, 'void', count(*), CAST(0 AS BIGINT) FROM holds
-                    WHERE state = 'released' AND posted_msat = 0 GROUP BY route
+                    UNION ALL SELECT h.route, 'void', count(*), CAST(0 AS BIGINT) FROM holds h
+                    JOIN postings p ON p.hold_id = h.id AND p.release = 1 AND p.route = h.route
+                    WHERE h.state = 'released' AND h.posted_msat = 0 GROUP BY h.route
                     UNION ALL SELECT route, 'request', CAST(sum(requests) AS BIGINT),
                     CAST(0 AS BIGINT) FROM postings
                     WHERE charged_msat > 0 OR debt_msat > 0 GROUP BY route

@@ -69,7 +69,7 @@ pub(crate) struct Dashboard {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Refunds {
-    /// Requests whose hold was released without a charge.
+    /// Requests whose own hold was released without a charge.
     pub(crate) uncharged: u64,
     /// Refunds of operators.
     pub(crate) refunded: u64,

@@ -99,6 +99,10 @@ impl Engine {
             posted_at_ms: self.now_ms,
         });
         if order.release {
+            // What ends a lease names no route of a request.
+            if hold.posted_msat == Msat::ZERO && order.route == hold.route {
+                self.count(Counted::Void.word(), &hold.route, 0);
+            }
             self.end_hold(hold, HoldState::Released)?;
         } else {
             self.set.holds.put(hold);

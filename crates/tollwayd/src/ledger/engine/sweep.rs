@@ -1,9 +1,7 @@
 //! What has expired goes back before anything is decided.
 
-use tollway_core::money::Msat;
-
 use super::{Decided, Engine, minus};
-use crate::ledger::rows::{Counted, Hold, HoldState};
+use crate::ledger::rows::{Hold, HoldState};
 
 impl Engine {
     /// Ends every expired hold, and every expired tranche, of the working set.
@@ -35,9 +33,6 @@ impl Engine {
         let mut account = self.account(hold.account);
         account.held_msat = minus(account.held_msat, hold.rest()?)?;
         self.set.accounts.put(account);
-        if state == HoldState::Released && hold.posted_msat == Msat::ZERO {
-            self.count(Counted::Void.word(), &hold.route, 0);
-        }
         hold.state = state;
         self.set.holds.put(hold);
         self.tally.open_holds -= 1;

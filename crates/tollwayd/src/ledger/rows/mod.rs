@@ -130,7 +130,7 @@ words! {
         Payer = "payer",
         /// A request that was charged.
         Request = "request",
-        /// A hold was released without any charge.
+        /// A request of a hold's route released it without any charge.
         Void = "void",
     }
 }

@@ -43,14 +43,17 @@ pub(super) async fn statistics_come_from_what_happened_and_survive_a_restart(ben
         let open = NewInvoice { route: "time".to_owned(), ..invoice(tag, 50_000, None) };
         bench.ledger.open_invoice(open).await.unwrap();
     }
-    for (id, tag, route) in [(1, 1, "joke"), (2, 1, "joke"), (3, 2, "time"), (4, 1, "joke")] {
+    let holds = [(1, 1, "joke"), (2, 1, "joke"), (3, 2, "time"), (4, 1, "joke"), (5, 2, "joke")];
+    for (id, tag, route) in holds {
         bench.ledger.hold(on(route, order(id, hash(tag), 1_500))).await.unwrap();
     }
     let repeated = posted("time", posting(3, 0, 1_200, true));
     let rows = vec![
         // A lease that paid for three requests.
         Posting { requests: 3, ..posting(1, 0, 1_500, true) },
+        // One that was refunded, and a lease that nobody used.
         posting(2, 0, 0, true),
+        posted("(lease)", posting(5, 0, 0, true)),
         repeated.clone(),
         posting(9, 0, 1, true),
     ];
