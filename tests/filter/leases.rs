@@ -616,3 +616,77 @@ fn a_dear_request_waits_while_its_lease_waits_for_a_refill() {
     assert_eq!(dear.answer(&hold, &refused("insufficient_credit", 32_000)), Step::Wait);
     assert_eq!(dear.one_call().json()["take_back"]["amount_msat"], 18_000);
 }
+
+/// Fills every bucket that is in use with this token's leases under other names.
+fn fill_buckets(world: &World) {
+    let record = world.host.shared_data().values().remove(0);
+    let strangers = (1..=8_u8).flat_map(|stranger| {
+        let mut record = record[..178].to_vec();
+        record[..32].fill(stranger);
+        record
+    });
+    world.host.shared_data().overwrite_all(&strangers.collect::<Vec<u8>>());
+}
+
+#[test]
+fn a_full_bucket_makes_a_request_exact_and_loses_nothing() {
+    let (world, first) = with_lease(20_000, 50_000);
+    fill_buckets(&world);
+    let before = world.host.shared_data().values();
+    let (mut alone, call) = Request::asking(&world, "/api/joke");
+    assert_eq!(alone.answer(&call, &granted(5_000, 45_000)), Step::Continue);
+    assert_eq!(alone.host.lease_count_of(LeaseEvent::Bypassed), 1);
+    assert_eq!(world.host.shared_data().values(), before, "nobody's lease is touched");
+    alone.ends("200");
+    // What was under way when its lease went is reported all the same.
+    first.ends("200");
+    let rows = posted(&world);
+    let charged: Vec<_> = rows.iter().filter(|row| row["amount_msat"] == 5_000).collect();
+    assert_eq!(charged.len(), 2, "{rows:?}");
+    let path = call.header(":path");
+    let exact = charged.iter().find(|row| path.ends_with(row["hold"].as_str().unwrap())).unwrap();
+    assert_eq!((&exact["release"], &exact["seq"]), (&json!(true), &json!(0)));
+
+    // Those who wait are not left waiting for a lease that cannot be.
+    let (mut leader, call) = Request::asking(&world, "/api/joke");
+    let mut second = Request::parked(&world, "/api/joke");
+    assert_eq!(leader.answer(&call, &granted(5_000, 40_000)), Step::Continue);
+    let mut calls = 0;
+    while second.exchange.is_held_back() {
+        calls += 1;
+        assert_eq!(second.exchange.woken(&second.host, true), Step::Wait);
+        let call = second.one_call();
+        assert_eq!(second.answer(&call, &granted(5_000, 35_000)), Step::Continue);
+    }
+    assert_eq!(calls, 1);
+}
+
+#[test]
+fn a_bucket_has_room_again_once_its_holds_are_over() {
+    let (world, _first) = with_lease(20_000, 50_000);
+    fill_buckets(&world);
+    world.host.advance_ms(330_000);
+    // The token of other tests has ended meanwhile.
+    let host = world.host.beside();
+    let credential = crate::world::credential("demo", 1, crate::world::NOW_S + 1_000);
+    let ask = || {
+        host.begin_request(&[
+            (":method", b"GET"),
+            (":path", b"/api/joke"),
+            (":authority", b"api.example.com"),
+            ("authorization", credential.as_bytes()),
+        ]);
+        let mut exchange = Exchange::new(Rc::clone(&world.gate));
+        let step = exchange.request_headers(&host);
+        (exchange, step)
+    };
+    let (mut leader, step) = ask();
+    assert_eq!(step, Step::Wait);
+    let (_, second) = ask();
+    assert_eq!(second, Step::Wait);
+    let call = host.take_calls().remove(0);
+    leader.call_answered(&host, call.id, &granted(5_000, 45_000));
+    assert_eq!(host.lease_count_of(LeaseEvent::Opened), 1);
+    let table = world.host.shared_data().values();
+    assert_eq!(table.iter().map(Vec::len).collect::<Vec<_>>(), [178], "one record is left");
+}

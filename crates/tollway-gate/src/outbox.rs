@@ -30,7 +30,7 @@ const RETRY_MS_MAX: u64 = 2_000;
 /// not know it yet. So often it is sent again; then the hold ends by itself.
 const OVERTAKING_TRIES: u8 = 4;
 /// So many of them wait for that. Those beyond them end by themselves.
-const OVERTAKING_MAX: usize = ROWS_MAX;
+const OVERTAKING_MAX: usize = 4_096;
 
 /// The queue of postings.
 #[derive(Debug, Default)]

@@ -13,9 +13,9 @@ use super::slot::{Pending, SLOT_BYTES, Slot, sum};
 use crate::host::{CasMismatch, Host};
 
 /// Enough that a hundred thousand live leases rarely meet in one bucket.
-const BUCKETS: u16 = 1 << 15;
+pub(super) const BUCKETS: u16 = 1 << 15;
 /// A full table is 32,768 buckets of 8 records: 47 MB.
-const SLOTS_PER_BUCKET: usize = 8;
+pub(super) const SLOTS_PER_BUCKET: usize = 8;
 /// How often a change is tried while others change the same bucket.
 pub(super) const TRIES: u32 = 8;
 /// The same where no request waits for it.

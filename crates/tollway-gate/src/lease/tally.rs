@@ -19,6 +19,15 @@ pub(super) const LANE_BITS: u32 = 24;
 /// request of the hold's own route has ended.
 const RELEASE_ROUTE: &str = "(lease)";
 
+/// What a [`Tally`] takes in a proxy, whose words have 32 bits; a worker knows many.
+#[cfg(any(test, target_pointer_width = "32"))]
+pub(super) const TALLY_BYTES: usize = 96;
+/// The same of an [`Earned`].
+#[cfg(any(test, target_pointer_width = "32"))]
+pub(super) const EARNED_BYTES: usize = 16;
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<Tally>() == TALLY_BYTES && size_of::<Earned>() == EARNED_BYTES);
+
 /// One worker's part of a lease.
 #[derive(Debug)]
 pub(crate) struct Tally {
