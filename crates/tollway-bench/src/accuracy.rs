@@ -18,7 +18,7 @@ use tollway_testkit::stack::{Ports, Stack, StackOptions};
 use crate::Result;
 use crate::bars::Bars;
 use crate::client::{Count, Crowd, ask};
-use crate::filter::{self, LEASE_MAX_SATS, PRICE_MSAT};
+use crate::filter::{self, CAMPAIGN_LEASE_MAX_SATS, PRICE_MSAT};
 use crate::ledger::{Account, Doors};
 use crate::machine;
 use crate::settings::Settings;
@@ -35,8 +35,6 @@ const TICK_MS: u64 = 50;
 const HOLD_TTL_S: u64 = 10;
 /// How long the books may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A posting is under way at most this long while tollwayd lives.
-const REPORT_MS: u64 = 500;
 
 /// How a campaign went.
 #[derive(Debug)]
@@ -104,7 +102,6 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode> {
     bars.at_most("kills_wrong_answers", Some(wild.counts.wrong as f64), 0.0);
     let results = json!({
         "machine": machine::describe()?,
-        "leased": filter::leases_are_configured(),
         "clients": CLIENTS,
         "accounts": ACCOUNTS,
         "workers": WORKERS,
@@ -211,18 +208,13 @@ impl Campaign {
         })
     }
 
-    /// Kills Envoy and starts it again; gives how many answers may have gone with it.
+    /// Kills Envoy and starts it again; gives how many answers may have gone with it: for each
+    /// account what its lease may have unposted, and a request of its own for each client.
     async fn kill_envoy(&mut self) -> Result<u64> {
-        let before = self.crowd.delivered.load(Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(TICK_MS + REPORT_MS)).await;
-        let after = self.crowd.delivered.load(Ordering::Relaxed);
         self.stack.kill_envoy();
         self.stack.start_envoy().await?;
-        if filter::leases_are_configured() {
-            return Ok(LEASE_MAX_SATS * 1_000 / PRICE_MSAT * ACCOUNTS as u64);
-        }
-        // Exact mode: what was served since the last report, and what was under way.
-        Ok(after - before + CLIENTS as u64)
+        let of_leases = CAMPAIGN_LEASE_MAX_SATS * 1_000 / PRICE_MSAT * ACCOUNTS as u64;
+        Ok(of_leases + CLIENTS as u64)
     }
 
     /// Waits until nothing is held any more; gives the charges, in answers.

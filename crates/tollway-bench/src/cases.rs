@@ -23,7 +23,7 @@ const CREDIT_MSAT: u64 = 1_000_000_000;
 const CAVEATS: u64 = 2;
 const MANY_CAVEATS: u64 = 10;
 /// How often each of many accounts is used before the first slice, so that leases have grown.
-const WARM_UP_TURNS: f64 = 8.0;
+const WARM_UP_TURNS: f64 = 16.0;
 /// Connections spread over the workers by chance.
 const PROBES: u32 = 12;
 
@@ -208,7 +208,10 @@ impl Setup<'_> {
             let accounts = self.ledger.doors.buy(size, CREDIT_MSAT).await?;
             let first = accounts.first().ok_or("expected an account")?;
             let file = ledger::list(self.workshop, &format!("{name}.txt"), &accounts)?;
+            let config = filter::with_room(filter::config(Spend::Leased, 1));
+            let filter = envoy::wasm(&self.workshop.parts.wasm, Some(&config));
             let ours = self.ours(name, label, first, Spend::Leased, 1);
+            let ours = ours.filter(filter, Calls::Tollwayd);
             let mut case = self.case(Spec { traffic: Traffic::Random(file), ..ours }).await?;
             case.warm_up_requests = size as f64 * WARM_UP_TURNS;
             cases.push(case);

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use crate::Result;
 use crate::cases::Fleet;
-use crate::filter;
 use crate::ledger::Ledger;
 use crate::memory;
 use crate::peers::Peers;
@@ -18,9 +17,6 @@ use crate::workshop::Workshop;
 pub(crate) async fn run(settings: &Settings) -> Result<ExitCode> {
     let workshop = Workshop::open()?;
     let mut notes = Vec::new();
-    if !filter::leases_are_configured() {
-        notes.push("leased: no lease is configured, so exact was measured twice".to_owned());
-    }
     let ledger = Ledger::start(&workshop).await?;
     let fleet = Fleet::start(&workshop, settings, &ledger).await?;
     let peers = Peers::start(&workshop).await;

@@ -1,6 +1,6 @@
 //! The filter's configuration in every case: one template, two ways to spend.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The path of every measured request.
 pub(crate) const TARGET: &str = "/v1/target";
@@ -13,14 +13,11 @@ pub(crate) const PRICE_MSAT: u64 = 1_000;
 /// and the books have to come to rest.
 const HOLD_TTL_S: u64 = 30;
 
-/// What a route says to be spent from in exact mode.
-const EXACT: &str = "{}";
-/// What a route says to be spent from in leased mode.
-const LEASED: &str = "{}";
-/// What the whole configuration says for leases.
-const LEASED_ROOT: &str = "{}";
-/// The most that one lease holds, as [`LEASED`] says.
-pub(crate) const LEASE_MAX_SATS: u64 = 64;
+/// The most that one lease holds where speed is measured: more than three ticks of one account's
+/// spending, because what is not posted yet counts.
+const LEASE_MAX_SATS: u64 = 100_000;
+/// The same in the accuracy campaigns, where it bounds the loss.
+pub(crate) const CAMPAIGN_LEASE_MAX_SATS: u64 = 2_000;
 
 /// How a route spends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,81 +28,62 @@ pub(crate) enum Spend {
     Leased,
 }
 
-impl Spend {
-    /// The fields of a route.
-    fn fields(self) -> Map<String, Value> {
-        match self {
-            Self::Exact => fields(EXACT),
-            Self::Leased => fields(LEASED),
-        }
-    }
-}
-
-/// Whether the two ways are one: then the run has to say so.
-pub(crate) fn leases_are_configured() -> bool {
-    Spend::Exact.fields() != Spend::Leased.fields()
-}
-
 /// A configuration with this many routes, [`TARGET`] the last of them.
 pub(crate) fn config(spend: Spend, routes: usize) -> Value {
     let mut list: Vec<_> = (1..routes)
         .map(|n| route(spend, &format!("other-{n}"), &format!("/v1/other/{n}")))
         .collect();
     list.push(route(spend, "target", TARGET));
-    with_routes(spend, list)
+    with_routes(list)
+}
+
+/// Room for 100,000 accounts that are each used every few seconds: their credentials stay known,
+/// their leases are neither idle nor over between two requests.
+pub(crate) fn with_room(mut config: Value) -> Value {
+    config["lease_idle_s"] = json!(3_600);
+    config["lease_ttl_s"] = json!(3_600);
+    config["cache"] = json!({"entries_max": 400_000, "bytes_max": 256 << 20});
+    config
 }
 
 /// The configuration of the accuracy campaigns: one route, whose holds expire soon, so that the
 /// books can be compared soon after a death.
 pub(crate) fn campaign(path: &str, hold_ttl_s: u64, tick_ms: u64) -> Value {
     let mut target = route(Spend::Leased, "target", path);
+    target["lease_max_sats"] = json!(CAMPAIGN_LEASE_MAX_SATS);
     target["hold_ttl_s"] = json!(hold_ttl_s);
-    let mut config = with_routes(Spend::Leased, vec![target]);
+    let mut config = with_routes(vec![target]);
     config["tick_ms"] = json!(tick_ms);
     config
 }
 
-fn with_routes(spend: Spend, routes: Vec<Value>) -> Value {
-    let mut config = json!({
+fn with_routes(routes: Vec<Value>) -> Value {
+    json!({
         "tollwayd": {"cluster": "tollwayd", "timeout_ms": 5_000,
                      "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": [{"name": SERVICE, "purchase": {"default_sats": 20}}],
         "routes": routes,
         "unmatched": "deny",
-    });
-    if spend == Spend::Leased {
-        for (name, value) in fields(LEASED_ROOT) {
-            config[name] = value;
-        }
-    }
-    config
-}
-
-/// The members of a JSON object; a bad one is none, and the run then says that no lease is
-/// configured.
-fn fields(text: &str) -> Map<String, Value> {
-    serde_json::from_str(text).unwrap_or_default()
+    })
 }
 
 fn route(spend: Spend, name: &str, path: &str) -> Value {
-    let mut route = spend.fields();
-    route.insert("name".to_owned(), json!(name));
-    route.insert("match".to_owned(), json!({"path": path}));
-    route.insert("price_sats".to_owned(), json!(PRICE_MSAT / 1_000));
-    route.entry("hold_ttl_s").or_insert(json!(HOLD_TTL_S));
-    Value::Object(route)
+    let mut route = json!({
+        "name": name,
+        "match": {"path": path},
+        "price_sats": PRICE_MSAT / 1_000,
+        "hold_ttl_s": HOLD_TTL_S,
+    });
+    if spend == Spend::Leased {
+        route["spend"] = json!("leased");
+        route["lease_max_sats"] = json!(LEASE_MAX_SATS);
+    }
+    route
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_written_for_a_mode_is_a_json_object() {
-        for text in [EXACT, LEASED, LEASED_ROOT] {
-            assert!(serde_json::from_str::<Map<String, Value>>(text).is_ok(), "{text}");
-        }
-    }
 
     #[test]
     fn the_target_is_the_last_of_all_routes() {

@@ -6,7 +6,9 @@ use tollway_core::wire::HOLD_TTL_MS_MAX;
 
 use super::reader::{ConfigError, Node, Object};
 use super::terms::{Mode, PRICE_SATS_MAX, Route};
-use crate::lease::SPEND_MS;
+
+/// The longest time in which requests are admitted on one grant.
+pub(super) const LEASE_TTL_S_MAX: u64 = 3_600;
 
 /// How the requests of a route are paid from their account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ impl LeaseTerms {
                 None => Ok(Spend::Exact),
             };
         }
-        let longest_ms = HOLD_TTL_MS_MAX - SPEND_MS;
+        let longest_ms = HOLD_TTL_MS_MAX - LEASE_TTL_S_MAX * 1_000;
         if route.hold_ttl_ms > longest_ms {
             return Err(fields.problem(format!(
                 "expected a hold_ttl_s of at most {} on a leased route, but found {}; shorten it \

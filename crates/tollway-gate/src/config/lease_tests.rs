@@ -74,6 +74,13 @@ fn a_hold_outlives_the_time_to_spend_by_the_longest_request() {
     assert_eq!((config.lease_ttl_ms, config.lease_idle_ms), (Some(90_000), 5_000));
     let config = parse(&with(&[("/lease_idle_s", json!(9))])).unwrap();
     assert_eq!((config.lease_ttl_ms, config.lease_idle_ms), (None, 9_000));
+    let leased = [
+        ("/routes/0/spend", json!("leased")),
+        ("/routes/0/lease_max_sats", json!(100)),
+        ("/routes/0/hold_ttl_s", json!(60)),
+        ("/lease_ttl_s", json!(300)),
+    ];
+    assert_eq!(parse(&with(&leased)).unwrap().lease_ttl_ms, Some(360_000));
 }
 
 #[test]
@@ -114,14 +121,14 @@ fn what_cannot_be_leased_is_refused_with_its_remedy() {
             vec![
                 yes(),
                 ("/routes/0/lease_max_sats", json!(50)),
-                ("/routes/0/hold_ttl_s", json!(86_371)),
+                ("/routes/0/hold_ttl_s", json!(82_801)),
             ],
-            "routes[0]: expected a hold_ttl_s of at most 86370 on a leased route, but found \
-             86371; shorten it or write \"spend\": \"exact\"",
+            "routes[0]: expected a hold_ttl_s of at most 82800 on a leased route, but found \
+             82801; shorten it or write \"spend\": \"exact\"",
         ),
         (
             vec![("/lease_idle_s", json!(0))],
-            "lease_idle_s: expected an integer from 1 to 60, but found 0; choose a number in this \
+            "lease_idle_s: expected an integer from 1 to 3600, but found 0; choose a number in this \
              range",
         ),
     ] {

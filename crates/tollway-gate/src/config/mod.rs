@@ -29,6 +29,7 @@ use tollway_core::pricing::PriceTable;
 use tollway_core::secret::SecretText;
 
 pub use free_tier::{FreeTier, Limit};
+use lease::LEASE_TTL_S_MAX;
 pub use lease::{LeaseTerms, Spend};
 pub use purchase::{Bonus, Purchase, PurchaseFault};
 pub use reader::ConfigError;
@@ -39,8 +40,6 @@ pub use terms::{Idempotency, Mode, Route};
 use reader::{Node, Object};
 use routes::{RouteReader, Routes};
 use services::services;
-
-use crate::lease::SPEND_MS;
 
 /// A shorter token could be guessed.
 const GATE_TOKEN_BYTES_MIN: usize = 16;
@@ -153,6 +152,7 @@ impl Config {
             "keyring_refresh_s",
             "cache",
             "lease_idle_s",
+            "lease_ttl_s",
         ])?;
         let tollwayd = tollwayd(&root, env)?;
         let services = services(&root)?;
@@ -163,8 +163,8 @@ impl Config {
         };
         Ok(Self {
             tollwayd,
-            lease_ttl_ms: lease_ttl_ms(&routes, &unmatched),
-            lease_idle_ms: root.integer("lease_idle_s", 5, 1..=60)? * 1_000,
+            lease_ttl_ms: lease_ttl_ms(&root, &routes, &unmatched)?,
+            lease_idle_ms: root.integer("lease_idle_s", 5, 1..=LEASE_TTL_S_MAX)? * 1_000,
             routes: PriceTable::new(routes),
             unmatched,
             location,
@@ -182,14 +182,19 @@ impl Config {
 
 /// Long enough for the longest request of any leased route, at the end of the time in which
 /// requests are admitted on one grant.
-fn lease_ttl_ms(routes: &Routes, unmatched: &Unmatched) -> Option<u64> {
+fn lease_ttl_ms(
+    root: &Object<'_>,
+    routes: &Routes,
+    unmatched: &Unmatched,
+) -> Result<Option<u64>, ConfigError> {
+    let spend_ms = root.integer("lease_ttl_s", 30, 10..=LEASE_TTL_S_MAX)? * 1_000;
     let other = match unmatched {
         Unmatched::Route(route) => Some(route),
         Unmatched::Deny => None,
     };
     let routes = routes.iter().map(|(_, route)| route).chain(other);
     let leased = routes.filter(|route| route.spend != Spend::Exact);
-    Some(leased.map(|route| route.hold_ttl_ms).max()? + SPEND_MS)
+    Ok(leased.map(|route| route.hold_ttl_ms).max().map(|longest_ms| longest_ms + spend_ms))
 }
 
 fn tollwayd(

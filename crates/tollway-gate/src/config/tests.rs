@@ -212,21 +212,21 @@ fn err_top_level() {
             json!(5),
             "config: expected an object, but found 5; its fields are tollwayd, services, \
              routes, unmatched, location, failure_mode_allow, preflight, tick_ms, \
-             keyring_refresh_s, cache, lease_idle_s",
+             keyring_refresh_s, cache, lease_idle_s, lease_ttl_s",
         ),
         (with("/routs", json!([])), "routs: unknown field; did you mean routes?"),
         (
             with("/colour", json!(1)),
             "colour: unknown field; known here: tollwayd, services, routes, unmatched, \
              location, failure_mode_allow, preflight, tick_ms, keyring_refresh_s, cache, \
-             lease_idle_s",
+             lease_idle_s, lease_ttl_s",
         ),
         (with("/keyring", json!(1)), "keyring: unknown field; did you mean keyring_refresh_s?"),
         (
             with("/a\nb", json!(1)),
             "a\\nb: unknown field; known here: tollwayd, services, routes, unmatched, \
              location, failure_mode_allow, preflight, tick_ms, keyring_refresh_s, cache, \
-             lease_idle_s",
+             lease_idle_s, lease_ttl_s",
         ),
         (
             without("/unmatched"),

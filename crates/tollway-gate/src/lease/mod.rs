@@ -31,7 +31,7 @@ use slot::{Pending, Slot, larger_size, less, room, sum};
 use table::{Change, Edited, TRIES, Which, edit};
 use tally::{Earned, LANE_BITS};
 
-pub(crate) use slot::{Ask, SPEND_MS};
+pub(crate) use slot::Ask;
 pub(crate) use take_back::{Relief, Taken};
 pub(crate) use tally::{Tally, release};
 

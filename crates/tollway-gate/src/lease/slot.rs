@@ -11,9 +11,6 @@ use tollway_core::payment::PaymentHash;
 
 /// The bytes of a record.
 pub(super) const SLOT_BYTES: usize = 178;
-/// For so long requests may be admitted on a grant; the hold lives longer by what the longest
-/// request may take, so that each of them can still be reported.
-pub(crate) const SPEND_MS: u64 = 30_000;
 /// A lease is not refilled after so long. It runs dry and another takes its place, so that what
 /// a dead worker had taken of it returns to the customer.
 const REFILLED_FOR_MS: u64 = 600_000;
@@ -150,14 +147,16 @@ impl Slot {
     }
 
     fn mark_refill(&mut self, ask: &Ask, elsewhere: Msat) -> bool {
-        let Ask { now_ms, cost, .. } = *ask;
+        let Ask { now_ms, cost, hold_ttl_ms, .. } = *ask;
         if now_ms >= self.opened_at_ms.saturating_add(REFILLED_FOR_MS) {
             return false;
         }
         let rest = self.rest();
         let half_spent = rest.get() < self.size.get() / 2 || rest < cost;
-        let time_left = self.expires_at_ms.saturating_sub(now_ms);
-        let half_time = time_left.saturating_add(SPEND_MS / 2) < u64::from(self.ttl_ms);
+        // Requests like this one are admitted until the hold has just their own time left.
+        let last_ms = self.expires_at_ms.saturating_sub(hold_ttl_ms);
+        let window_ms = u64::from(self.ttl_ms).saturating_sub(hold_ttl_ms);
+        let half_time = last_ms.saturating_sub(now_ms) < window_ms / 2;
         if half_spent {
             let size = larger_size(self.size, ask, self.total());
             let room = room(ask, sum(elsewhere, less(self.granted, self.settled)));
@@ -329,6 +328,8 @@ mod tests {
     fn msat(msat: u64) -> Msat {
         Msat::new(msat).unwrap()
     }
+
+    const SPEND_MS: u64 = 30_000;
 
     fn slot() -> Slot {
         Slot {

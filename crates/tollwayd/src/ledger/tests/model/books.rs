@@ -279,6 +279,13 @@ impl Model {
         granted(hash(account), amount, free - amount)
     }
 
+    /// This hold or, where there is none, the first live one of the same account.
+    pub(super) fn giver(&self, tag: u8, id: u128) -> u128 {
+        let account = self.invoices.get(&tag).map(|invoice| invoice.account);
+        let near = self.holds.iter().find(|(_, it)| Some(it.account) == account && self.live(it));
+        near.filter(|_| !self.holds.contains_key(&id)).map_or(id, |(near, _)| *near)
+    }
+
     /// What a live hold of this account gives up.
     fn given(&self, account: u8, back: Option<(u128, u64)>) -> u64 {
         let Some((giver, most)) = back else { return 0 };
