@@ -70,6 +70,7 @@ async fn many_requests_need_few_holds_and_are_charged_exactly() {
     assert_eq!(served(&statuses), 1_600, "{statuses:?}");
     let stats = gateway.ledger_at_rest().await;
     assert_eq!(stats["charged_msat"], 1_600 * PRICE_MSAT);
+    assert_eq!((&stats["totalPaid"], &stats["refunds"]["uncharged"]), (&json!(1_600), &json!(0)));
     assert_eq!(gateway.stack.upstream().hits().of("/echo"), 1_600);
     assert!(lease_events(&gateway, "refilled").await > 0);
     assert!(lease_events(&gateway, "returned").await > 0, "it was idle in the end");
