@@ -28,10 +28,8 @@ const BATCH_COMMANDS_MAX: usize = 512;
 /// From so many commands in the last batch on, a batch waits for those that are about to come: a
 /// flush costs as much for one as for all of them.
 const CROWD: usize = 4;
-/// A batch waits as long as commands come within this time, ...
-const LULL: Duration = Duration::from_micros(50);
-/// ... but no more than so many times.
-const LULLS_MAX: u32 = 10;
+/// So often a batch lets others run to see whether more commands come.
+const YIELDS_MAX: u32 = 10;
 /// Tries of one transaction against other writers.
 const TRIES_MAX: u32 = 20;
 /// The longest wait between two tries.
@@ -222,9 +220,9 @@ impl<S: Store> Worker<S> {
         let mut batch = Vec::new();
         take(&mut items, first, &mut batch);
         drain(&mut items, &mut batch);
-        for _ in 0..if self.crowded { LULLS_MAX } else { 0 } {
-            // The thread is the writer's own, and the runtime's timer is too coarse for this.
-            std::thread::sleep(LULL);
+        for _ in 0..if self.crowded { YIELDS_MAX } else { 0 } {
+            // Whoever shares this core goes first; with a core of its own nobody waits.
+            std::thread::yield_now();
             let before = batch.len();
             drain(&mut items, &mut batch);
             if batch.len() == before {

@@ -32,17 +32,18 @@ impl Engine {
     /// Answers in the order of [`HoldRefusal`]. The proof is judged before the id is looked up,
     /// so that who proves nothing learns nothing, not even that a hold exists.
     pub(in crate::ledger) fn hold(&mut self, order: &HoldOrder) -> Decided<HoldOutcome> {
-        let Some(invoice) = self.set.invoices.get(&(order.payment_hash,)).cloned() else {
+        let Some(invoice) = self.set.invoices.get(&(order.payment_hash,)) else {
             return Ok(self.refuse(HoldRefusal::UnknownPayment, Msat::ZERO));
         };
+        let name = invoice.account;
+        let unsettled = invoice.settled_at_ms.is_none().then(|| invoice.clone());
         if !order.proven {
             return Ok(self.refuse(HoldRefusal::PaymentNotProven, Msat::ZERO));
         }
         if let Some(hold) = self.set.holds.get(&(order.id,)) {
             return Ok(self.repeat_hold(order, hold));
         }
-        let name = invoice.account;
-        if invoice.settled_at_ms.is_none()
+        if let Some(invoice) = unsettled
             && self.credit_invoice(invoice, None)? == Err(BalanceLimit)
         {
             return Ok(HoldOutcome::BalanceLimit);

@@ -24,6 +24,9 @@ const WAL_PAGES_PER_CHECKPOINT: u32 = 4_000;
 const CACHE_KIB: i64 = 64 * 1_024;
 /// Statements that stay prepared; more than the ledger has.
 const STATEMENTS_MAX: usize = 64;
+/// How often the lock is tried, and the pause between two tries: half a second in all.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 /// A reader may meet the writer's checkpoint for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -142,11 +145,15 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     name.push(".lock");
     let file = |source| OpenError::File { path: path.to_path_buf(), source };
     let lock = private_file(Path::new(&name)).map_err(file)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_path_buf())),
-        Err(TryLockError::Error(source)) => Err(file(source)),
+    // Who had it may be about to end, or about to become another program with a copy of it.
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(file(source)),
+        }
     }
+    Err(OpenError::InUse(path.to_path_buf()))
 }
 
 /// The database holds keys: nobody but the owner may read it. SQLite gives its write-ahead log
