@@ -15,7 +15,7 @@ const CHARGE_MSAT: i64 = 1_000;
 const AMOUNT_MSAT: i64 = CREDIT_MSAT.cast_signed();
 
 /// What the product would have counted.
-const TOTALS: &str = "INSERT INTO totals
+const TOTALS: &str = "DELETE FROM totals; INSERT INTO totals
     SELECT 0, route, kind, count(*), sum(amount_msat) FROM entries GROUP BY route, kind
     UNION ALL SELECT 0, route, 'challenge', count(*), 0 FROM invoices GROUP BY route
     UNION ALL SELECT 0, route, 'request', count(*), 0 FROM postings GROUP BY route
