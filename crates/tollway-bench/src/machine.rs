@@ -20,7 +20,8 @@ pub(crate) fn describe() -> Result<Value> {
     Ok(json!({
         "cores": available_parallelism()?.get(),
         "cpu": model.map_or("unknown", |(_, name)| name.trim()),
-        "kernel": kernel.trim(),
+        // Without the name that its builder gave it.
+        "kernel": kernel.trim().split('-').next(),
         "memory_gb": (field_kb("/proc/meminfo", "MemTotal:")? / 1_048_576.0).round(),
     }))
 }
