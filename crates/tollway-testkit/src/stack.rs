@@ -146,8 +146,9 @@ impl Stack {
         let ports = options.ports.map_or_else(Ports::free, Ok)?;
         let (dir, temp) = directory(options.dir.as_deref())?;
         let joke = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.joke));
-        let upstream = Upstream::start(joke)
+        let upstream = ports::listen(joke)
             .await
+            .and_then(Upstream::serve)
             .map_err(|error| StackError::new(format!("start the joke API on {joke}"), error))?;
         let setup = EnvoySetup {
             parts,

@@ -20,6 +20,7 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use futures_util::stream;
 use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use listener::{Reset, ResettableListener};
@@ -61,8 +62,16 @@ impl Upstream {
     /// # Errors
     /// The address cannot be bound.
     pub async fn start(addr: SocketAddr) -> io::Result<Self> {
-        let listener = ResettableListener::bind(addr).await?;
-        let addr = listener.addr()?;
+        Self::serve(TcpListener::bind(addr).await?)
+    }
+
+    /// Starts the service on a socket that listens already.
+    ///
+    /// # Errors
+    /// The socket does not tell its address.
+    pub fn serve(listener: TcpListener) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        let listener = ResettableListener::new(listener);
         let hits = Hits::default();
         let app = router(hits.clone()).into_make_service_with_connect_info::<Reset>();
         let server = tokio::spawn(async move {

@@ -2,10 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Instant;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -13,8 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::error::StackError;
 use super::process::{Process, Program};
-use super::wait::{self, INTERVAL, PATIENCE};
-use super::{Ports, Stack, local_url, stop};
+use super::{Ports, Stack, local_url, ports, stop, wait};
 
 /// One of the two that may serve from one PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,22 +149,9 @@ impl Stack {
             stub.stop().await;
         }
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.setup.ports.gate));
-        let begun = Instant::now();
-        loop {
-            match TcpListener::bind(addr).await {
-                Ok(listener) => return Ok(listener),
-                // Another test may be trying just now whether the port is free.
-                Err(error)
-                    if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < PATIENCE =>
-                {
-                    tokio::time::sleep(INTERVAL).await;
-                }
-                Err(error) => {
-                    let step = format!("take the port of tollwayd, {addr}");
-                    return Err(StackError::new(step, error));
-                }
-            }
-        }
+        ports::listen(addr)
+            .await
+            .map_err(|error| StackError::new(format!("take the port of tollwayd, {addr}"), error))
     }
 
     fn tollwayd_program(&self, replica: Replica) -> Result<Program<'_>, StackError> {

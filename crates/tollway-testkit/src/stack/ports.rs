@@ -1,11 +1,16 @@
 //! Which ports the stack listens on.
 
 use std::env;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use tokio::net::TcpListener;
 
 use super::error::StackError;
+use super::wait::{INTERVAL, PATIENCE};
 use crate::upstream;
 
 /// Free ports are looked for here: below the range that outgoing connections take theirs from,
@@ -98,6 +103,25 @@ pub fn free_port() -> Result<u16, StackError> {
     Err(StackError::new("choose the ports", "no free port is left"))
 }
 
+/// Knocks instead of binding: a program that another thread starts just then would inherit the
+/// bound socket for a moment, and the port would be taken for whoever it was handed to.
 fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    let knock = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    knock.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+/// Listens on a port that was handed out, or that somebody is just leaving.
+///
+/// # Errors
+/// It is still taken after [`PATIENCE`], or cannot be bound.
+pub(super) async fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(addr).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(INTERVAL).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }

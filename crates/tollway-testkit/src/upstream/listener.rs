@@ -40,12 +40,8 @@ impl Connected<IncomingStream<'_, ResettableListener>> for Reset {
 pub(super) struct ResettableListener(TcpListener);
 
 impl ResettableListener {
-    pub(super) async fn bind(addr: SocketAddr) -> io::Result<Self> {
-        TcpListener::bind(addr).await.map(Self)
-    }
-
-    pub(super) fn addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    pub(super) const fn new(listener: TcpListener) -> Self {
+        Self(listener)
     }
 }
 
