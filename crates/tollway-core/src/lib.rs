@@ -20,12 +20,14 @@ pub mod entropy;
 pub mod header;
 pub mod id;
 pub mod identifier;
+pub mod json;
 pub mod keyring;
 pub mod macaroon;
 pub mod money;
 pub mod payment;
 pub mod pricing;
 pub mod secret;
+pub mod usage;
 pub mod wire;
 
 mod hex_text;
