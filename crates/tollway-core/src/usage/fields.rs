@@ -1,7 +1,7 @@
 //! Where each provider puts its counts.
 
 use super::Provider;
-use crate::json::{ELEMENT, Path};
+use crate::scan::{ELEMENT, Path};
 
 /// What a field means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ pub use rates::{Rates, TOKENS_PER_RATE};
 use fields::{Field, fields};
 use sse::{Lines, Part};
 
-use crate::json::{Found, Hit, Scanner};
+use crate::scan::{Found, Hit, Scanner};
 
 /// More tokens than this in one response are not believed.
 const TOKENS_MAX: u64 = 1_000_000_000_000;

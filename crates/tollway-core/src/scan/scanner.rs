@@ -15,7 +15,7 @@ const LEVELS: usize = 6;
 /// Tells the values at certain paths of a document that comes in pieces.
 ///
 /// ```
-/// use tollway_core::json::{Found, Scanner};
+/// use tollway_core::scan::{Found, Scanner};
 ///
 /// let mut scanner = Scanner::new(&[&["usage", "total"]]);
 /// let mut total = None;
