@@ -29,6 +29,8 @@ pub enum PathFault {
     MalformedPercent,
     /// It does not begin with a slash.
     NotAbsolute,
+    /// An ASCII character in more bytes than UTF-8 gives it, percent-encoded.
+    Overlong,
     /// A query.
     Query,
     /// A byte that a URL carries only percent-encoded.
@@ -49,6 +51,7 @@ impl fmt::Display for PathFault {
             Self::Fragment => "a \"#\"",
             Self::MalformedPercent => "a \"%\" without two hexadecimal digits",
             Self::NotAbsolute => "a path that does not begin with \"/\"",
+            Self::Overlong => "an overlong encoding of an ASCII character",
             Self::Query => "a \"?\"",
             Self::Unencoded => "a character that must be percent-encoded",
         })
@@ -83,12 +86,19 @@ pub fn check_normalised(path: &[u8]) -> Result<(), PathFault> {
 
 fn check_segment(segment: &[u8]) -> Result<(), PathFault> {
     let mut bytes = segment.iter().copied();
+    let mut before = 0;
     while let Some(byte) = bytes.next() {
         match byte {
             b'%' => {
                 let high = bytes.next().and_then(hex_digit).ok_or(PathFault::MalformedPercent)?;
                 let low = bytes.next().and_then(hex_digit).ok_or(PathFault::MalformedPercent)?;
-                check_encoded(high << 4 | low)?;
+                let encoded = high << 4 | low;
+                check_encoded(encoded)?;
+                if is_overlong(before, encoded) {
+                    return Err(PathFault::Overlong);
+                }
+                before = encoded;
+                continue;
             }
             b'\\' => return Err(PathFault::Backslash),
             b'#' => return Err(PathFault::Fragment),
@@ -99,6 +109,7 @@ fn check_segment(segment: &[u8]) -> Result<(), PathFault> {
             }
             _ => {}
         }
+        before = 0;
     }
     if is_dot_segment(segment) { Err(PathFault::DotSegment) } else { Ok(()) }
 }
@@ -112,6 +123,15 @@ fn check_encoded(byte: u8) -> Result<(), PathFault> {
         0x00..=0x1f | 0x7f => Err(PathFault::Control),
         _ => Ok(()),
     }
+}
+
+/// Whether these bytes begin a UTF-8 sequence that is longer than it need be: some servers read
+/// `%C0%AE` as a dot all the same.
+const fn is_overlong(first: u8, second: u8) -> bool {
+    matches!(
+        (first, second),
+        (0xc0 | 0xc1, 0x80..=0xbf) | (0xe0, 0x80..=0x9f) | (0xf0, 0x80..=0x8f)
+    )
 }
 
 /// Some servers cut a path parameter off before they resolve dots, so `..;x` is a dot segment.
@@ -323,6 +343,16 @@ mod tests {
             (b"/a%3Fb%23c", Ok(())),
             (b"/100%25", Ok(())),
             (b"/a%252Fb", Ok(())),
+            (b"/caf%E9", Ok(())),
+            (b"/%c0", Ok(())),
+            (b"/%c0/%ae", Ok(())),
+            (b"/%c0x%ae", Ok(())),
+            (b"/%e2%82%ac", Ok(())),
+            (b"/%e0%a4%b9", Ok(())),
+            (b"/%c0%ae%c0%ae/b", Err(Overlong)),
+            (b"/a%C1%9Cb", Err(Overlong)),
+            (b"/%e0%80%ae", Err(Overlong)),
+            (b"/%f0%80%80%ae", Err(Overlong)),
             (b"/a|b^[c]", Ok(())),
             (b"", Err(NotAbsolute)),
             (b"*", Err(NotAbsolute)),
