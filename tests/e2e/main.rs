@@ -19,6 +19,7 @@ mod hostile;
 mod kill;
 mod leases;
 mod observe;
+mod paths;
 mod races;
 mod refunds;
 mod reload;

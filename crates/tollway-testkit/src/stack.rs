@@ -69,6 +69,8 @@ pub struct StackOptions {
     pub tollwayd_env: Vec<(String, String)>,
     /// More values for the marked lines of `envoy/envoy.yaml`.
     pub envoy_env: Vec<(String, String)>,
+    /// Lines of `envoy/envoy.yaml` to replace, for what no marked line lets one change.
+    pub envoy_lines: Vec<(String, String)>,
     /// The ports; `None` takes free ones.
     pub ports: Option<Ports>,
     /// Where logs, configuration and the ledger go; `None` is a directory that goes with the
@@ -89,6 +91,7 @@ impl Default for StackOptions {
             second: false,
             tollwayd_env: Vec::new(),
             envoy_env: Vec::new(),
+            envoy_lines: Vec::new(),
             ports: None,
             dir: None,
             ready_path: Some("/api/joke".to_owned()),
@@ -113,6 +116,7 @@ pub fn validate(filter: Option<Value>) -> Result<(), StackError> {
         gate_token: token()?,
         filter,
         env: Vec::new(),
+        lines: Vec::new(),
     };
     setup.validate()
 }
@@ -160,6 +164,7 @@ impl Stack {
             gate_token: token()?,
             filter: options.filter.clone(),
             env: options.envoy_env.clone(),
+            lines: options.envoy_lines.clone(),
         };
         let mut stack = Self {
             envoy: None,

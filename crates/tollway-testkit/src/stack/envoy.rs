@@ -37,6 +37,8 @@ pub(super) struct EnvoySetup {
     pub(super) gate_token: String,
     pub(super) filter: Option<Value>,
     pub(super) env: Vec<(String, String)>,
+    /// Texts of the rendered configuration, each there once, and what stands there instead.
+    pub(super) lines: Vec<(String, String)>,
 }
 
 impl EnvoySetup {
@@ -125,7 +127,23 @@ impl EnvoySetup {
             let found = String::from_utf8_lossy(&rendered.stderr).into_owned();
             return Err(StackError::new("render envoy/envoy.yaml", found));
         }
-        fs::File::create(to).and_then(|mut file| file.write_all(&rendered.stdout)).map_err(failed)
+        let mut text = rendered.stdout;
+        for (from, into) in &self.lines {
+            text = replaced(&text, from, into)?;
+        }
+        fs::File::create(to).and_then(|mut file| file.write_all(&text)).map_err(failed)
+    }
+}
+
+/// The text with `into` where `from` stood; a text that is not there once is a mistake.
+fn replaced(text: &[u8], from: &str, into: &str) -> Result<Vec<u8>, StackError> {
+    let text = String::from_utf8_lossy(text);
+    match text.matches(from).count() {
+        1 => Ok(text.replace(from, into).into_bytes()),
+        found => Err(StackError::new(
+            "render envoy/envoy.yaml",
+            format!("expected {from:?} once, but found it {found} times"),
+        )),
     }
 }
 
