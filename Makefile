@@ -5,12 +5,13 @@ VENV     := .tools/venv
 STAMPS   := .tools/stamps
 STACK    := $(TARGET)/debug/tollway-stack
 PEERS    := .tools/peers
+LIGHTNING := .tools/lightning
 CARGO    := cargo
 SUDO_APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build wasm demo up down test sim crash bench bench-build bench-ledger accuracy
-.PHONY: test-compose lint clean
+.PHONY: test-lightning test-compose lint clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,9 @@ bench-build: $(STAMPS)/python wasm
 
 bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per second and per fsync, HTTP, memory. Short bars end with 1.
 	$(CARGO) bench --locked -p tollwayd --bench ledger
+
+test-lightning: $(STAMPS)/lightning build ## Runs tollwayd and the filter on a real Lightning network: two lnd nodes, built from their Go modules.
+	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked --test lightning
 
 test-compose: ## Builds docker-compose.yml and plays the story on it, where Docker runs or can be started.
 	@sh tests/compose/run.sh
@@ -103,6 +107,17 @@ $(STAMPS)/python: tests/requirements.txt $(STAMPS)/system
 	@mkdir -p $(STAMPS)
 	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# Real nodes for the Lightning tests, from the published Go modules.
+$(STAMPS)/lightning: $(wildcard tests/lightning/go/*/go.*) | $(STAMPS)/system
+	@command -v go >/dev/null || { \
+	  echo "Go is missing: real Lightning nodes are built with Go 1.25 or newer (https://go.dev/dl)."; exit 1; }
+	@mkdir -p $(LIGHTNING)
+	cd tests/lightning/go/btcd && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' \
+	  -o $(CURDIR)/$(LIGHTNING)/ github.com/btcsuite/btcd
+	cd tests/lightning/go/lnd && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' \
+	  -tags 'invoicesrpc lowscrypt' -o $(CURDIR)/$(LIGHTNING)/ github.com/lightningnetwork/lnd/cmd/lnd
 	@touch $@
 
 # The load of `make bench`; nothing else needs it.

@@ -3,12 +3,14 @@
 //! - [`upstream`] is the paid API of the demo and the upstream of the end-to-end tests.
 //! - [`stack`] starts `tollwayd`, that upstream and a real Envoy with the real filter, and ends
 //!   them all, however the process that started them ends.
+//! - [`nodes`] is a real Lightning network of a test's own.
 //! - [`postgres`] is a PostgreSQL of a test's own.
 //! - [`story`] plays the main job against a running stack: 402, pay, 200, run dry, top up, 200.
 
 #![forbid(unsafe_code)]
 
 pub mod fake_host;
+pub mod nodes;
 pub mod postgres;
 pub mod stack;
 pub mod story;

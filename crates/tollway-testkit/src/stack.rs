@@ -44,6 +44,7 @@ pub use parts::{Parts, root};
 pub use ports::{Ports, free_port};
 pub use process::{Guardian, Process, Program};
 pub use wait::until;
+pub(crate) use wait::{INTERVAL, PATIENCE};
 
 use crate::upstream::Upstream;
 

@@ -18,7 +18,7 @@ pub struct StackError {
 }
 
 impl StackError {
-    pub(super) fn new(step: impl Into<String>, found: impl fmt::Display) -> Self {
+    pub(crate) fn new(step: impl Into<String>, found: impl fmt::Display) -> Self {
         Self {
             step: step.into(),
             found: found.to_string(),
@@ -30,7 +30,7 @@ impl StackError {
 
     /// Adds the end of a log file. It is read now: the file may be gone when this is shown.
     #[must_use]
-    pub(super) fn with_log(mut self, log: &Path) -> Self {
+    pub(crate) fn with_log(mut self, log: &Path) -> Self {
         let text = fs::read(log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let mut tail: Vec<_> = text.lines().rev().take(TAIL_LINES).map(str::to_owned).collect();
@@ -41,7 +41,7 @@ impl StackError {
     }
 
     #[must_use]
-    pub(super) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+    pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }

@@ -6,9 +6,9 @@ use super::error::StackError;
 use super::process::Process;
 
 /// How often a condition is looked at.
-pub(super) const INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
 /// How long anything may take, on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks again and again until `look` finds something.
 ///
