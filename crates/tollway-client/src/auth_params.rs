@@ -38,6 +38,13 @@ impl AuthParams {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
+    /// All parameters, by lower-case name; the first of a name counts.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (String, String)> {
+        // A map keeps the last one it is given.
+        let backwards = self.params.iter().rev();
+        backwards.map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+    }
+
     /// The first parameter with one of these names.
     pub(crate) fn param(&self, names: &[&str]) -> Option<&str> {
         let named = |name: &String| names.iter().any(|known| known.eq_ignore_ascii_case(name));

@@ -2,8 +2,7 @@
 
 use std::error::Error;
 
-use tollway_core::money::Msat;
-
+use crate::budget::OverBudget;
 use crate::challenge::ChallengeError;
 use crate::client::Payment;
 use crate::store::StoreError;
@@ -26,34 +25,31 @@ pub enum Fault {
     #[error("the server's challenge cannot be paid: {0}")]
     Challenge(#[from] ChallengeError),
     /// The request cannot be sent twice, so it cannot be sent before a payment and after it.
-    #[error("expected a request with a body in memory, but found a stream")]
+    #[error("expected a body that can be sent twice, but found a stream; give it as a function")]
     NotRepeatable,
+    /// The invoice asks for more than the budget has left. Nothing was paid.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+    /// The server sends the client in circles, or to where it may not go.
+    #[error("the server's redirect cannot be followed: {0}")]
+    Redirect(&'static str),
+    /// The request cannot be built.
+    #[error("the request cannot be sent: {0}")]
+    Request(String),
     /// The server does not answer.
     #[error("the server does not answer: {0}")]
     Server(String),
     /// Credentials cannot be read or kept.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The invoice asks for more than the budget allows. Nothing was paid.
-    #[error(
-        "the server asks for {} sats, but the budget is {} sats",
-        asked.to_sats_rounded_up(),
-        budget.to_sats_rounded_up()
-    )]
-    TooDear {
-        /// What the invoice asks.
-        asked: Msat,
-        /// The most this client may pay for one request.
-        budget: Msat,
-    },
     /// The wallet did not pay, or did not prove it.
     #[error(transparent)]
     Wallet(#[from] WalletError),
 }
 
-impl From<Fault> for ClientError {
-    fn from(fault: Fault) -> Self {
-        Self { fault, paid: None }
+impl<T: Into<Fault>> From<T> for ClientError {
+    fn from(fault: T) -> Self {
+        Self { fault: fault.into(), paid: None }
     }
 }
 

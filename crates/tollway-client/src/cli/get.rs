@@ -7,8 +7,9 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use serde::Serialize;
 use tollway_client::inspect::sats;
+use tollway_client::wallet::{Simulated, WalletError};
 use tollway_client::{
-    Answer, Client, ClientError, CredentialStore, Fault, Payment, Wallet, WalletError,
+    Answer, Budget, ClientError, CredentialStore, Fault, Limit, PayingClient, Payment,
 };
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
@@ -35,7 +36,7 @@ pub(crate) struct GetArgs {
         default_value = "http://127.0.0.1:8404",
         value_parser = parse_wallet
     )]
-    wallet_url: Wallet,
+    wallet_url: Simulated,
     /// Neither use nor keep credentials.
     ///
     /// Without this they are kept in tollway/credentials.json below $XDG_STATE_HOME or
@@ -68,8 +69,8 @@ fn parse_sats(text: &str) -> Result<Msat, String> {
         .ok_or_else(|| "expected a whole number of satoshi".to_owned())
 }
 
-fn parse_wallet(text: &str) -> Result<Wallet, WalletError> {
-    Wallet::simulated(text)
+fn parse_wallet(text: &str) -> Result<Simulated, WalletError> {
+    Simulated::new(text)
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -106,7 +107,7 @@ pub(crate) async fn run(args: GetArgs) -> Exit {
 
 async fn fetch(args: GetArgs) -> Result<Answer, ClientError> {
     let store = if args.no_store {
-        CredentialStore::nowhere()
+        CredentialStore::in_memory()
     } else {
         CredentialStore::in_state_folder(|name| std::env::var_os(name).map(Into::into))
             .map_err(Fault::Store)?
@@ -115,7 +116,9 @@ async fn fetch(args: GetArgs) -> Result<Answer, ClientError> {
     for (name, value) in args.headers {
         headers.append(name, value);
     }
-    Client::new(args.wallet_url, store, args.max_sats)?.get(args.url, headers).await
+    let budget = Budget::per_request(args.max_sats);
+    let client = PayingClient::builder(args.wallet_url).store(store).budget(budget).build()?;
+    client.get(args.url).headers(headers).send().await
 }
 
 /// The body to standard output as it comes, after the line about the money.
@@ -245,10 +248,16 @@ fn summary(answer: &Answer) -> String {
 
 fn message(error: &ClientError) -> String {
     let hint = match &error.fault {
-        Fault::TooDear { .. } => "; allow more with --max-sats",
+        Fault::OverBudget(over) if over.limit == Limit::Request => "; allow more with --max-sats",
         Fault::Wallet(WalletError::Unreachable(_)) => "; name a running one with --wallet-url",
         Fault::Store(_) => "; or do without them by --no-store",
-        Fault::Challenge(_) | Fault::NotRepeatable | Fault::Server(_) | Fault::Wallet(_) => "",
+        Fault::Challenge(_)
+        | Fault::NotRepeatable
+        | Fault::OverBudget(_)
+        | Fault::Redirect(_)
+        | Fault::Request(_)
+        | Fault::Server(_)
+        | Fault::Wallet(_) => "",
     };
     let paid = match error.paid {
         Some(paid) => format!(
@@ -265,9 +274,11 @@ const fn code(fault: &Fault) -> &'static str {
     match fault {
         Fault::Challenge(_) => "challenge_untrusted",
         Fault::NotRepeatable => "request_not_repeatable",
+        Fault::OverBudget(_) => "too_dear",
+        Fault::Redirect(_) => "redirect_untrusted",
+        Fault::Request(_) => "request_malformed",
         Fault::Server(_) => "server_unreachable",
         Fault::Store(_) => "store_unusable",
-        Fault::TooDear { .. } => "too_dear",
         Fault::Wallet(_) => "payment_failed",
     }
 }
@@ -275,9 +286,9 @@ const fn code(fault: &Fault) -> &'static str {
 const fn exit(fault: &Fault) -> Exit {
     match fault {
         Fault::Challenge(_) => Exit::Untrusted,
-        Fault::NotRepeatable | Fault::Store(_) => Exit::Internal,
-        Fault::Server(_) => Exit::Server,
-        Fault::TooDear { .. } => Exit::TooDear,
+        Fault::NotRepeatable | Fault::Request(_) | Fault::Store(_) => Exit::Internal,
+        Fault::OverBudget(_) => Exit::TooDear,
+        Fault::Redirect(_) | Fault::Server(_) => Exit::Server,
         Fault::Wallet(_) => Exit::PaymentFailed,
     }
 }

@@ -14,7 +14,7 @@ use tollway_core::identifier::Identifier;
 use tollway_core::macaroon::{Macaroon, MacaroonError};
 use tollway_core::payment::{PaymentHash, Preimage};
 
-use crate::challenge::{parse_invoice, payment_hash};
+use crate::invoice::{parse_bolt11, payment_hash};
 use moment::{date, distance};
 
 /// The most characters of a caveat that is not understood.
@@ -170,7 +170,7 @@ fn invoice(
     payment: Option<PaymentHash>,
     now_s: u64,
 ) -> Result<InvoiceNote, InspectError> {
-    let invoice = parse_invoice(text).ok_or(InspectError::Invoice)?;
+    let invoice = parse_bolt11(text).ok_or(InspectError::Invoice)?;
     Ok(InvoiceNote {
         amount_msat: invoice.amount_milli_satoshis(),
         network: invoice.network().to_string(),

@@ -235,7 +235,7 @@ async fn no_output_shows_a_preimage() {
     let kept = std::fs::read_to_string(desk.credentials()).unwrap();
     assert!(kept.contains(&preimage), "the credential is kept with its proof");
     let kept: Value = serde_json::from_str(&kept).unwrap();
-    let macaroon = kept["origins"][&desk.shop.url][0]["macaroon"].as_str().unwrap();
+    let macaroon = kept["origins"][&desk.shop.url][0]["token"].as_str().unwrap();
     let credential = format!("L402 {macaroon}:{preimage}");
     let plain = desk.run(&["inspect", &credential]).await;
     let as_json = desk.run(&["inspect", "--json", "L402", &format!("{macaroon}:{preimage}")]).await;

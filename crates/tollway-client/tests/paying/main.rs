@@ -8,4 +8,6 @@
 
 mod command;
 mod library;
+mod resuming;
+mod sharing;
 mod shop;

@@ -7,8 +7,10 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
@@ -41,8 +43,12 @@ pub(crate) enum Trick {
     FailsAfterPayment,
     /// The header is no challenge.
     Garbage,
+    /// The token is of a kind that only the shop can read, each for one path.
+    Opaque,
     /// The macaroon is for another payment than the invoice.
     OtherHash,
+    /// It sells single requests in the Payment scheme.
+    PaymentScheme,
     /// It answers with a redirect.
     Redirects,
     /// The challenge is written in the oldest, sloppiest way.
@@ -64,7 +70,10 @@ struct Books {
     preimages: HashMap<String, Preimage>,
     balances: HashMap<PaymentHash, u64>,
     paid: Vec<String>,
+    redirects_to: Option<String>,
+    spent: Vec<String>,
     seen: Vec<HeaderMap>,
+    bodies: Vec<String>,
 }
 
 /// The shop, at work until it is dropped.
@@ -81,7 +90,7 @@ impl Shop {
         let shop = Self { books: Arc::default(), url };
         let router = Router::new()
             .route("/free", get(async || "free"))
-            .route("/{service}", get(sell))
+            .route("/{service}", any(sell))
             .route("/sim/v1/pay", post(pay))
             .with_state(shop.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -90,6 +99,16 @@ impl Shop {
 
     pub(crate) fn plays(&self, trick: impl Into<Option<Trick>>) {
         self.books().trick = trick.into();
+    }
+
+    /// Everything that costs leads there instead.
+    pub(crate) fn redirects_to(&self, url: String) {
+        self.books().redirects_to = Some(url);
+    }
+
+    /// The bodies of all requests for something that costs.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.books().bodies.clone()
     }
 
     /// How many invoices the wallet paid.
@@ -136,10 +155,18 @@ async fn sell(
     State(shop): State<Shop>,
     Path(service): Path<String>,
     headers: HeaderMap,
+    body: String,
 ) -> Response {
     shop.books().seen.push(headers.clone());
+    shop.books().bodies.push(body);
+    if let Some(url) = shop.books().redirects_to.clone() {
+        return (StatusCode::TEMPORARY_REDIRECT, [("location", url)]).into_response();
+    }
     if shop.has(Trick::Redirects) {
         return (StatusCode::FOUND, [("location", "http://elsewhere.invalid/")]).into_response();
+    }
+    if opened_by_another_scheme(&shop, &service, &headers) {
+        return format!("one of {service}").into_response();
     }
     let pairs: Vec<_> =
         headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
@@ -176,6 +203,25 @@ async fn sell(
     challenge(&shop, &service)
 }
 
+/// Whether a Payment credential or an opaque token opens this: each proves its payment; the
+/// former serves once, the latter serves its path.
+fn opened_by_another_scheme(shop: &Shop, service: &str, headers: &HeaderMap) -> bool {
+    let text = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let mut books = shop.books();
+    let known = |preimage: &str| books.preimages.values().any(|sold| sold.reveal_hex() == preimage);
+    if let Some(credential) = text.and_then(|text| text.strip_prefix("Payment ")) {
+        let json: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(credential).unwrap()).unwrap();
+        let id = json["challenge"]["id"].as_str().unwrap().to_owned();
+        let fresh = !books.spent.contains(&id);
+        let opens = fresh && known(json["payload"]["preimage"].as_str().unwrap());
+        books.spent.push(id);
+        return opens;
+    }
+    let opaque = text.and_then(|text| text.strip_prefix(&format!("L402 opaque.{service}:")));
+    opaque.is_some_and(known)
+}
+
 fn challenge(shop: &Shop, service: &str) -> Response {
     let body = Json(json!({ "amountSats": 1 }));
     if shop.has(Trick::Without) {
@@ -208,6 +254,20 @@ fn challenge(shop: &Shop, service: &str) -> Response {
             format!(
                 "Basic realm=\"x, y\", lsat invoice={invoice},token={}",
                 challenge.macaroon().to_base64()
+            )
+        }
+        Some(Trick::Opaque) => {
+            format!("L402 macaroon=\"opaque.{service}\", invoice=\"{invoice}\"")
+        }
+        Some(Trick::PaymentScheme) => {
+            let request = json!({
+                "amount": (SOLD_MSAT / 1_000).to_string(), "currency": "sat",
+                "methodDetails": {"invoice": invoice, "paymentHash": payment_hash.to_hex()}
+            });
+            format!(
+                "Payment id=\"{payment_hash}\", realm=\"shop\", method=\"lightning\", \
+                 intent=\"charge\", request=\"{}\"",
+                URL_SAFE_NO_PAD.encode(request.to_string())
             )
         }
         _ => challenge.www_authenticate(),

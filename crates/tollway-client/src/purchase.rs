@@ -1,0 +1,134 @@
+//! Buying a credential: once, within the budget, and so that a crash at any point costs nothing.
+//!
+//! The intent is written down before the wallet is asked, and the proof before it is used. What
+//! was begun and not seen to end is asked for at the wallet before anything else is paid.
+
+use crate::challenge::Challenge;
+use crate::client::{PayingClient, Payment};
+use crate::error::{ClientError, Fault};
+use crate::store::{Credential, Purchase};
+use crate::token::Token;
+use crate::wallet::{Outcome, Paid, WalletError};
+
+impl PayingClient {
+    /// A credential for the challenge that is not among those tried: one that is there already,
+    /// one whose payment was begun before, or a new one. Says what was paid.
+    pub(crate) async fn obtain(
+        &self,
+        purchase: &Purchase,
+        challenge: Challenge,
+        tried: &[Token],
+    ) -> Result<(Credential, Option<Payment>), ClientError> {
+        let scope = challenge.token().scope(&purchase.path);
+        if let Some(found) = self.untried(purchase, &scope, tried)? {
+            return Ok((found, None));
+        }
+        let _lock = self.store.purchase(&purchase.origin, &scope).await?;
+        // Another call may have bought it while this one waited.
+        if let Some(found) = self.untried(purchase, &scope, tried)? {
+            return Ok((found, None));
+        }
+        let (credential, payment) = match self.resume(purchase, &scope, tried).await? {
+            Some(bought) => bought,
+            None => self.buy(purchase, challenge, tried).await?,
+        };
+        Ok((credential, Some(payment)))
+    }
+
+    fn untried(
+        &self,
+        purchase: &Purchase,
+        scope: &str,
+        tried: &[Token],
+    ) -> Result<Option<Credential>, ClientError> {
+        let known = self.store.load(&purchase.origin)?;
+        Ok(known.into_iter().find(|credential| {
+            credential.is_paid()
+                && credential.scope == scope
+                && !credential.token.is_over(purchase.now_s)
+                && !tried.contains(&credential.token)
+        }))
+    }
+
+    /// Takes up a payment that an earlier call began and did not see end.
+    async fn resume(
+        &self,
+        purchase: &Purchase,
+        scope: &str,
+        tried: &[Token],
+    ) -> Result<Option<(Credential, Payment)>, ClientError> {
+        let known = self.store.load(&purchase.origin)?;
+        for pending in known.into_iter().filter(|known| known.scope == scope) {
+            let Some(challenge) = pending.challenge() else { continue };
+            match self.wallet.look_up(challenge.invoice()).await? {
+                Outcome::Paid(paid) => {
+                    return self.keep(purchase, pending, &challenge, paid, tried).map(Some);
+                }
+                Outcome::InFlight => return Err(WalletError::InFlight.into()),
+                Outcome::NotPaid if challenge.invoice().is_expired() => {
+                    self.store.abandon(&purchase.origin, &pending)?;
+                }
+                // The invoice can be paid only once, so asking for it again is safe, and a new
+                // invoice might not be.
+                Outcome::NotPaid | Outcome::Unknown => {
+                    self.budget.allows_request(challenge.invoice().amount())?;
+                    match self.pay(purchase, pending, &challenge, tried).await {
+                        Ok(bought) => return Ok(Some(bought)),
+                        // It was never paid, and it is forgotten now.
+                        Err(ClientError { fault: Fault::Wallet(error), .. })
+                            if error.is_refusal() => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn buy(
+        &self,
+        purchase: &Purchase,
+        challenge: Challenge,
+        tried: &[Token],
+    ) -> Result<(Credential, Payment), ClientError> {
+        let pending = self.store.begin(purchase, &challenge, &self.budget)??;
+        self.pay(purchase, pending, &challenge, tried).await
+    }
+
+    async fn pay(
+        &self,
+        purchase: &Purchase,
+        pending: Credential,
+        challenge: &Challenge,
+        tried: &[Token],
+    ) -> Result<(Credential, Payment), ClientError> {
+        let invoice = challenge.invoice();
+        match self.wallet.pay(invoice, self.budget.fee_max(invoice)).await {
+            Ok(paid) => self.keep(purchase, pending, challenge, paid, tried),
+            Err(error) => {
+                if error.is_refusal() {
+                    self.store.abandon(&purchase.origin, &pending)?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn keep(
+        &self,
+        purchase: &Purchase,
+        pending: Credential,
+        challenge: &Challenge,
+        paid: Paid,
+        tried: &[Token],
+    ) -> Result<(Credential, Payment), ClientError> {
+        let amount = challenge.invoice().amount();
+        let payment = Payment { amount, fee: paid.fee, payment_hash: challenge.payment_hash() };
+        let credential = pending.paid(paid.preimage);
+        match self.store.settle(&purchase.origin, &credential, paid.fee, tried) {
+            Ok(()) => Ok((credential, payment)),
+            // The pending form is still there, and the next call takes it up.
+            Err(error) => Err(ClientError { fault: error.into(), paid: Some(payment) }),
+        }
+    }
+}
