@@ -14,6 +14,7 @@ mod bodies;
 mod clients;
 mod credentials;
 mod failures;
+mod grpc;
 mod harness;
 mod hostile;
 mod kill;
