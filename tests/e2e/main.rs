@@ -11,6 +11,7 @@
 )]
 
 mod bodies;
+mod budgets;
 mod clients;
 mod credentials;
 mod failures;

@@ -64,6 +64,7 @@ impl Doors {
             route: "echo".to_owned(),
             idempotency: None,
             take_back: None,
+            budgets: Vec::new(),
         };
         let request = to_value(request).unwrap();
         from_value(self.insist(Method::PUT, &format!("/v1/holds/{id}"), &request).await).unwrap()

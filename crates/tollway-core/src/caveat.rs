@@ -9,6 +9,7 @@
 //! | `method=<method>` | the request's method is this, in any case |
 //! | `ip=<address>` | the client's address is exactly this text |
 //! | `max_cost_msat=<msat>` | the request costs at most this |
+//! | `budget=<msat>/<window>[/<name>]` | the ledger finds it within the [budget](crate::budget) |
 //! | `preimage=<64 hex digits>` | the credential's preimage is this; Aperture's clients add it |
 //!
 //! Anyone can append a caveat, so nothing here grants anything: an unknown or malformed caveat
@@ -20,6 +21,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::budget::{BUDGETS_MAX, Budget, TokenBudget};
+use crate::digest::Digest;
 use crate::money::Msat;
 use crate::payment::Preimage;
 use crate::verdict::{Rejection, RequestFacts};
@@ -80,6 +83,8 @@ pub enum Caveat {
     Preimage(Preimage),
     /// The most that one request may cost.
     MaxCost(Msat),
+    /// The most that all requests of a window may cost.
+    Budget(Budget),
 }
 
 impl Caveat {
@@ -104,6 +109,7 @@ impl Caveat {
             "max_cost_msat" => parse_number(value)
                 .and_then(|msat| Msat::new(msat).ok_or(CaveatError::Malformed))
                 .map(Self::MaxCost),
+            "budget" => Budget::parse(value).map(Self::Budget),
             _ => {
                 let service = key.strip_suffix(VALID_UNTIL_SUFFIX).ok_or(CaveatError::Unknown)?;
                 if !is_service_name(service) {
@@ -138,6 +144,8 @@ impl Caveat {
             Self::Ip(ip) => (facts.client_ip == Some(ip), Rejection::WrongIp),
             // The preimage was compared when the credential was verified.
             Self::Preimage(_) => (true, Rejection::PreimageMismatch),
+            // The ledger knows what was spent; what no window could ever pay is known here.
+            Self::Budget(budget) => (facts.cost <= budget.limit, Rejection::CostTooHigh),
             Self::MaxCost(max) => (facts.cost <= *max, Rejection::CostTooHigh),
         };
         if holds { Ok(()) } else { Err(otherwise) }
@@ -180,21 +188,28 @@ impl fmt::Display for Caveat {
             Self::Ip(ip) => write!(f, "ip={ip}"),
             Self::Preimage(_) => f.write_str("preimage=(redacted)"),
             Self::MaxCost(max) => write!(f, "max_cost_msat={}", max.get()),
+            Self::Budget(budget) => write!(f, "budget={budget}"),
         }
     }
 }
 
 /// All caveats of one genuine token, read and consistent with each other.
 #[derive(Clone, Debug)]
-pub(crate) struct Caveats(Vec<Caveat>);
+pub(crate) struct Caveats {
+    read: Vec<Caveat>,
+    /// The budgets among them, in their order.
+    budgets: Vec<TokenBudget>,
+}
 
 impl Caveats {
     /// Reads the caveats of a token whose preimage is known.
     pub(crate) fn parse<'a>(
+        identifier: &[u8],
         caveats: impl Iterator<Item = &'a [u8]>,
         preimage: &Preimage,
     ) -> Result<Self, Rejection> {
-        let parsed: Vec<_> = caveats.map(Caveat::parse).collect();
+        let caveats: Vec<&[u8]> = caveats.collect();
+        let parsed: Vec<_> = caveats.iter().map(|caveat| Caveat::parse(caveat)).collect();
         let mismatch =
             |c: &Result<Caveat, _>| matches!(c, Ok(Caveat::Preimage(p)) if p != preimage);
         if parsed.iter().any(mismatch) {
@@ -215,18 +230,24 @@ impl Caveats {
         if !read.iter().any(|c| matches!(c, Caveat::Services(_))) {
             return Err(Rejection::WrongService);
         }
-        Ok(Self(read))
+        let budgets = token_budgets(identifier, &caveats, &read)?;
+        Ok(Self { read, budgets })
+    }
+
+    /// What the token's spending counts against, the outermost first.
+    pub(crate) fn budgets(&self) -> &[TokenBudget] {
+        &self.budgets
     }
 
     /// Whether any of them names a client address.
     pub(crate) fn name_client_ip(&self) -> bool {
-        self.0.iter().any(|caveat| matches!(caveat, Caveat::Ip(_)))
+        self.read.iter().any(|caveat| matches!(caveat, Caveat::Ip(_)))
     }
 
     /// Whether a request with these facts may pass; the first rejection in the order of
     /// [`Rejection`], whatever the order of the caveats.
     pub(crate) fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Rejection> {
-        self.0.iter().filter_map(|caveat| caveat.check(facts).err()).min().map_or(Ok(()), Err)
+        self.read.iter().filter_map(|caveat| caveat.check(facts).err()).min().map_or(Ok(()), Err)
     }
 }
 
@@ -249,6 +270,27 @@ impl fmt::Display for CaveatError {
 }
 
 impl core::error::Error for CaveatError {}
+
+/// The budgets of a token. Each is named by everything that the token was when it was added, so
+/// that no other token can spend from it, and every token that comes from there does.
+fn token_budgets(
+    identifier: &[u8],
+    caveats: &[&[u8]],
+    read: &[Caveat],
+) -> Result<Vec<TokenBudget>, Rejection> {
+    let mut budgets = Vec::new();
+    for (at, caveat) in read.iter().enumerate() {
+        let Caveat::Budget(budget) = caveat else { continue };
+        if budgets.len() >= BUDGETS_MAX {
+            return Err(Rejection::CaveatMalformed);
+        }
+        let mut parts: Vec<&[u8]> = Vec::from([&b"tollway budget"[..], identifier]);
+        parts.extend(caveats.iter().take(at.saturating_add(1)));
+        let (limit_msat, window) = (budget.limit, budget.window);
+        budgets.push(TokenBudget { id: Digest::of(&parts), limit_msat, window });
+    }
+    Ok(budgets)
+}
 
 fn parse_services(value: &str) -> Result<Vec<Service>, CaveatError> {
     let mut services: Vec<Service> = Vec::new();
@@ -308,6 +350,7 @@ mod tests {
             ("method=GET", Caveat::Method("GET".into())),
             ("ip=2001:db8::1", Caveat::Ip("2001:db8::1".into())),
             ("max_cost_msat=5000", Caveat::MaxCost(Msat::from_sats(5).unwrap())),
+            ("budget=5000/day/a", Caveat::Budget(Budget::parse("5000/day/a").unwrap())),
         ] {
             let parsed = Caveat::parse(text.as_bytes()).unwrap();
             assert_eq!(parsed, expected, "{text}");
@@ -385,6 +428,7 @@ mod tests {
             "ip=",
             "ip=1.2.3.4 5",
             "max_cost_msat=9007199254740992",
+            "budget=5000",
             "preimage=",
             "preimage=zz",
         ] {
@@ -406,7 +450,7 @@ mod tests {
     };
 
     fn judge(caveats: &[&str], facts: &RequestFacts<'_>) -> Result<(), Rejection> {
-        Caveats::parse(caveats.iter().map(|c| c.as_bytes()), &PREIMAGE)?.check(facts)
+        Caveats::parse(b"id", caveats.iter().map(|c| c.as_bytes()), &PREIMAGE)?.check(facts)
     }
 
     #[test]

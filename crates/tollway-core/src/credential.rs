@@ -10,6 +10,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::budget::TokenBudget;
 use crate::caveat::{Caveat, Caveats};
 use crate::id::KeyId;
 use crate::identifier::Identifier;
@@ -81,7 +82,7 @@ impl Credential {
         let caveats = self
             .macaroons
             .iter()
-            .map(|macaroon| Caveats::parse(macaroon.caveats(), preimage))
+            .map(|macaroon| Caveats::parse(macaroon.identifier(), macaroon.caveats(), preimage))
             .collect::<Result<_, _>>()?;
         Ok(VerifiedCredential { payment_hash, preimage: preimage.clone(), key_ids, caveats })
     }
@@ -141,15 +142,16 @@ impl VerifiedCredential {
         self.caveats.iter().any(Caveats::name_client_ip)
     }
 
-    /// Whether the caveats of at least one macaroon admit this request.
+    /// Whether the caveats of at least one macaroon admit this request, and which budgets of
+    /// that one it counts against, the outermost first.
     ///
     /// # Errors
     /// The [`Rejection`] of the macaroon that came furthest in the order of the checks.
-    pub fn authorize(&self, facts: &RequestFacts<'_>) -> Result<(), Rejection> {
+    pub fn authorize(&self, facts: &RequestFacts<'_>) -> Result<&[TokenBudget], Rejection> {
         let mut furthest = Rejection::WrongService;
         for caveats in &self.caveats {
             match caveats.check(facts) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(caveats.budgets()),
                 Err(rejection) => furthest = furthest.max(rejection),
             }
         }
@@ -229,7 +231,7 @@ mod tests {
             assert_eq!(verified.payment_hash(), PREIMAGE.payment_hash());
             assert_eq!(verified.preimage(), &PREIMAGE);
             assert_eq!(verified.key_ids(), [KeyId::new(id)]);
-            assert_eq!(verified.authorize(&FACTS), Ok(()));
+            assert_eq!(verified.authorize(&FACTS), Ok(&[][..]));
         }
     }
 
@@ -239,7 +241,7 @@ mod tests {
         for preimage in [Some(PREIMAGE), None] {
             let credential = Credential::new([token.clone()].into(), preimage);
             let verified = credential.verify(&keyring()).unwrap();
-            assert_eq!(verified.authorize(&FACTS), Ok(()));
+            assert_eq!(verified.authorize(&FACTS), Ok(&[][..]));
         }
     }
 
@@ -317,7 +319,7 @@ mod tests {
     #[test]
     fn caveats_are_asked_again_for_every_request() {
         let verified = verify(&[token()]).unwrap();
-        assert_eq!(verified.authorize(&FACTS), Ok(()));
+        assert_eq!(verified.authorize(&FACTS), Ok(&[][..]));
         let later = RequestFacts { now_s: 2_000, ..FACTS };
         assert_eq!(verified.authorize(&later), Err(Rejection::Expired));
         let elsewhere = RequestFacts { service: "time", ..FACTS };
@@ -329,13 +331,50 @@ mod tests {
         let head = token().attenuate(b"method=HEAD");
         let time = bare_token(1, &PREIMAGE).attenuate(b"services=time:0");
         let verified = verify(&[head.clone(), token(), time.clone()]).unwrap();
-        assert_eq!(verified.authorize(&FACTS), Ok(()));
+        assert_eq!(verified.authorize(&FACTS), Ok(&[][..]));
         assert_eq!(verified.key_ids(), [2, 2, 1].map(KeyId::new));
         // The rejection of the one that came furthest, in either order.
         for macaroons in [[head.clone(), time.clone()], [time, head]] {
             let verified = verify(&macaroons).unwrap();
             assert_eq!(verified.authorize(&FACTS), Err(Rejection::WrongMethod));
         }
+    }
+
+    #[test]
+    fn a_budget_is_named_by_the_token_that_it_was_added_to() {
+        let verified = |macaroons: &[Macaroon]| verify(macaroons).unwrap();
+        let ids = |macaroons: &[Macaroon]| -> Vec<_> {
+            let verified = verified(macaroons);
+            verified.authorize(&FACTS).unwrap().iter().map(|budget| budget.id).collect()
+        };
+        let first = token().attenuate(b"budget=9/day");
+        let outer = ids(core::slice::from_ref(&first));
+        assert_eq!(outer.len(), 1);
+        // Whoever narrows it further spends from it, and perhaps from a budget of its own.
+        assert_eq!(ids(&[first.clone().attenuate(b"method=GET")]), outer);
+        let second = first.clone().attenuate(b"method=GET").attenuate(b"budget=9/day");
+        let inner = ids(core::slice::from_ref(&second));
+        assert_eq!((inner.len(), inner[0]), (2, outer[0]));
+        assert_ne!(inner[1], inner[0]);
+        // Other tokens, and other narrowings of one, have budgets of their own.
+        for other in [
+            token().attenuate(b"budget=9/day/a"),
+            token().attenuate(b"budget = 9/day"),
+            token().attenuate(b"method=GET").attenuate(b"budget=9/day"),
+            bare_token(1, &PREIMAGE).attenuate(b"services=joke:0").attenuate(b"budget=9/day"),
+        ] {
+            assert_ne!(ids(&[other]), outer);
+        }
+        // The macaroon that admits is the one that pays.
+        assert_eq!(ids(&[token(), first.clone()]), []);
+        assert_eq!(ids(&[first.clone(), token()]), outer);
+        let eight =
+            (0..crate::budget::BUDGETS_MAX).fold(token(), |t, _| t.attenuate(b"budget=9/day"));
+        assert_eq!(ids(core::slice::from_ref(&eight)).len(), crate::budget::BUDGETS_MAX);
+        let nine = verify(&[eight.attenuate(b"budget=9/day")]);
+        assert_eq!(nine.unwrap_err(), Rejection::CaveatMalformed);
+        let dear = RequestFacts { cost: Msat::new(10).unwrap(), ..FACTS };
+        assert_eq!(verified(&[first]).authorize(&dear), Err(Rejection::CostTooHigh));
     }
 
     #[test]

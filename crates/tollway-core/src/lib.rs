@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+pub mod budget;
 pub mod caveat;
 pub mod challenge;
 pub mod credential;

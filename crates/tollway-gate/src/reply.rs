@@ -59,6 +59,29 @@ pub(crate) fn in_flight(grpc: bool) -> Reply {
     or_grpc(reply, grpc, GrpcStatus::Aborted, "idempotency_in_flight")
 }
 
+/// The token has spent what it may. 429 where it may spend again after a while; 403 where it
+/// never may. Not 402: a payment would not help it.
+pub(crate) fn budget_exhausted(wait_s: Option<u64>, grpc: bool) -> Reply {
+    let (status, title, detail) = match wait_s {
+        Some(_) => (
+            429,
+            "Too Many Requests",
+            "this token has spent its budget; try again after the time in Retry-After, or with \
+             another token",
+        ),
+        None => (
+            403,
+            "Forbidden",
+            "this token's budget does not cover the request, now or later; use another token",
+        ),
+    };
+    let mut reply = plain(status, "budget_exhausted", title, detail);
+    if let Some(wait_s) = wait_s {
+        reply.headers.push(("retry-after", wait_s.max(1).to_string()));
+    }
+    or_grpc(reply, grpc, GrpcStatus::ResourceExhausted, "budget_exhausted")
+}
+
 /// 422: the key belongs to another request.
 pub(crate) fn key_mismatch(grpc: bool) -> Reply {
     let detail = "this Idempotency-Key came with another request before: another method, host, \

@@ -4,11 +4,12 @@
 //! hash, but never shown.
 
 mod moment;
-mod read;
+pub(crate) mod read;
 
 use std::fmt;
 
 use serde::Serialize;
+use tollway_core::budget::BudgetWindow;
 use tollway_core::caveat::{Caveat, CaveatError};
 use tollway_core::identifier::Identifier;
 use tollway_core::macaroon::{Macaroon, MacaroonError};
@@ -222,6 +223,16 @@ fn meaning(caveat: &Caveat, now_s: u64) -> String {
         Caveat::Preimage(_) => "a copy of the preimage".to_owned(),
         Caveat::MaxCost(max) => {
             format!("only for requests of at most {}", sats(max.get()))
+        }
+        Caveat::Budget(budget) => {
+            let limit = sats(budget.limit.get());
+            match budget.window {
+                BudgetWindow::Total => format!("spends at most {limit} in all"),
+                BudgetWindow::Rolling(seconds) => {
+                    format!("spends at most {limit} in {seconds} seconds")
+                }
+                window => format!("spends at most {limit} in one {window} (UTC)"),
+            }
         }
     }
 }

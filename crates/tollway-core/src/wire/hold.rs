@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::{CONTENT_TYPE_BYTES_MAX, FieldMissing, STORED_BODY_BYTES_MAX};
+use crate::budget::TokenBudget;
 use crate::digest::Digest;
 use crate::id::HoldId;
 use crate::money::Msat;
@@ -39,6 +40,10 @@ pub struct HoldRequest {
     /// where this hold is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_back: Option<TakeBack>,
+    /// The budgets of the token, the outermost first, at most
+    /// [`BUDGETS_MAX`](crate::budget::BUDGETS_MAX); the hold counts against all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<TokenBudget>,
 }
 
 /// Credit that returns from a live hold before another hold of the same account is placed.
@@ -108,6 +113,10 @@ pub enum HoldReply {
         refusal: HoldRefusal,
         /// What the account can still spend beside its live holds; zero where there is none.
         balance_msat: Msat,
+        /// When the budget that is exhausted is whole again, Unix time in seconds; without it
+        /// never, or the refusal has another reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resets_at: Option<u64>,
     },
 }
 
@@ -123,6 +132,7 @@ struct FlatReply {
     already_charged: bool,
     replay: Option<StoredResponse>,
     refusal: Option<HoldRefusal>,
+    resets_at: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +157,7 @@ impl TryFrom<FlatReply> for HoldReply {
             FlatOutcome::Refused => Self::Refused {
                 refusal: flat.refusal.ok_or(FieldMissing)?,
                 balance_msat: flat.balance_msat,
+                resets_at: flat.resets_at,
             },
         })
     }
@@ -171,6 +182,8 @@ pub enum HoldRefusal {
     IdempotencyMismatch,
     /// The first request with this idempotency key has not ended.
     IdempotencyInFlight,
+    /// A budget of the token cannot cover the amount in this window.
+    BudgetExhausted,
     /// The account cannot cover the amount.
     InsufficientCredit,
 }
@@ -241,7 +254,11 @@ mod tests {
                 already_charged: true,
                 replay,
             },
-            HoldReply::Refused { refusal: HoldRefusal::InsufficientCredit, balance_msat },
+            HoldReply::Refused {
+                refusal: HoldRefusal::BudgetExhausted,
+                balance_msat,
+                resets_at: Some(7),
+            },
         ] {
             let json = serde_json::to_value(&reply).unwrap();
             assert_eq!(serde_json::from_value::<HoldReply>(json.clone()).unwrap(), reply);

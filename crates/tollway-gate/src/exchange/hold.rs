@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use tollway_core::budget::TokenBudget;
 use tollway_core::credential::{Rejection, RequestFacts, VerifiedCredential};
 use tollway_core::header::read_credential;
 use tollway_core::money::Msat;
@@ -49,12 +50,15 @@ impl Exchange {
             }
             Ok(None) => self.unpaid(stream, context),
             Ok(Some(credential)) => match self.authorize(stream, &context, &credential) {
-                Ok(()) => match context.route.mode {
+                Ok(budgets) => match context.route.mode {
                     Mode::Session { .. } if self.gate.is_revoked(&credential.payment_hash()) => {
                         self.challenge(stream, context, Offer::account_revoked())
                     }
                     Mode::Session { .. } => self.admit_session(stream, context, &credential),
-                    Mode::Credits | Mode::SingleUse => self.pay(stream, context, credential),
+                    Mode::Credits | Mode::SingleUse => {
+                        context.budgets = budgets;
+                        self.pay(stream, context, credential)
+                    }
                 },
                 Err(offer) => {
                     stream.count(Decision::Invalid);
@@ -89,13 +93,13 @@ impl Exchange {
         Ok(Some(credential))
     }
 
-    /// Asks the credential's caveats whether they allow this request.
+    /// Asks the credential's caveats whether they allow this request, and within which budgets.
     fn authorize(
         &self,
         stream: &impl Stream,
         context: &Context,
         credential: &VerifiedCredential,
-    ) -> Result<(), Offer> {
+    ) -> Result<Vec<TokenBudget>, Offer> {
         let target = headers::find(&context.headers, ":path").unwrap_or_default();
         // Asking costs a host call that returns bytes, and few tokens are bound to an address.
         let client = credential.names_client_ip().then(|| stream.client_address()).flatten();
@@ -112,7 +116,8 @@ impl Exchange {
                 Mode::Credits | Mode::SingleUse => context.cost,
             },
         };
-        credential.authorize(&facts).map_err(|fault| Offer::rejected(fault.code(), fault))
+        let budgets = credential.authorize(&facts);
+        budgets.map(<[_]>::to_vec).map_err(|fault| Offer::rejected(fault.code(), fault))
     }
 
     /// Asks `tollwayd` to set the cost aside, or what else the plan is.
@@ -147,6 +152,7 @@ impl Exchange {
             route: context.route.name.clone(),
             idempotency,
             take_back,
+            budgets: context.budgets.clone(),
         };
         let sent = ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request);
         let call = *sent.as_ref().unwrap_or(&CallId(0));
@@ -192,7 +198,16 @@ impl Exchange {
                 self.gate.reached(stream);
                 self.repeated(stream, holding.context, &account, balance_msat, replay)
             }
-            Ok(HoldReply::Refused { refusal, balance_msat }) => {
+            Ok(HoldReply::Refused { refusal: HoldRefusal::BudgetExhausted, resets_at, .. })
+                if !holding.context.budgets.is_empty() =>
+            {
+                self.gate.reached(stream);
+                let wait_s = resets_at.map(|at| at.saturating_sub(stream.now_ms() / 1_000));
+                stream.note(LogField::Reason, "budget_exhausted");
+                let answer = reply::budget_exhausted(wait_s, holding.context.grpc);
+                self.answer(stream, Decision::Denied, answer)
+            }
+            Ok(HoldReply::Refused { refusal, balance_msat, .. }) => {
                 self.refused(stream, holding, refusal, balance_msat)
             }
             // A grant of another amount is not an answer to what was asked.

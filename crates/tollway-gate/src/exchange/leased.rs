@@ -273,12 +273,14 @@ fn ask(context: &Context, credential: &VerifiedCredential) -> Ask {
 }
 
 /// The same, where the request may be paid from one: not with an idempotency key, which belongs
-/// to a hold.
+/// to a hold, nor within a budget, which the ledger counts hold by hold.
 fn leased_ask(context: &Context, credential: &VerifiedCredential) -> Option<Ask> {
     let keyed = context.route.idempotency != Idempotency::Off
         && headers::find(&context.headers, "idempotency-key").is_some();
     match context.route.spend {
-        Paying::Leased { .. } if !keyed => Some(ask(context, credential)),
+        Paying::Leased { .. } if !keyed && context.budgets.is_empty() => {
+            Some(ask(context, credential))
+        }
         _ => None,
     }
 }

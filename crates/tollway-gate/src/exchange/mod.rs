@@ -26,6 +26,7 @@ mod response;
 
 use std::rc::Rc;
 
+use tollway_core::budget::TokenBudget;
 use tollway_core::credential::VerifiedCredential;
 use tollway_core::header::read_credential;
 use tollway_core::id::HoldId;
@@ -91,6 +92,8 @@ struct Context {
     call_started_ms: u64,
     /// How often it has waited for a lease in vain.
     rounds: u8,
+    /// The budgets of the token that admits it.
+    budgets: Vec<TokenBudget>,
 }
 
 /// Waits for the keys: the credential's is not among those that are known.
@@ -209,6 +212,7 @@ impl Exchange {
                     authorization_rest: None,
                     call_started_ms: stream.now_ms(),
                     rounds: 0,
+                    budgets: Vec::new(),
                 };
                 self.priced(stream, context)
             }

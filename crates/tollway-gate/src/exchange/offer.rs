@@ -81,7 +81,9 @@ impl Offer {
                 top_up: Some(paid),
                 balance: Some(balance),
             },
-            HoldRefusal::IdempotencyMismatch | HoldRefusal::IdempotencyInFlight => return None,
+            HoldRefusal::IdempotencyMismatch
+            | HoldRefusal::IdempotencyInFlight
+            | HoldRefusal::BudgetExhausted => return None,
         })
     }
 }

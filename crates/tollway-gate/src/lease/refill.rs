@@ -203,7 +203,11 @@ impl Leases {
                 self.book(host, &refill, |slot| slot.refilled(granted_msat, balance_msat));
                 Ok(())
             }
-            Ok(HoldReply::Refused { refusal: HoldRefusal::InsufficientCredit, balance_msat }) => {
+            Ok(HoldReply::Refused {
+                refusal: HoldRefusal::InsufficientCredit,
+                balance_msat,
+                ..
+            }) => {
                 self.book(host, &refill, |slot| slot.refill_refused(balance_msat, now_ms));
                 Ok(())
             }

@@ -1,11 +1,14 @@
 //! The filter's doors: challenges, holds, postings, keyring.
 
+use std::collections::BTreeSet;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use tollway_core::budget::{BUDGETS_MAX, TokenBudget};
 use tollway_core::entropy::Seed;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
@@ -72,6 +75,7 @@ async fn hold(
         check_min(min, request.amount_msat)?;
     }
     check_ttl(request.ttl_ms)?;
+    check_budgets(&request.budgets)?;
     match doors.paywall.hold(HoldOrder::new(id, request)).await? {
         HoldOutcome::Answered(reply) => Ok(Json(reply)),
         HoldOutcome::BalanceLimit => Err(ApiError::BalanceLimit),
@@ -219,6 +223,19 @@ fn check_ttl(ttl_ms: u64) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(invalid("ttl_ms", format!("expected 1 to {HOLD_TTL_MS_MAX}, but found {ttl_ms}")))
+}
+
+/// Each leads to the one before it, so none may come twice.
+fn check_budgets(budgets: &[TokenBudget]) -> Result<(), ApiError> {
+    if budgets.len() > BUDGETS_MAX {
+        let problem = format!("expected at most {BUDGETS_MAX}, but found {}", budgets.len());
+        return Err(invalid("budgets", problem));
+    }
+    let ids: BTreeSet<_> = budgets.iter().map(|budget| budget.id).collect();
+    if ids.len() < budgets.len() {
+        return Err(invalid("budgets", "expected each id once, but found one again".to_owned()));
+    }
+    Ok(())
 }
 
 fn check_min(min: Msat, amount: Msat) -> Result<(), ApiError> {

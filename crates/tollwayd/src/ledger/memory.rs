@@ -1,9 +1,10 @@
 //! The ledger in memory: for tests and simulation. It forgets when the process ends.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tollway_core::digest::Digest;
 use tollway_core::id::KeyId;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::REVOKED_TOKENS_MAX;
@@ -117,6 +118,10 @@ impl Tables {
             .retain(|it| it.settled_at_ms.is_some() || it.expires_at_ms >= unpaid_until_ms);
         self.once.retain(|it| it.expires_at_ms > now_ms);
         self.allowances.retain(|it| it.ends_at_ms > now_ms);
+        let open = self.holds.iter().filter(|it| it.state == HoldState::Open);
+        let parents = self.budgets.iter().filter_map(|it| it.parent);
+        let needed: BTreeSet<_> = open.filter_map(|it| it.budget).chain(parents).collect();
+        self.budgets.retain(|it| it.needed_until_ms > now_ms || needed.contains(&it.id));
         let first_day = (now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT);
         self.days.retain(|it| it.day >= first_day);
     }
@@ -129,6 +134,15 @@ impl Tables {
             if let Some(once) = copy(&self.once, &mut set.once, key) {
                 copy(&self.holds, &mut set.holds, (once.hold_id,));
             }
+        }
+        loop {
+            let missing = set.missing_budgets(needs);
+            let found = missing.iter().filter_map(|id| self.budgets.get(&(*id,)).cloned());
+            let found: Vec<_> = found.collect();
+            if found.is_empty() {
+                break;
+            }
+            found.into_iter().for_each(|row| set.budgets.load(row));
         }
         for client in &needs.allowances {
             copy(&self.allowances, &mut set.allowances, (*client,));
@@ -156,6 +170,7 @@ impl Tables {
         }
         put(&mut self.accounts, &set.accounts);
         put(&mut self.invoices, &set.invoices);
+        put(&mut self.budgets, &set.budgets);
         put(&mut self.holds, &set.holds);
         put(&mut self.postings, &set.postings);
         put(&mut self.entries, &set.entries);
@@ -246,9 +261,41 @@ impl Tables {
                 }
             }
         }
+        differences.extend(self.audit_budgets());
         differences.extend(self.audit_totals());
         let accounts = self.accounts.iter().map(|_| 1).sum();
         AuditReport { accounts, entries, differences }
+    }
+
+    /// Recomputes what the budgets have counted.
+    fn audit_budgets(&self) -> Vec<Difference> {
+        let mut recorded: BTreeMap<Digest, i64> = BTreeMap::new();
+        for hold in self.holds.iter() {
+            let mut next = hold.budget;
+            while let Some(budget) = next.and_then(|id| self.budgets.get(&(id,))) {
+                next = budget.parent;
+                if hold.budget_at_ms >= Some(budget.began_at_ms) {
+                    *recorded.entry(budget.id).or_default() += match hold.state {
+                        HoldState::Open => {
+                            signed(hold.amount_msat.get()) - signed(hold.taken_back_msat.get())
+                        }
+                        HoldState::Released | HoldState::Expired => signed(hold.posted_msat.get()),
+                    };
+                }
+            }
+        }
+        let mut differences = Vec::new();
+        for budget in self.budgets.iter() {
+            let claimed = signed(budget.used_msat.get());
+            let recorded = recorded.remove(&budget.id).unwrap_or_default();
+            if claimed != recorded {
+                let account = budget.account.to_hex();
+                let about = Some(format!("budget {:?}", budget.id));
+                let check = "used_msat of a budget against its holds";
+                differences.push(Difference { account, check, about, claimed, recorded });
+            }
+        }
+        differences
     }
 
     /// Recomputes what the totals count.

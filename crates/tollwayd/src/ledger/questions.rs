@@ -1,6 +1,7 @@
 //! The questions to the ledger and its answers. They know no database.
 
 use serde::{Deserialize, Serialize};
+use tollway_core::budget::TokenBudget;
 use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
@@ -166,6 +167,8 @@ pub(crate) struct HoldOrder {
     /// What a live hold of the account gives up for this one. No part of what a repeat is
     /// compared by: the store does not keep it, and a repeat takes nothing.
     pub(crate) take_back: Option<TakeBack>,
+    /// What the token may spend, the outermost first.
+    pub(crate) budgets: Vec<TokenBudget>,
 }
 
 impl HoldOrder {
@@ -181,6 +184,7 @@ impl HoldOrder {
             route: request.route,
             once: request.idempotency,
             take_back: request.take_back,
+            budgets: request.budgets,
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn on_conflict<R: Row>() -> &'static str {
 }
 
 /// Deletions of what nobody needs any more.
-pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
+pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 6] {
     let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
     [
         (
@@ -97,6 +97,15 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 5] {
             "DELETE FROM allowances WHERE client IN
                (SELECT client FROM allowances ORDER BY ends_at_ms DESC LIMIT $1 OFFSET $2)",
             vec![int(PRUNED_ROWS_MAX), int(ALLOWANCES_MAX)],
+        ),
+        (
+            // What an open hold counts in, or leads to, is needed when the hold ends.
+            "DELETE FROM budgets WHERE id IN
+               (SELECT id FROM budgets b WHERE needed_until_ms <= $1
+                AND NOT EXISTS (SELECT 1 FROM holds WHERE budget = b.id AND state = 'open')
+                AND NOT EXISTS (SELECT 1 FROM budgets WHERE parent = b.id)
+                ORDER BY needed_until_ms LIMIT $2)",
+            vec![int(now_ms), int(PRUNED_ROWS_MAX)],
         ),
         (
             // A window may have begun under an older secret.
@@ -325,6 +334,24 @@ pub(super) const CHECKS: &[Check] = &[
               FROM entries e LEFT JOIN actions a ON a.id = e.action AND a.kind = e.kind
               WHERE e.kind IN ('refund', 'grant')
                 AND e.amount_msat <> coalesce(a.amount_msat, 0)",
+    },
+    Check {
+        name: "used_msat of a budget against its holds",
+        sql: "WITH RECURSIVE chain (leaf, id) AS
+                (SELECT id, id FROM budgets
+                 UNION SELECT c.leaf, b.parent FROM chain c JOIN budgets b ON b.id = c.id
+                 WHERE b.parent IS NOT NULL)
+              SELECT lower(hex(b.account)), 'budget ' || lower(hex(b.id)), b.used_msat,
+                     coalesce(h.total, 0)
+              FROM budgets b
+              LEFT JOIN (SELECT o.id, CAST(sum(
+                             CASE WHEN h.state = 'open' THEN h.amount_msat - h.taken_back_msat
+                                  ELSE h.posted_msat END) AS BIGINT) AS total
+                         FROM holds h
+                         JOIN chain c ON c.leaf = h.budget
+                         JOIN budgets o ON o.id = c.id AND h.budget_at_ms >= o.began_at_ms
+                         GROUP BY o.id) h ON h.id = b.id
+              WHERE b.used_msat <> coalesce(h.total, 0)",
     },
     Check {
         name: "times of a route's total against its records",

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tollway_core::digest::Digest;
 use tollway_core::id::HoldId;
 use tollway_core::payment::PaymentHash;
 
 use super::rows::{
-    Account, Action, Allowance, Charge, Cursor, DaySecret, Entry, Hold, Invoice, MasterKey, Once,
-    Probe, Row, Total, Tranche,
+    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Entry, Hold, Invoice, MasterKey,
+    Once, Probe, Row, Total, Tranche,
 };
 
 /// Expired holds, and tranches, that one batch takes from the whole ledger.
@@ -30,6 +31,8 @@ pub(super) struct Needs {
     pub(super) responses: BTreeSet<HoldId>,
     /// Unpaid invoices that were made for these.
     pub(super) offers: BTreeSet<[u8; 32]>,
+    /// Budgets of tokens.
+    pub(super) budgets: BTreeSet<Digest>,
     pub(super) allowances: BTreeSet<[u8; 32]>,
     /// All secrets of days.
     pub(super) days: bool,
@@ -117,7 +120,8 @@ impl<R: Row> Tab<R> {
 ///
 /// What a store promises: every row that [`Needs`] names is here if it exists; every account
 /// that an invoice, a hold or a sweep leads to is here if it exists, with its tranches and with
-/// its holds that have expired by the batch's time.
+/// its holds that have expired by the batch's time; every budget that a hold leads to is here if
+/// it exists.
 #[derive(Debug, Default)]
 pub(super) struct WorkingSet {
     pub(super) accounts: Tab<Account>,
@@ -127,6 +131,7 @@ pub(super) struct WorkingSet {
     pub(super) entries: Tab<Entry>,
     pub(super) tranches: Tab<Tranche>,
     pub(super) once: Tab<Once>,
+    pub(super) budgets: Tab<Budget>,
     pub(super) allowances: Tab<Allowance>,
     pub(super) days: Tab<DaySecret>,
     pub(super) keys: Tab<MasterKey>,
@@ -145,6 +150,16 @@ impl WorkingSet {
     /// Loaded accounts, by name.
     pub(super) fn account_names(&self) -> BTreeSet<PaymentHash> {
         self.accounts.iter().map(|account| account.account).collect()
+    }
+
+    /// The budgets that a store has to load once it knows the holds, and then those that these
+    /// lead to, until there are none.
+    pub(super) fn missing_budgets(&self, needs: &Needs) -> BTreeSet<Digest> {
+        let of_holds = self.holds.iter().filter_map(|hold| hold.budget);
+        let parents = self.budgets.iter().filter_map(|budget| budget.parent);
+        let named = needs.budgets.iter().copied();
+        let unknown = |id: &Digest| self.budgets.get(&(*id,)).is_none();
+        of_holds.chain(parents).chain(named).filter(unknown).collect()
     }
 
     /// The idempotency records that a store has to load once it knows the invoices and holds.

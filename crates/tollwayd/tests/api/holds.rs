@@ -25,7 +25,7 @@ async fn the_whole_story_of_an_account() {
     assert_eq!(server.post(charge).await, [PostingOutcome::Posted], "a repeat is no charge");
 
     let exhausted = server.hold(new_id(), &paid, 6_000).await;
-    let HoldReply::Refused { refusal, balance_msat } = exhausted else {
+    let HoldReply::Refused { refusal, balance_msat, .. } = exhausted else {
         panic!("expected a refusal, but found {exhausted:?}");
     };
     assert_eq!((refusal, balance_msat.get()), (HoldRefusal::InsufficientCredit, 5_000));
@@ -52,7 +52,8 @@ async fn the_proof_alone_credits_a_payment_that_no_event_reported() {
     let wrong = Paid { hash: invoice.payment_hash, preimage: Preimage::from_bytes([1; 32]) };
     let reply = server.hold(new_id(), &wrong, 1_000).await;
     let balance_msat = Msat::ZERO;
-    assert_eq!(reply, HoldReply::Refused { refusal: HoldRefusal::PaymentNotProven, balance_msat });
+    let refusal = HoldRefusal::PaymentNotProven;
+    assert_eq!(reply, HoldReply::Refused { refusal, balance_msat, resets_at: None });
     assert_eq!(server.stats().await["credited_msat"], 0);
     let unknown = Paid { hash: PaymentHash::from_bytes([9; 32]), preimage: wrong.preimage };
     let reply = server.hold(new_id(), &unknown, 1_000).await;
@@ -79,6 +80,37 @@ async fn a_hold_id_means_one_hold() {
     assert_eq!(server.account(paid.hash).await["available_msat"], 10_000);
 }
 
+fn budget(tag: u8) -> serde_json::Value {
+    json!({"id": hex::encode([tag; 32]), "limit_msat": 7_000, "window": "day"})
+}
+
+fn budgets(number: u8) -> serde_json::Value {
+    (1..=number).map(budget).collect()
+}
+
+#[tokio::test]
+async fn a_budget_ends_with_its_day_and_survives_a_restart() {
+    let server = Server::start().await;
+    let paid = server.paid(10_000).await;
+    let mut request = value(hold_request(&paid, 4_000));
+    request["budgets"] = budgets(8);
+    let ask = async |server: &Server| -> serde_json::Value {
+        let call = server.call(Method::PUT, &format!("/v1/holds/{}", new_id())).json(&request);
+        call.send().await.unwrap().json().await.unwrap()
+    };
+    assert_eq!(ask(&server).await["granted_msat"], 4_000);
+    let server = server.restart().await;
+    let refused = ask(&server).await;
+    let midnight = (START_MS / 86_400_000 + 1) * 86_400;
+    assert_eq!(
+        refused,
+        json!({"outcome": "refused", "refusal": "budget_exhausted", "balance_msat": 6_000,
+               "resets_at": midnight})
+    );
+    server.clock.advance_ms(midnight * 1_000 - START_MS);
+    assert_eq!(ask(&server).await["granted_msat"], 4_000);
+}
+
 #[tokio::test]
 async fn hold_fields_are_checked_and_named() {
     let server = Server::start().await;
@@ -99,6 +131,12 @@ async fn hold_fields_are_checked_and_named() {
         (with("payment_hash", json!("xyz")), "payment_hash: expected 64 hexadecimal digits"),
         (with("preimage", json!("canary")), "preimage: expected 64 hexadecimal digits"),
         (with("preimage", json!(77_777)), "preimage: expected a string"),
+        (with("budgets", json!(vec![budget(1); 2])), "budgets: expected each id once"),
+        (with("budgets", budgets(9)), "budgets: expected at most 8, but found 9"),
+        (
+            with("budgets", json!([{"id": "11".repeat(32), "limit_msat": 1, "window": "week"}])),
+            "budgets[0].window: expected `hour`, `day`, `month`, `total` or a number of seconds",
+        ),
         (with("id", json!(1)), "id: unknown field `id`, expected one of"),
         (json!({}), "the body: missing field `payment_hash`"),
         (json!([]), "the body: expected struct HoldRequest"),

@@ -130,7 +130,7 @@ async fn a_lost_session_comes_back_without_credit() {
     let more = json!({"buys": "session", "credit_msat": 0});
     let paid = bought_and_lost(&server, 10_000, more).await;
     match server.hold(new_id(), &paid, 1).await {
-        HoldReply::Refused { refusal: HoldRefusal::InsufficientCredit, balance_msat } => {
+        HoldReply::Refused { refusal: HoldRefusal::InsufficientCredit, balance_msat, .. } => {
             assert_eq!(balance_msat.get(), 0);
         }
         reply => panic!("expected no credit, but found {reply:?}"),

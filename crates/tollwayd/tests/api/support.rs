@@ -246,6 +246,7 @@ pub(crate) fn hold_request(paid: &Paid, amount: u64) -> HoldRequest {
         route: "joke".to_owned(),
         idempotency: None,
         take_back: None,
+        budgets: Vec::new(),
     }
 }
 

@@ -76,6 +76,7 @@ impl Question for HoldOrder {
         needs.holds.extend(self.take_back.map(|take_back| take_back.hold));
         let once = self.once.as_ref();
         needs.once.extend(once.map(|once| (self.payment_hash, *once.key.as_bytes())));
+        needs.budgets.extend(self.budgets.iter().map(|budget| budget.id));
     }
 
     fn decide(&self, engine: &mut Engine) -> Decided<HoldOutcome> {

@@ -1,12 +1,14 @@
 //! Holds: credit set aside, the only way to spend.
 
+use tollway_core::digest::Digest;
 use tollway_core::money::Msat;
 use tollway_core::wire::{HoldRefusal, HoldReply, IdempotencyKey, StoredResponse, TakeBack};
 
+use super::budgets::{Exhausted, least_room};
 use super::credits::BalanceLimit;
 use super::{Contradiction, Decided, Engine, minus, plus};
 use crate::ledger::questions::{ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome};
-use crate::ledger::rows::{Account, Hold, HoldState, Once};
+use crate::ledger::rows::{Account, Budget, Hold, HoldState, Once};
 
 /// How long an idempotency key is remembered.
 pub(in crate::ledger) const ONCE_MS: u64 = 86_400_000;
@@ -69,18 +71,25 @@ impl Engine {
                 }
             }
         }
+        let budgets = self.budgets_now(name, &order.budgets);
+        let rooms: Vec<_> = budgets.iter().map(Budget::room).collect();
+        let room = match least_room(&budgets, &rooms, order.min) {
+            Ok(room) => room,
+            Err(exhausted) => return Ok(HoldOutcome::Answered(self.over(&account, exhausted))),
+        };
         let back = self.taken_back(order, &account)?;
         let free = back.as_ref().map_or(account.available(), |back| back.available);
-        let grant = free.min(order.amount);
+        let grant = free.min(order.amount).min(room);
         if grant < order.min || grant == Msat::ZERO {
             return Ok(self.refuse(HoldRefusal::InsufficientCredit, account.available()));
         }
         if let Some(Back { hold, held_msat, .. }) = back {
             account.held_msat = held_msat;
-            self.set.holds.put(hold);
+            self.put_hold(hold)?;
             // What is no longer promised to a hold ends if its time is over.
             self.expire_tranches(&mut account)?;
         }
+        budgets.into_iter().for_each(|budget| self.set.budgets.put(budget));
         self.open_hold(order, &mut account, grant)?;
         let reply = granted(&account, grant);
         self.set.accounts.put(account);
@@ -116,7 +125,8 @@ impl Engine {
                 expires_at_ms: self.now_ms.saturating_add(ONCE_MS),
             });
         }
-        self.set.holds.put(Hold {
+        let budget = order.innermost();
+        self.put_hold(Hold {
             id: order.id,
             account: account.account,
             payment_hash: order.payment_hash,
@@ -137,7 +147,9 @@ impl Engine {
             extension_ttl_ms: None,
             extension_granted_msat: None,
             once_key: order.once_key(),
-        });
+            budget,
+            budget_at_ms: budget.map(|_| self.now_ms),
+        })?;
         self.tally.holds_granted += 1;
         self.tally.open_holds += 1;
         Ok(())
@@ -149,7 +161,8 @@ impl Engine {
             && hold.asked_msat == order.amount
             && hold.ttl_ms == order.ttl_ms
             && hold.route == order.route
-            && hold.once_key == order.once_key();
+            && hold.once_key == order.once_key()
+            && hold.budget == order.innermost();
         if !same {
             return HoldOutcome::Conflict;
         }
@@ -165,7 +178,18 @@ impl Engine {
 
     fn refusal(&mut self, refusal: HoldRefusal, balance_msat: Msat) -> HoldReply {
         self.tally.holds_refused += 1;
-        HoldReply::Refused { refusal, balance_msat }
+        HoldReply::Refused { refusal, balance_msat, resets_at: None }
+    }
+
+    /// Refuses what a budget does not allow.
+    fn over(&mut self, account: &Account, exhausted: Exhausted) -> HoldReply {
+        self.tally.holds_refused += 1;
+        HoldReply::Refused {
+            refusal: HoldRefusal::BudgetExhausted,
+            balance_msat: account.available(),
+            // Rounded up: who comes back then finds a new window.
+            resets_at: exhausted.resets_at_ms.map(|ends_at_ms| ends_at_ms.div_ceil(1_000)),
+        }
     }
 
     /// What an earlier request under the same idempotency key says. A request that was not
@@ -216,10 +240,19 @@ impl Engine {
             let reply = self.refusal(HoldRefusal::AccountRevoked, Msat::ZERO);
             return Ok(ExtendOutcome::Answered(reply));
         }
-        let grant = account.available().min(order.add);
+        let (budgets, rooms) = self.room_to_extend(&hold)?;
+        let room = match least_room(&budgets, &rooms, order.min) {
+            Ok(room) => room,
+            Err(exhausted) => return Ok(ExtendOutcome::Answered(self.over(&account, exhausted))),
+        };
+        let grant = account.available().min(order.add).min(room);
         if grant < order.min {
             let reply = self.refusal(HoldRefusal::InsufficientCredit, account.available());
             return Ok(ExtendOutcome::Answered(reply));
+        }
+        if grant > Msat::ZERO && hold.budget.is_some() {
+            budgets.into_iter().for_each(|budget| self.set.budgets.put(budget));
+            hold.budget_at_ms = Some(self.now_ms);
         }
         account.held_msat = plus(account.held_msat, grant)?;
         hold.amount_msat = plus(hold.amount_msat, grant)?;
@@ -231,7 +264,7 @@ impl Engine {
         hold.extension_ttl_ms = Some(order.ttl_ms);
         hold.extension_granted_msat = Some(total);
         let reply = granted(&account, total);
-        self.set.holds.put(hold);
+        self.put_hold(hold)?;
         self.set.accounts.put(account);
         Ok(ExtendOutcome::Answered(reply))
     }
@@ -240,6 +273,11 @@ impl Engine {
 impl HoldOrder {
     fn once_key(&self) -> Option<[u8; 32]> {
         self.once.as_ref().map(|once| *once.key.as_bytes())
+    }
+
+    /// The budget that leads to all others.
+    fn innermost(&self) -> Option<Digest> {
+        self.budgets.last().map(|budget| budget.id)
     }
 }
 

@@ -7,6 +7,7 @@
 mod admin;
 pub(super) mod allowances;
 pub(super) mod ask;
+mod budgets;
 mod credits;
 mod holds;
 pub(super) mod invoices;

@@ -50,7 +50,7 @@ impl Engine {
             HoldState::Released => return refused(PostingOutcome::HoldReleased),
             HoldState::Open => {}
         }
-        let split = split(order, &hold, &account)?;
+        let split = split(order, &hold, &account, self.room_of(&hold))?;
         let charged_msat = self.charge(order, hold, account, split)?;
         Ok(PostingResult { outcome: PostingOutcome::Posted, charged_msat, revoked })
     }
@@ -105,7 +105,7 @@ impl Engine {
             }
             self.end_hold(hold, HoldState::Released)?;
         } else {
-            self.set.holds.put(hold);
+            self.put_hold(hold)?;
         }
         plus(taken, split.debt)
     }
@@ -134,19 +134,21 @@ impl Charge {
 }
 
 /// Where the amount comes from.
-fn split(order: &Posting, hold: &Hold, account: &Account) -> Decided<Split> {
+fn split(order: &Posting, hold: &Hold, account: &Account, room: Option<Msat>) -> Decided<Split> {
     let held = order.amount_msat.min(hold.rest()?);
     let over = minus(order.amount_msat, held)?;
     if over == Msat::ZERO {
         return Ok(Split { held, ..Split::default() });
     }
-    let beyond = over.min(account.available());
+    // What a budget does not allow is not charged, nor owed.
+    let beyond = over.min(account.available()).min(room.unwrap_or(Msat::MAX));
     Ok(match order.overrun {
         Overrun::Cap => Split { held, ..Split::default() },
         Overrun::DebitRest => Split { held, beyond, debt: Msat::ZERO },
         Overrun::Debt { limit_msat } => {
-            let room = limit_msat.checked_sub(account.debt_msat).unwrap_or_default();
-            let debt = minus(over, beyond)?.min(room);
+            let most = limit_msat.checked_sub(account.debt_msat).unwrap_or_default();
+            let most = if room.is_some() { Msat::ZERO } else { most };
+            let debt = minus(over, beyond)?.min(most);
             Split { held, beyond, debt }
         }
     })

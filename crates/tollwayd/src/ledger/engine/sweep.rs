@@ -34,7 +34,7 @@ impl Engine {
         account.held_msat = minus(account.held_msat, hold.rest()?)?;
         self.set.accounts.put(account);
         hold.state = state;
-        self.set.holds.put(hold);
+        self.put_hold(hold)?;
         self.tally.open_holds -= 1;
         Ok(())
     }

@@ -10,7 +10,9 @@ use super::connection::{Live, Trouble};
 use super::read::{self, Found};
 use super::statements::{Arguments, array, select_sql, single, transpose};
 use crate::ledger::rows::field::{Field, Kind, Value};
-use crate::ledger::rows::{Account, Allowance, Charge, Cursor, Hold, Invoice, Once, Row, Tranche};
+use crate::ledger::rows::{
+    Account, Allowance, Budget, Charge, Cursor, Hold, Invoice, Once, Row, Tranche,
+};
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, WorkingSet};
 
@@ -149,6 +151,7 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
         set.holds.load(hold);
     }
     once.into_iter().for_each(|row| set.once.load(row));
+    load_budgets(live, needs, set).await?;
     // No account guards these rows, so they are locked themselves, in order.
     let clients = needs.allowances.iter().map(Field::put).collect();
     let allowances = where_::<Allowance>(
@@ -175,6 +178,19 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
     let keys = where_(live, needs.keys, "true", Vec::new()).await?.run(live).await?;
     keys.into_iter().for_each(|row| set.keys.load(row));
     Ok(())
+}
+
+/// Budgets, which the locks of their accounts guard, and those that they lead to. A batch without
+/// any asks nothing.
+async fn load_budgets(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Result<(), Trouble> {
+    loop {
+        let missing = set.missing_budgets(needs).iter().map(|id| vec![id.put()]).collect();
+        let found = by_key::<Budget>(live, missing).await?.run(live).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        found.into_iter().for_each(|row| set.budgets.load(row));
+    }
 }
 
 /// A statement that is ready to be sent; none for nothing to look for.

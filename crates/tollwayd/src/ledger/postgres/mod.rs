@@ -84,6 +84,7 @@ async fn write(live: &mut Live, set: &WorkingSet) -> Result<(), Trouble> {
     // Parents come before their children.
     put(live, &set.accounts, &mut writes).await?;
     put(live, &set.invoices, &mut writes).await?;
+    put(live, &set.budgets, &mut writes).await?;
     put(live, &set.holds, &mut writes).await?;
     put(live, &set.postings, &mut writes).await?;
     put(live, &set.actions, &mut writes).await?;

@@ -1,6 +1,8 @@
 //! Domain types to database values and back. A value that cannot be one is refused, never
 //! guessed.
 
+use tollway_core::budget::BudgetWindow;
+use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
@@ -142,6 +144,8 @@ stored_as! {
         "session" => Some(Buys::Session),
         _ => None,
     };
+    BudgetWindow as String: |window| window.to_string(), |stored| stored.parse().ok();
+    Digest as [u8; 32]: |digest| *digest.as_bytes(), |bytes| Some(Digest::from_bytes(bytes));
     Msat as u64: |amount| amount.get(), Msat::new;
     KeyId as u32: |id| id.get(), |stored| Some(KeyId::new(stored));
     PaymentHash as [u8; 32]: |hash| *hash.as_bytes(), |bytes| Some(PaymentHash::from_bytes(bytes));

@@ -9,6 +9,8 @@ pub(super) mod field;
 
 use std::sync::LazyLock;
 
+use tollway_core::budget::BudgetWindow;
+use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
@@ -230,6 +232,10 @@ table! {
         extension_granted_msat: Option<Msat>,
         /// The idempotency key under which it was opened.
         once_key: Option<[u8; 32]>,
+        /// The innermost budget of the token that asked.
+        budget: Option<Digest>,
+        /// It counts in those windows of its budgets that had begun by then.
+        budget_at_ms: Option<u64>,
     }
 }
 
@@ -286,6 +292,24 @@ table! {
         hold_id: HoldId,
         response: Option<Vec<u8>>,
         expires_at_ms: u64,
+    }
+}
+
+table! {
+    /// What a token may spend in a window, and what its holds count for in the newest window in
+    /// which one was granted.
+    Budget in "budgets" by (id: Digest) {
+        account: PaymentHash,
+        /// The budget that the token had before this one; its holds count there too.
+        parent: Option<Digest>,
+        limit_msat: Msat,
+        renews: BudgetWindow,
+        used_msat: Msat,
+        began_at_ms: u64,
+        ends_at_ms: u64,
+        /// When the windows are over in which its holds count, here and in the budgets that it
+        /// leads to.
+        needed_until_ms: u64,
     }
 }
 

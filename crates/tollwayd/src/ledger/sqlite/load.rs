@@ -112,6 +112,15 @@ fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Re
             by_key(connection, &mut set.holds, [once.hold_id.put()])?;
         }
     }
+    loop {
+        let known = set.budgets.iter().count();
+        for id in set.missing_budgets(needs) {
+            by_key(connection, &mut set.budgets, [id.put()])?;
+        }
+        if set.budgets.iter().count() == known {
+            break;
+        }
+    }
     for client in &needs.allowances {
         by_key(connection, &mut set.allowances, [client.put()])?;
     }

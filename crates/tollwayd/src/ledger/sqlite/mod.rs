@@ -38,6 +38,7 @@ impl SqliteStore {
         // Parents come before their children.
         put(&self.connection, &set.accounts)?;
         put(&self.connection, &set.invoices)?;
+        put(&self.connection, &set.budgets)?;
         put(&self.connection, &set.holds)?;
         put(&self.connection, &set.postings)?;
         put(&self.connection, &set.actions)?;

@@ -1,5 +1,6 @@
 //! The laws of the ledger, on every store.
 
+mod budgets;
 mod export;
 mod faults;
 mod gifts;
@@ -171,6 +172,20 @@ ledger_contract! {
         a_key_of_an_uncharged_request_is_free_again,
         sixty_four_requests_with_one_key_are_charged_once,
     }
+    budgets: {
+        a_budget_counts_what_is_held_and_what_was_posted,
+        a_released_or_expired_hold_gives_its_budget_back,
+        all_budgets_of_a_token_apply,
+        a_budget_is_whole_in_its_next_window,
+        a_grant_lies_within_the_budget,
+        an_extension_stays_within_the_budget_of_its_time,
+        an_overrun_stays_within_the_budget,
+        credit_taken_back_comes_back_to_the_budget_too,
+        a_repeat_counts_once_and_other_budgets_are_a_conflict,
+        a_budget_survives_a_restart_and_the_janitor,
+        a_planted_budget_is_named,
+        sixty_four_holds_share_a_budget_and_never_pass_it,
+    }
     gifts: {
         a_purchase_brings_its_bonus_and_a_new_account_its_seed,
         more_than_asked_is_credited_in_full,
@@ -288,6 +303,7 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
         route: "joke".to_owned(),
         once: None,
         take_back: None,
+        budgets: Vec::new(),
     }
 }
 
@@ -315,5 +331,6 @@ fn granted(account: PaymentHash, amount: u64, balance: u64) -> HoldOutcome {
 }
 
 fn refused(refusal: HoldRefusal, balance: u64) -> HoldOutcome {
-    HoldOutcome::Answered(HoldReply::Refused { refusal, balance_msat: msat(balance) })
+    let balance_msat = msat(balance);
+    HoldOutcome::Answered(HoldReply::Refused { refusal, balance_msat, resets_at: None })
 }

@@ -1,0 +1,23 @@
+-- What tokens may spend in a window.
+CREATE TABLE budgets (
+    -- The token as it was when the budget was added.
+    id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 32),
+    account       BLOB    NOT NULL,
+    -- The budget that the token had before; its holds count there too.
+    parent        BLOB   ,
+    limit_msat    INTEGER NOT NULL CHECK (limit_msat >= 0),
+    renews        TEXT    NOT NULL,
+    -- What its holds count for in the window: what they may still post, and what they posted.
+    used_msat     INTEGER NOT NULL CHECK (used_msat BETWEEN 0 AND limit_msat),
+    began_at_ms   INTEGER NOT NULL,
+    ends_at_ms    INTEGER NOT NULL CHECK (ends_at_ms >= began_at_ms),
+    -- The last end of the windows in which its holds count, here and in its parents.
+    needed_until_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX budgets_by_end ON budgets (needed_until_ms);
+CREATE INDEX budgets_by_parent ON budgets (parent) WHERE parent IS NOT NULL;
+
+-- The innermost budget of the token that asked, and when the hold was counted there.
+ALTER TABLE holds ADD COLUMN budget BLOB;
+ALTER TABLE holds ADD COLUMN budget_at_ms INTEGER CHECK ((budget_at_ms IS NULL) = (budget IS NULL));
+CREATE INDEX open_holds_by_budget ON holds (budget) WHERE budget IS NOT NULL AND state = 'open';
