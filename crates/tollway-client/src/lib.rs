@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod attenuate;
 mod auth_params;
 mod budget;
 mod builder;

@@ -1,4 +1,4 @@
-//! The `tollway` command: fetches what must be paid for, and explains tokens.
+//! The `tollway` command: fetches what must be paid for, narrows and explains tokens.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ use clap::Parser;
 async fn main() -> std::process::ExitCode {
     let exit = match cli::Cli::parse().command {
         cli::Command::Get(args) => cli::get::run(args).await,
+        cli::Command::Attenuate(args) => cli::attenuate::run(*args),
         cli::Command::Inspect(args) => cli::inspect::run(&args),
     };
     exit.into()

@@ -23,7 +23,7 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Exit {
-    let text = match read(args) {
+    let text = match read(&args.token) {
         Ok(text) => text,
         Err(error) => {
             eprintln!("tollway: standard input cannot be read: {error}");
@@ -43,10 +43,11 @@ pub(crate) fn run(args: &InspectArgs) -> Exit {
     }
 }
 
-fn read(args: &InspectArgs) -> io::Result<String> {
-    match args.token.as_slice() {
+/// The token that was named, or standard input.
+pub(super) fn read(token: &[String]) -> io::Result<String> {
+    match token {
         // Without quotes, the shell hands "L402" and the credential over as two words.
-        [first, ..] if first != "-" => Ok(args.token.join(" ")),
+        [first, ..] if first != "-" => Ok(token.join(" ")),
         _ => {
             let mut text = String::new();
             if io::stdin().is_terminal() {
@@ -70,6 +71,6 @@ fn print(inspection: &Inspection, json: bool) -> io::Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where the command's clock comes from")]
-fn now_s() -> u64 {
+pub(super) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

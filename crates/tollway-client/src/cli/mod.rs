@@ -1,5 +1,6 @@
 //! Arguments and exit codes.
 
+pub(crate) mod attenuate;
 pub(crate) mod get;
 pub(crate) mod inspect;
 
@@ -34,16 +35,23 @@ pub(crate) enum Command {
     /// are not followed.
     #[command(after_help = EXIT_CODES)]
     Get(get::GetArgs),
+    /// Narrow a token for somebody else: what it may spend, for how long, where.
+    ///
+    /// Works offline and prints a new credential; the old one stays as it is. The gate's ledger
+    /// enforces the budget, whoever narrows the token further.
+    #[command(after_help = EXIT_CODES)]
+    Attenuate(Box<attenuate::AttenuateArgs>),
     /// Explain a macaroon, a credential or a challenge. Shows no preimage.
     #[command(after_help = EXIT_CODES)]
     Inspect(inspect::InspectArgs),
 }
 
-/// What the process says to the one that started it; see [`EXIT_CODES`]. 2 is clap's own.
+/// What the process says to the one that started it; see [`EXIT_CODES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done = 0,
     Internal = 1,
+    Usage = 2,
     TooDear = 3,
     PaymentFailed = 4,
     Server = 5,

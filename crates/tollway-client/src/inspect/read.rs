@@ -8,18 +8,18 @@ use crate::auth_params::AuthParams;
 
 /// The parts of a pasted text.
 #[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) macaroon: Macaroon,
-    pub(super) preimage: Option<Preimage>,
-    pub(super) invoice: Option<String>,
-    pub(super) more_macaroons: usize,
+pub(crate) struct Parts {
+    pub(crate) macaroon: Macaroon,
+    pub(crate) preimage: Option<Preimage>,
+    pub(crate) invoice: Option<String>,
+    pub(crate) more_macaroons: usize,
 }
 
 const HEADER_NAMES: [&str; 4] =
     ["www-authenticate:", "authorization:", "macaroon:", "grpc-metadata-macaroon:"];
 const SCHEMES: [&str; 2] = ["L402", "LSAT"];
 
-pub(super) fn parts(text: &str) -> Result<Parts, InspectError> {
+pub(crate) fn parts(text: &str) -> Result<Parts, InspectError> {
     let text = text.trim();
     let text = HEADER_NAMES.iter().find_map(|name| strip(text, name)).unwrap_or(text);
     let text = text.trim_start();

@@ -5,6 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tollway_core::macaroon::Macaroon;
+use tollway_core::secret::RootKey;
 
 use crate::shop::{Shop, Trick};
 
@@ -256,4 +258,54 @@ async fn what_is_no_token_exits_6() {
         assert_eq!(output.status.code(), Some(6), "{text}");
         assert!(!stderr(&output).contains("canary"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrower_token_is_made_offline_and_explained() {
+    let desk = Desk::open().await;
+    desk.get("/joke", &["--max-sats", "100"]).await;
+    let kept = std::fs::read_to_string(desk.credentials()).unwrap();
+    let preimage = "42".repeat(32);
+    let token = Macaroon::mint(&RootKey::from_bytes([7; 32]), "tollway", b"id");
+    let text = format!("L402 {}:{preimage}", token.to_base64());
+    let args = ["attenuate", &text, "--budget", "100/day", "--max-cost", "500msat"];
+    let more = ["--expires", "1h", "--endpoint", "/joke"];
+    let narrower = |name: &'static [&'static str]| {
+        let args: Vec<&str> = args.iter().chain(&more).chain(name).copied().collect();
+        let (state, url) = (desk.folder.path(), desk.shop.url.clone());
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        async move {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            run(state, &url, &args).await
+        }
+    };
+    let first = narrower(&[]).await;
+    assert_eq!((first.status.code(), stderr(&first)), (Some(0), ""));
+    assert!(stdout(&first).trim_end().ends_with(&preimage));
+    // Each has a budget of its own, unless both have one name.
+    assert_ne!(stdout(&narrower(&[]).await), stdout(&first));
+    let explained = desk.run(&["inspect", "--json", stdout(&first).trim_end()]).await;
+    let caveats = json(&explained)["caveats"].to_string();
+    for part in ["max_cost_msat=500", "budget=100000/day/", "100 sats in one day", "endpoint=/joke"]
+    {
+        assert!(caveats.contains(part), "{part} in {caveats}");
+    }
+    for (args, code, problem) in [
+        (&["--budget", "100"][..], 2, "expected AMOUNT/WINDOW"),
+        (&["--budget", "100/week"], 2, "expected `hour`, `day`"),
+        (&["--budget", "+1/day"], 2, "expected a number of sats"),
+        (&["--max-cost", "1.5"], 2, "expected a number of sats"),
+        (&["--expires", "0s"], 2, "expected a time like"),
+        (&["--name", "a"], 2, "--budget"),
+        (&["--endpoint", "joke"], 6, "expected a limit that a gate can read"),
+        (&[], 6, "expected a limit, but found none"),
+    ] {
+        let output = desk.run(&[&["attenuate", &text][..], args].concat()).await;
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert!(stderr(&output).contains(problem), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+        assert!(!stderr(&output).contains(&preimage));
+    }
+    let untouched = std::fs::read_to_string(desk.credentials()).unwrap();
+    assert_eq!(untouched, kept, "nothing was kept");
 }
