@@ -1,4 +1,4 @@
-//! The `tollway` command: fetches what must be paid for, narrows and explains tokens.
+//! The `tollway` command: fetches what must be paid for, narrows and explains tokens, tells prices.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,8 @@ async fn main() -> std::process::ExitCode {
         cli::Command::Get(args) => cli::get::run(args).await,
         cli::Command::Attenuate(args) => cli::attenuate::run(*args),
         cli::Command::Inspect(args) => cli::inspect::run(&args),
+        cli::Command::Price(args) => cli::price::run(&args).await,
+        cli::Command::LintConfig(args) => cli::lint::run(&args),
     };
     exit.into()
 }

@@ -3,6 +3,8 @@
 pub(crate) mod attenuate;
 pub(crate) mod get;
 pub(crate) mod inspect;
+pub(crate) mod lint;
+pub(crate) mod price;
 
 use std::process::ExitCode;
 
@@ -16,7 +18,8 @@ Exit codes:
   3  too dear: the invoice asks for more than --max-sats; nothing was paid
   4  the payment failed: the wallet does not answer, or refused
   5  the server does not answer, or answered with another status than 2xx
-  6  a challenge or token that cannot be read or trusted; nothing was paid";
+  6  a challenge or token that cannot be read or trusted; nothing was paid
+  7  a configuration that cannot be read, or in which lint-config finds what must be changed";
 
 /// Fetches what must be paid for over Lightning (L402), and explains tokens.
 #[derive(Debug, Parser)]
@@ -44,6 +47,18 @@ pub(crate) enum Command {
     /// Explain a macaroon, a credential or a challenge. Shows no preimage.
     #[command(after_help = EXIT_CODES)]
     Inspect(inspect::InspectArgs),
+    /// Say what a request costs, and by which rule.
+    ///
+    /// With --config the filter's own code decides, here and now, on a configuration that need
+    /// not run anywhere. Without it the gateway is asked, by a HEAD request, which costs nothing.
+    #[command(after_help = EXIT_CODES)]
+    Price(price::PriceArgs),
+    /// Judge a configuration of the filter, and of the proxy around it.
+    ///
+    /// FILE is the filter's configuration by itself, or a whole configuration of Envoy, Istio or
+    /// Envoy Gateway that has it somewhere inside; JSON or YAML.
+    #[command(after_help = EXIT_CODES)]
+    LintConfig(lint::LintArgs),
 }
 
 /// What the process says to the one that started it; see [`EXIT_CODES`].
@@ -56,6 +71,7 @@ pub(crate) enum Exit {
     PaymentFailed = 4,
     Server = 5,
     Untrusted = 6,
+    Config = 7,
 }
 
 impl From<Exit> for ExitCode {

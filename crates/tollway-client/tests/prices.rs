@@ -1,0 +1,132 @@
+//! `tollway price` and `tollway lint-config`, as an operator runs them.
+
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test binary: what it does not expect fails the test"
+)]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Exit code, standard output, standard error.
+fn tollway(args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tollway"))
+        .args(args)
+        .env("NO_PROXY", "127.0.0.1")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn shipped(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../envoy").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_price_is_explained_from_a_whole_envoy_configuration() {
+    let envoy = shipped("envoy.yaml");
+    let (code, said, _) = tollway(&["price", "https://api.example/api/joke?x", "--config", &envoy]);
+    assert_eq!(code, 0);
+    let expected = "GET api.example/api/joke?x\n  in       static_resources.listeners[0].\
+                    filter_chains[0].filters[0].typed_config.http_filters[0].typed_config\n  \
+                    route    joke: path \"/api/joke\"\n  price    5 sats\n  invoice  asks 20 \
+                    sats, buys 20 sats of credit for service demo\n";
+    assert_eq!(said, expected);
+    for (path, expected) in [
+        ("/", "  price    free\n"),
+        ("/api//joke", "  answer   400: the request path is not in normal form"),
+        ("/nothing", "  answer   403: no route of this gateway matches"),
+    ] {
+        let url = format!("http://api.example{path}");
+        let (code, said, _) = tollway(&["price", &url, "--config", &envoy]);
+        assert_eq!(code, 0);
+        assert!(said.contains(expected), "{path}: {said}");
+    }
+    let (code, _, problem) = tollway(&["price", "http://a/", "--config", "nowhere.json"]);
+    assert_eq!(code, 7);
+    assert!(problem.contains("nowhere.json: cannot be read"), "{problem}");
+}
+
+#[test]
+fn methods_and_headers_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("filter.yaml");
+    let filter = "{tollwayd: {cluster: t, gate_token: 'env:T'}, services: [{name: a}], \
+                  unmatched: deny, routes: [{name: post, price_sats: 9, match: {path: /a, methods: \
+                  [POST]}}, {name: any, price_msat: 1500, match: {path: /a}}, {name: big, \
+                  price_sats: 20, match: {path: /a, headers: [{name: X-Size, value: big}]}}]}";
+    std::fs::write(&file, filter).unwrap();
+    let file = file.to_str().unwrap();
+    for (more, expected) in [
+        (&[][..], "  price    1.5 sats\n  invoice  asks 2 sats"),
+        (&["-X", "POST"], "  route    post: "),
+        (&["-X", "POST"], "  before   any, which match too"),
+        (&["-H", "x-size: big"], "  price    20 sats\n"),
+    ] {
+        let args = [&["price", "http://h/a", "--config", file], more].concat();
+        let (code, said, problem) = tollway(&args);
+        assert_eq!(code, 0, "{problem}");
+        assert!(said.contains(expected), "{more:?}: {said}");
+    }
+}
+
+#[test]
+fn without_a_configuration_the_gateway_is_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap());
+    let answers = [
+        ("402 Payment Required", "x-toll-price-msat: 1500", 0, "price    1.5 sats\n"),
+        ("402 Payment Required", "x-l402-price-sats: 3", 0, "price    3 sats\n"),
+        ("200 OK", "x-any: 1", 0, "price    free\n"),
+        ("503 Service Unavailable", "x-any: 1", 5, ""),
+    ];
+    let server = std::thread::spawn(move || {
+        for (status, header, ..) in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap();
+            assert!(head[..read].starts_with(b"HEAD /x HTTP/1.1"));
+            write!(stream, "HTTP/1.1 {status}\r\n{header}\r\nconnection: close\r\n\r\n").unwrap();
+        }
+    });
+    for (status, _, expected, text) in answers {
+        let (code, said, _) = tollway(&["price", &url]);
+        assert_eq!(code, expected, "{status}");
+        assert!(said.ends_with(text), "{status}: {said}");
+    }
+    server.join().unwrap();
+    assert_eq!(tollway(&["price", &url, "-X", "POST"]).0, 7, "no request that might do something");
+}
+
+#[test]
+fn the_lint_tells_by_its_exit_code() {
+    let envoy = shipped("envoy.yaml");
+    let (code, said, _) = tollway(&["lint-config", &envoy, &shipped("istio.yaml")]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(said.matches(": ok\n").count(), 2, "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let changed = |from: &str, into: &str| {
+        let text = std::fs::read_to_string(&envoy).unwrap().replace(from, into);
+        let file = dir.path().join("envoy.yaml");
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let loose = changed("normalize_path: true", "normalize_path: false");
+    assert_eq!(tollway(&["lint-config", &loose]).0, 0);
+    let (code, said, _) = tollway(&["lint-config", "--strict", &loose]);
+    assert_eq!(code, 7);
+    assert!(said.contains("envoy.yaml: warning: static_resources.listeners[0]"), "{said}");
+    let open = changed("failure_policy: FAIL_RELOAD", "failure_policy: FAIL_OPEN");
+    assert_eq!(tollway(&["lint-config", &open]).0, 7);
+    let (code, _, problem) = tollway(&["lint-config", &shipped("tollwayd.toml")]);
+    assert_eq!(code, 7);
+    assert!(problem.contains("expected"), "{problem}");
+}

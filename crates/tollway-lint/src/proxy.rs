@@ -1,0 +1,119 @@
+//! A proxy that only pretends: it knows one request, and writes down what the gate asks for.
+
+use std::cell::{Cell, RefCell};
+
+use tollway_gate::host::{
+    CAS_ABSENT, Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble,
+    Stream,
+};
+use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
+
+/// A call that the gate sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) id: CallId,
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The proxy.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    request: HeaderList,
+    calls: Cell<u32>,
+    sent: RefCell<Option<Sent>>,
+    notes: RefCell<Vec<(LogField, String)>>,
+}
+
+impl Proxy {
+    pub(crate) const fn new(request: HeaderList) -> Self {
+        Self {
+            request,
+            calls: Cell::new(0),
+            sent: RefCell::new(None),
+            notes: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// The call that was sent last and not yet taken.
+    pub(crate) fn take_sent(&self) -> Option<Sent> {
+        self.sent.take()
+    }
+
+    /// What was filed last under this name.
+    pub(crate) fn note_of(&self, field: LogField) -> Option<String> {
+        let notes = self.notes.borrow();
+        notes.iter().rev().find(|(known, _)| *known == field).map(|(_, value)| value.clone())
+    }
+}
+
+impl Host for Proxy {
+    fn now_ms(&self) -> u64 {
+        // Any time does: nothing that is presented could have expired.
+        1_800_000_000_000
+    }
+
+    fn call(&self, call: &Call<'_>) -> Result<CallId, NotSent> {
+        let id = CallId(self.calls.get() + 1);
+        self.calls.set(id.0);
+        let path = call.headers.iter().find(|(name, _)| *name == ":path");
+        let path = path.map_or("", |(_, value)| *value).to_owned();
+        let body = call.body.unwrap_or_default().into();
+        self.sent.replace(Some(Sent { id, path, body }));
+        Ok(id)
+    }
+
+    fn count(&self, _: Decision) {}
+
+    fn record_call_ms(&self, _: CallKind, _: u64) {}
+
+    fn count_lost_postings(&self, _: u64) {}
+
+    fn count_lease(&self, _: LeaseEvent) {}
+
+    fn shared(&self, _: &str) -> (Vec<u8>, u32) {
+        (Vec::new(), CAS_ABSENT)
+    }
+
+    fn set_shared(&self, _: &str, _: &[u8], _: u32) -> Result<(), CasMismatch> {
+        Ok(())
+    }
+
+    fn warn(&self, _: &str) {}
+}
+
+impl Stream for Proxy {
+    fn request_headers(&self) -> HeaderList {
+        self.request.clone()
+    }
+
+    fn set_request_header(&self, _: &str, _: Option<&[u8]>) {}
+
+    fn client_address(&self) -> Option<String> {
+        Some("192.0.2.1".to_owned())
+    }
+
+    fn response_header(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn set_response_header(&self, _: &str, _: Option<&[u8]>) {}
+
+    fn add_response_header(&self, _: &str, _: &[u8]) {}
+
+    fn response_body(&self, _: usize) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn response_trouble(&self) -> ResponseTrouble {
+        ResponseTrouble::default()
+    }
+
+    fn response_is_local(&self) -> bool {
+        false
+    }
+
+    fn note(&self, field: LogField, value: &str) {
+        self.notes.borrow_mut().push((field, value.to_owned()));
+    }
+}
