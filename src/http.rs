@@ -42,7 +42,11 @@ impl Request {
 
     fn wait(&self) {
         let exchange = Rc::clone(&self.exchange);
-        self.parking.park(Waiting { context_id: self.context_id, exchange });
+        self.parking.park(Waiting {
+            context_id: self.context_id,
+            host: self.host.clone(),
+            exchange,
+        });
     }
 }
 
@@ -73,7 +77,7 @@ impl Context for Request {
             Step::Wait => self.wait(),
             Step::Answer(reply) => send(&reply),
         }
-        self.parking.wake_decided(&self.gate, &self.host, false);
+        self.parking.wake_decided(&self.gate, false);
     }
 }
 
@@ -121,6 +125,7 @@ impl HttpContext for Request {
             self.parking.leave(self.context_id);
         }
         exchange.finished(&self.host);
+        self.host.file_notes();
     }
 }
 

@@ -21,6 +21,7 @@ use crate::http::send;
 #[derive(Clone)]
 pub(crate) struct Waiting {
     pub(crate) context_id: u32,
+    pub(crate) host: EnvoyHost,
     pub(crate) exchange: Rc<RefCell<Exchange>>,
 }
 
@@ -48,22 +49,22 @@ impl Parking {
     /// Lets go on what waited for a request that has its answer. `may_call` inside a callback of
     /// the root, which gets the replies to the calls that are sent there; inside that of another
     /// stream only what a lease can pay now goes on.
-    pub(crate) fn wake_decided(&self, gate: &Gate, host: &EnvoyHost, may_call: bool) {
+    pub(crate) fn wake_decided(&self, gate: &Gate, may_call: bool) {
         let decided = gate.take_decided();
         if !decided.is_empty() {
-            self.wake(host, may_call, |token| decided.contains(token));
+            self.wake(may_call, |token| decided.contains(token));
         }
     }
 
     /// Lets everything go on that waits for no request. Called inside the root's tick.
-    pub(crate) fn wake_all(&self, gate: &Gate, host: &EnvoyHost) {
-        self.wake(host, true, |token| !gate.is_opening(token));
+    pub(crate) fn wake_all(&self, gate: &Gate) {
+        self.wake(true, |token| !gate.is_opening(token));
     }
 
-    fn wake(&self, host: &EnvoyHost, may_call: bool, is_due: impl Fn(&PaymentHash) -> bool) {
+    fn wake(&self, may_call: bool, is_due: impl Fn(&PaymentHash) -> bool) {
         for (token, waiting) in self.for_lease.take() {
             if is_due(&token) {
-                self.with(waiting, |exchange| exchange.woken(host, may_call));
+                self.with(waiting, |host, exchange| exchange.woken(host, may_call));
             } else {
                 self.for_lease.borrow_mut().push((token, waiting));
             }
@@ -71,21 +72,21 @@ impl Parking {
     }
 
     /// The root got a reply that is none of its own.
-    pub(crate) fn answered(&self, host: &EnvoyHost, call: CallId, reply: &CallReply) {
+    pub(crate) fn answered(&self, call: CallId, reply: &CallReply) {
         let at = self.for_root.borrow().iter().position(|(known, _)| *known == call);
         let waiting = at.map(|at| self.for_root.borrow_mut().swap_remove(at).1);
         if let Some(waiting) = waiting {
-            self.with(waiting, |exchange| exchange.call_answered(host, call, reply));
+            self.with(waiting, |host, exchange| exchange.call_answered(host, call, reply));
         }
     }
 
     /// Acts for another stream, and keeps it if it waits again.
-    fn with(&self, waiting: Waiting, act: impl FnOnce(&mut Exchange) -> Step) {
+    fn with(&self, waiting: Waiting, act: impl FnOnce(&EnvoyHost, &mut Exchange) -> Step) {
         // A stream that is gone has nothing left to decide.
         if hostcalls::set_effective_context(waiting.context_id).is_err() {
             return;
         }
-        let step = act(&mut waiting.exchange.borrow_mut());
+        let step = act(&waiting.host, &mut waiting.exchange.borrow_mut());
         match step {
             Step::Continue => {
                 let _ = hostcalls::resume_http_request();

@@ -47,8 +47,8 @@ impl Context for Root {
         if let Some(running) = &self.running {
             let reply = read_call_reply(headers, body);
             running.gate.call_answered(&running.host(), CallId(token), &reply);
-            running.parking.answered(&running.host(), CallId(token), &reply);
-            running.parking.wake_decided(&running.gate, &running.host(), true);
+            running.parking.answered(CallId(token), &reply);
+            running.parking.wake_decided(&running.gate, true);
         }
     }
 }
@@ -79,7 +79,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         if let Some(running) = &self.running {
-            running.parking.wake_all(&running.gate, &running.host());
+            running.parking.wake_all(&running.gate);
             // The streams that went on are done with; what follows is the root's own.
             let _ = hostcalls::set_effective_context(self.context_id);
             running.gate.tick(&running.host());

@@ -45,14 +45,14 @@ fn respond(world: &World, exchange: &mut Exchange, status: &[u8]) {
 fn a_paid_request_asks_for_no_more_than_this() {
     let world = World::new();
     presented(&world, &world.credential("demo"));
-    assert_eq!(world.host.take_asked(), ["request_headers", "tollway_route", "now_ms", "call"]);
+    assert_eq!(world.host.take_asked(), ["request_headers", "route", "now_ms", "call"]);
 
     let world = World::new();
     let mut exchange = admitted(&world);
     let mut expected = vec!["now_ms", "record_call_ms"];
     // The credential goes; account, cost and balance come.
     expected.extend(["set_request_header"; 4]);
-    expected.extend(["tollway_account", "count", "tollway_decision"]);
+    expected.extend(["account", "count", "decision"]);
     assert_eq!(world.host.take_asked(), expected);
 
     respond(&world, &mut exchange, b"200");
@@ -66,7 +66,7 @@ fn a_paid_request_asks_for_no_more_than_this() {
     exchange.response_body(&world.host, 3, true);
     assert_eq!(world.host.take_asked(), [""; 0], "a body passes untouched");
     exchange.finished(&world.host);
-    assert_eq!(world.host.take_asked(), ["tollway_cost_msat"]);
+    assert_eq!(world.host.take_asked(), ["cost_msat"]);
 }
 
 #[test]
@@ -83,15 +83,15 @@ fn a_request_that_a_lease_pays_for_asks_for_no_more_than_this() {
     let (mut exchange, step) = world.get("/api/joke", &[("authorization", credential.as_bytes())]);
     assert_eq!(step, Step::Continue);
     // One look and one swap stand in for the call, its reply and their time.
-    let mut expected = vec!["request_headers", "tollway_route", "now_ms", "shared", "set_shared"];
+    let mut expected = vec!["request_headers", "route", "now_ms", "shared", "set_shared"];
     expected.extend(["set_request_header"; 4]);
-    expected.extend(["tollway_account", "count", "tollway_decision"]);
+    expected.extend(["account", "count", "decision"]);
     assert_eq!(world.host.take_asked(), expected);
     respond(&world, &mut exchange, b"200");
     exchange.response_body(&world.host, 3, true);
     world.host.take_asked();
     exchange.finished(&world.host);
-    assert_eq!(world.host.take_asked(), ["tollway_cost_msat"], "nothing is shared at the end");
+    assert_eq!(world.host.take_asked(), ["cost_msat"], "nothing is shared at the end");
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn a_session_asks_for_no_more_than_this() {
         world.host.take_asked();
         world.get("/api/dear", &[("authorization", session.as_bytes())]);
     }
-    let mut expected = vec!["request_headers", "tollway_route", "now_ms"];
+    let mut expected = vec!["request_headers", "route", "now_ms"];
     expected.extend(["set_request_header"; 4]);
-    expected.extend(["tollway_account", "tollway_cost_msat", "count", "tollway_decision"]);
+    expected.extend(["account", "cost_msat", "count", "decision"]);
     assert_eq!(world.host.take_asked(), expected);
 }
 
@@ -117,7 +117,7 @@ fn the_client_s_address_is_asked_for_only_where_the_token_names_one() {
     let credential = format!("L402 {}:{}", bound.to_base64(), preimage().reveal_hex());
     presented(&world, &credential);
     let asked = world.host.take_asked();
-    assert_eq!(asked, ["request_headers", "tollway_route", "now_ms", "client_address", "call"]);
+    assert_eq!(asked, ["request_headers", "route", "now_ms", "client_address", "call"]);
 }
 
 /// The flags are asked for unless a whole answer that is no error has passed.

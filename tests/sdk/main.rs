@@ -268,7 +268,13 @@ fn a_paid_request_is_resumed_marked_and_posted() {
     let batch: Value = serde_json::from_slice(&one_call().body).unwrap();
     assert_eq!(batch["postings"][0]["amount_msat"], 5000);
     assert_eq!(metric("tollway_requests.decision=ok"), 1);
-    proxy(|proxy| assert_eq!(proxy.properties["tollway_decision"], b"ok"));
+    let line = proxy(|proxy| String::from_utf8(proxy.properties["tollway"].clone()).unwrap());
+    let fields: Vec<_> = line.split(' ').filter_map(|field| field.split_once('=')).collect();
+    let account = fields[1].1;
+    assert_eq!(account.len(), 64);
+    let expected =
+        [("route", "joke"), ("account", account), ("decision", "ok"), ("cost_msat", "5000")];
+    assert_eq!(fields, expected);
 }
 
 /// What a request is charged whose answer is a 200, with a flag of the proxy that would refund.

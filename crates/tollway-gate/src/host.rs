@@ -107,15 +107,15 @@ pub enum LogField {
 }
 
 impl LogField {
-    /// The key under which the proxy files the value.
+    /// Its name in the line that the access log gets.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Account => "tollway_account",
-            Self::CostMsat => "tollway_cost_msat",
-            Self::Decision => "tollway_decision",
-            Self::Reason => "tollway_reason",
-            Self::Route => "tollway_route",
+            Self::Account => "account",
+            Self::CostMsat => "cost_msat",
+            Self::Decision => "decision",
+            Self::Reason => "reason",
+            Self::Route => "route",
         }
     }
 }
