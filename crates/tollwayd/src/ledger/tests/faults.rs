@@ -66,8 +66,50 @@ async fn a_newer_schema_is_refused() {
         .unwrap();
     assert!(matches!(error, OpenError::Migration { .. }), "{error}");
     let error = sqlite::read::audit_file(&bench.path()).unwrap_err().to_string();
-    assert!(error.contains("expected a ledger of schema version 5"), "{error}");
+    assert!(error.contains("expected a ledger of schema version 6"), "{error}");
     assert!(error.contains("but found version 99; "), "{error}");
+}
+
+#[tokio::test]
+async fn no_row_is_written_by_way_of_a_temporary_table() {
+    fn writes<R: rows::Row>() -> [&'static str; 2] {
+        [&R::statements().insert, &R::statements().update]
+    }
+    let bench = Bench::sqlite().await;
+    let connection = rusqlite::Connection::open(bench.path()).unwrap();
+    // Foreign keys change how a row is written.
+    connection.pragma_update(None, "foreign_keys", true).unwrap();
+    for text in [
+        writes::<rows::Account>(),
+        writes::<rows::Charge>(),
+        writes::<rows::Entry>(),
+        writes::<rows::Hold>(),
+        writes::<rows::Invoice>(),
+    ]
+    .concat()
+    {
+        let mut plan = connection.prepare(&format!("EXPLAIN {text}")).unwrap();
+        let nothing = vec![rusqlite::types::Null; plan.parameter_count()];
+        let nothing = rusqlite::params_from_iter(nothing);
+        let steps = plan.query_map(nothing, |row| row.get::<_, String>(1)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        assert!(steps.iter().any(|step| step == "IdxInsert"), "{steps:?}");
+        assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{text}: {steps:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_is_none_is_refused_by_the_tables() {
+    let bench = Bench::sqlite().await;
+    let hash = bench.paid(1, 1_000).await;
+    bench.ledger.hold(order(1, hash, 10)).await.unwrap();
+    let connection = rusqlite::Connection::open(bench.path()).unwrap();
+    let error = connection.execute("UPDATE holds SET state = 'shut'", ()).unwrap_err();
+    assert!(error.to_string().contains("CHECK constraint failed"), "{error}");
+    let entry = "INSERT INTO entries (account, n, kind, amount_msat, payment_hash, at_ms)
+                 SELECT account, 2, 'gift', 1, account, 1 FROM accounts";
+    let error = connection.execute(entry, ()).unwrap_err();
+    assert!(error.to_string().contains("CHECK constraint failed"), "{error}");
 }
 
 #[test]
