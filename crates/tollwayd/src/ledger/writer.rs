@@ -112,6 +112,20 @@ impl Queue {
     }
 }
 
+/// The commands of a transaction, and what befell it.
+struct Answers {
+    jobs: Vec<Box<dyn Job>>,
+    fault: Option<StoreFault>,
+}
+
+/// Hands answers out where their callers wait. From another thread every one of them would be
+/// woken for itself, across threads; so the whole batch is.
+async fn hand_out(mut batches: mpsc::UnboundedReceiver<Answers>) {
+    while let Some(Answers { jobs, fault }) = batches.recv().await {
+        jobs.into_iter().for_each(|job| job.finish(fault));
+    }
+}
+
 /// The writer's thread, as its owner sees it.
 pub(crate) struct Writer {
     queue: Queue,
@@ -120,7 +134,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. Each store takes batches from the same queue.
+    /// Starts the thread. Each store takes batches from the same queue. Runs inside the runtime
+    /// in which the callers wait.
     pub(super) fn start<S: Store + Send>(
         stores: Vec<S>,
         (queue, items): (Queue, mpsc::Receiver<Item>),
@@ -130,9 +145,12 @@ impl Writer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (alive, ended) = oneshot::channel();
         let items = Arc::new(Mutex::new(items));
+        let (answers, batches) = mpsc::unbounded_channel();
+        tokio::spawn(hand_out(batches));
         let worker = |store| Worker {
             store,
             items: Arc::clone(&items),
+            answers: answers.clone(),
             clock: Arc::clone(clock),
             metrics: metrics.clone(),
             crowded: false,
@@ -197,6 +215,8 @@ fn drain(items: &mut mpsc::Receiver<Item>, batch: &mut Vec<Box<dyn Job>>) {
 struct Worker<S> {
     store: S,
     items: Arc<Mutex<mpsc::Receiver<Item>>>,
+    /// As many as there are callers, so the queue's bound is theirs.
+    answers: mpsc::UnboundedSender<Answers>,
     clock: Arc<dyn Clock>,
     metrics: LedgerMetrics,
     /// The last batch was large.
@@ -241,12 +261,17 @@ impl<S: Store> Worker<S> {
             for job in batch {
                 let mut alone = vec![job];
                 fault = self.transact(&mut alone).await.err();
-                alone.into_iter().for_each(|job| job.finish(fault));
+                self.answer(alone, fault);
             }
         } else {
-            batch.into_iter().for_each(|job| job.finish(fault));
+            self.answer(batch, fault);
         }
         self.failing = fault.is_some();
+    }
+
+    fn answer(&self, jobs: Vec<Box<dyn Job>>, fault: Option<StoreFault>) {
+        // When their runtime has ended, nobody waits any more.
+        let _ = self.answers.send(Answers { jobs, fault });
     }
 
     /// One transaction, tried again as long as other writers come in between.
