@@ -182,9 +182,9 @@ impl Selection {
             keys.retain(|key| *key != "account");
         }
         let filter = [
-            account.map(|account| ("account =", account.put())),
-            since_ms.map(|since_ms| (R::SINCE, since_ms.put())),
-            until_ms.map(|until_ms| (R::UNTIL, until_ms.put())),
+            account.map(|account| ("account =", account.put().into_owned())),
+            since_ms.map(|since_ms| (R::SINCE, since_ms.put().into_owned())),
+            until_ms.map(|until_ms| (R::UNTIL, until_ms.put().into_owned())),
         ];
         Query {
             filter: filter.into_iter().flatten().collect(),
@@ -201,14 +201,14 @@ impl Selection {
     }
 }
 
-impl From<Value> for Cell {
+impl From<Value<'_>> for Cell {
     /// Ids of 16 bytes in the form of a UUID, hashes in hexadecimal digits.
-    fn from(value: Value) -> Self {
+    fn from(value: Value<'_>) -> Self {
         match value {
             Value::Null => Self::Empty,
             Value::Int(number) => Self::Number(number),
-            Value::Text(text) => Self::Text(text),
-            Value::Bytes(bytes) => Self::Name(match <[u8; 16]>::try_from(bytes.as_slice()) {
+            Value::Text(text) => Self::Text(text.into_owned()),
+            Value::Bytes(bytes) => Self::Name(match <[u8; 16]>::try_from(bytes.as_ref()) {
                 Ok(id) => tollway_core::id::HoldId::from_bytes(id).to_string(),
                 Err(_) => hex::encode(bytes),
             }),

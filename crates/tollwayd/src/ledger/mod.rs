@@ -363,7 +363,7 @@ impl Ledger {
             it.client == client && it.expires_at_ms > now_ms && it.settled_at_ms.is_none()
         };
         let mut query = Query::by("client =", &client, open);
-        query.filter.push(("expires_at_ms >", now_ms.put()));
+        query.filter.push(("expires_at_ms >", now_ms.put().into_owned()));
         query.also = "settled_at_ms IS NULL AND client IS NOT NULL";
         query.limit = max;
         let found = self.reader.rows(query).await?;

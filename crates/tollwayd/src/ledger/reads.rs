@@ -16,7 +16,7 @@ use super::work::{Tab, WorkingSet};
 /// Which rows to read.
 pub(super) struct Query<R: Row> {
     /// Comparisons with values, as in `name =`; the first one has an index.
-    pub(super) filter: Vec<(&'static str, Value)>,
+    pub(super) filter: Vec<(&'static str, Value<'static>)>,
     /// What else the index wants to hear.
     pub(super) also: &'static str,
     /// The same in memory.
@@ -54,7 +54,7 @@ impl<R: Row> Query<R> {
         value: &F,
         matches: impl Fn(&R) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let filter = vec![(comparison, value.put())];
+        let filter = vec![(comparison, value.put().into_owned())];
         Self { filter, matches: Box::new(matches), ..Self::all() }
     }
 
@@ -79,7 +79,7 @@ impl<R: Row> Query<R> {
     }
 
     /// What the statement compares with.
-    pub(super) fn values(&self) -> Vec<Value> {
+    pub(super) fn values(&self) -> Vec<Value<'_>> {
         let filter = self.filter.iter().map(|(_, value)| value.clone());
         let after = self.after.iter().flat_map(|row| {
             let row: Vec<_> = R::COLUMNS.iter().map(|(name, _)| *name).zip(row.put()).collect();

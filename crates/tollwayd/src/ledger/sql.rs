@@ -71,7 +71,7 @@ pub(super) fn on_conflict<R: Row>() -> &'static str {
 }
 
 /// Deletions of what nobody needs any more.
-pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value>); 6] {
+pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 6] {
     let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
     [
         (

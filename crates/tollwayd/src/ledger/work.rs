@@ -3,7 +3,9 @@
 //! A store loads it, the engine changes it, the store writes what changed. Nothing here does
 //! any I/O.
 
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tollway_core::digest::Digest;
 use tollway_core::id::HoldId;
@@ -48,46 +50,69 @@ pub(super) struct Needs {
     pub(super) probe: bool,
 }
 
-/// Rows of one table by key.
+/// Rows of one table by key. Rows are shared with the store, which may keep them at hand.
 #[derive(Clone, Debug)]
 pub(super) struct Tab<R: Row> {
-    rows: BTreeMap<R::Key, R>,
-    stored: BTreeSet<R::Key>,
-    changed: BTreeSet<R::Key>,
+    rows: BTreeMap<R::Key, Slot<R>>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot<R> {
+    row: Arc<R>,
+    stored: bool,
+    changed: bool,
 }
 
 impl<R: Row> Default for Tab<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), stored: BTreeSet::new(), changed: BTreeSet::new() }
+        Self { rows: BTreeMap::new() }
     }
 }
 
 impl<R: Row> Tab<R> {
     /// A row as the store has it.
-    pub(super) fn load(&mut self, row: R) {
-        self.stored.insert(row.key());
-        self.rows.insert(row.key(), row);
+    pub(super) fn load(&mut self, row: impl Into<Arc<R>>) {
+        let row = row.into();
+        match self.rows.entry(row.key()) {
+            MapEntry::Vacant(free) => {
+                free.insert(Slot { row, stored: true, changed: false });
+            }
+            MapEntry::Occupied(mut known) => {
+                let slot = known.get_mut();
+                (slot.row, slot.stored) = (row, true);
+            }
+        }
     }
 
     pub(super) fn get(&self, key: &R::Key) -> Option<&R> {
-        self.rows.get(key)
+        self.rows.get(key).map(|slot| &*slot.row)
     }
 
     /// A row as it shall be.
     pub(super) fn put(&mut self, row: R) {
-        let key = row.key();
-        self.changed.insert(key.clone());
-        self.rows.insert(key, row);
+        match self.rows.entry(row.key()) {
+            MapEntry::Vacant(free) => {
+                free.insert(Slot { row: Arc::new(row), stored: false, changed: true });
+            }
+            MapEntry::Occupied(mut known) => {
+                let slot = known.get_mut();
+                slot.changed = true;
+                match Arc::get_mut(&mut slot.row) {
+                    Some(own) => *own = row,
+                    None => slot.row = Arc::new(row),
+                }
+            }
+        }
     }
 
     /// Drops the other rows, as a deletion in a table would.
     #[cfg(test)]
     pub(super) fn retain(&mut self, keep: impl Fn(&R) -> bool) {
-        self.rows.retain(|_, row| keep(row));
+        self.rows.retain(|_, slot| keep(&slot.row));
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &R> {
-        self.rows.values()
+        self.rows.values().map(|slot| &*slot.row)
     }
 
     /// The rows of a range of keys.
@@ -95,24 +120,27 @@ impl<R: Row> Tab<R> {
         &self,
         keys: impl std::ops::RangeBounds<R::Key>,
     ) -> impl Iterator<Item = &R> {
-        self.rows.range(keys).map(|(_, row)| row)
+        self.rows.range(keys).map(|(_, slot)| &*slot.row)
     }
 
     /// The rows that are not as the store has them.
-    pub(super) fn changes(&self) -> impl Iterator<Item = &R> {
-        self.changed.iter().filter_map(|key| self.rows.get(key))
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Arc<R>> {
+        self.rows.values().filter(|slot| slot.changed).map(|slot| &slot.row)
     }
 
     /// The rows that the store does not have.
     pub(super) fn inserts(&self) -> Vec<&R> {
-        let new = self.changed.iter().filter(|key| !self.stored.contains(*key));
-        new.filter_map(|key| self.rows.get(key)).collect()
+        self.changed(false).collect()
     }
 
     /// The rows that the store has in another form.
     pub(super) fn updates(&self) -> Vec<&R> {
-        let known = self.changed.iter().filter(|key| self.stored.contains(*key));
-        known.filter_map(|key| self.rows.get(key)).collect()
+        self.changed(true).collect()
+    }
+
+    fn changed(&self, stored: bool) -> impl Iterator<Item = &R> {
+        let changed = self.rows.values().filter(move |it| it.changed && it.stored == stored);
+        changed.map(|slot| &*slot.row)
     }
 }
 

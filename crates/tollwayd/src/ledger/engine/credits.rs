@@ -186,6 +186,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Ends the expired credit of an account that may stay as it is otherwise.
+    pub(super) fn expire(&mut self, account: &mut Account) -> Decided<()> {
+        let before = account.entries;
+        self.expire_tranches(account)?;
+        if account.entries != before {
+            self.set.accounts.put(account.clone());
+        }
+        Ok(())
+    }
+
     /// What [`Engine::expire_tranches`] would end.
     pub(super) fn ended_credit(&self, account: &Account) -> Decided<Msat> {
         let over = |tranche: &Tranche| tranche.expires_at_ms <= self.now_ms;

@@ -51,8 +51,7 @@ impl Engine {
             return Ok(HoldOutcome::BalanceLimit);
         }
         let mut account = self.account(name);
-        self.expire_tranches(&mut account)?;
-        self.set.accounts.put(account.clone());
+        self.expire(&mut account)?;
         if account.revoked_at_ms.is_some() {
             return Ok(self.refuse(HoldRefusal::AccountRevoked, Msat::ZERO));
         }
@@ -234,8 +233,7 @@ impl Engine {
         if hold.state != HoldState::Open {
             return Ok(ExtendOutcome::Ended);
         }
-        self.expire_tranches(&mut account)?;
-        self.set.accounts.put(account.clone());
+        self.expire(&mut account)?;
         if account.revoked_at_ms.is_some() {
             let reply = self.refusal(HoldRefusal::AccountRevoked, Msat::ZERO);
             return Ok(ExtendOutcome::Answered(reply));

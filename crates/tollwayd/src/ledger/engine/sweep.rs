@@ -1,5 +1,7 @@
 //! What has expired goes back before anything is decided.
 
+use tollway_core::money::Msat;
+
 use super::{Decided, Engine, minus};
 use crate::ledger::rows::{Hold, HoldState};
 
@@ -17,13 +19,9 @@ impl Engine {
             self.end_hold(hold, HoldState::Expired)?;
             self.tally.holds_expired += 1;
         }
-        for name in self.set.account_names() {
-            let mut account = self.account(name);
-            let before = account.entries;
-            self.expire_tranches(&mut account)?;
-            if account.entries != before {
-                self.set.accounts.put(account);
-            }
+        let tranched = self.set.accounts.iter().filter(|it| it.tranched_msat > Msat::ZERO);
+        for mut account in tranched.cloned().collect::<Vec<_>>() {
+            self.expire(&mut account)?;
         }
         Ok(())
     }

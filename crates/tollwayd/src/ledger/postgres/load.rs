@@ -11,7 +11,8 @@ use super::read::{self, Found};
 use super::statements::{Arguments, array, select_sql, single, transpose};
 use crate::ledger::rows::field::{Field, Kind, Value};
 use crate::ledger::rows::{
-    Account, Allowance, Budget, Charge, Cursor, Hold, Invoice, Once, Row, Tranche,
+    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Hold, Invoice, MasterKey, Once,
+    Row, Tranche,
 };
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, WorkingSet};
@@ -65,7 +66,11 @@ fn covered(set: &WorkingSet) -> bool {
 }
 
 /// Accounts in which something is due, before anything is locked.
-async fn due(live: &mut Live, set: &mut WorkingSet, now_ms: u64) -> Result<Vec<Value>, Trouble> {
+async fn due(
+    live: &mut Live,
+    set: &mut WorkingSet,
+    now_ms: u64,
+) -> Result<Vec<Value<'static>>, Trouble> {
     let holds = live
         .prepare(
             "SELECT account FROM holds WHERE state = 'open' AND expires_at_ms <= $1
@@ -78,15 +83,16 @@ async fn due(live: &mut Live, set: &mut WorkingSet, now_ms: u64) -> Result<Vec<V
              ORDER BY due_at_ms LIMIT $2",
         )
         .await?;
-    let values: Arguments = vec![single(&now_ms.put()), single(&u64::from(SWEEP_ROWS_MAX).put())];
+    let values: Arguments = vec![single(&now_ms.put()), single(&SWEEP_ROWS_MAX.put())];
     let values = read::references(&values);
     let (holds, tranches) = tokio::try_join!(
         live.client.query(&holds, &values),
         live.client.query(&tranches, &values)
     )?;
     set.more_due = u32::try_from(holds.len()).is_ok_and(|rows| rows == SWEEP_ROWS_MAX);
-    let names = holds.iter().chain(&tranches).map(|row| row.try_get(0).map(Value::Bytes));
-    Ok(names.collect::<Result<_, _>>()?)
+    let name = |row: &tokio_postgres::Row| Ok(row.try_get::<_, Vec<u8>>(0)?);
+    let names = holds.iter().chain(&tranches).map(name);
+    names.map(|name| name.map(|name| Value::Bytes(name.into()))).collect()
 }
 
 /// What the batch names, and what is due in its accounts, in one round trip.
@@ -96,7 +102,8 @@ async fn load_named(
     set: &mut WorkingSet,
     now_ms: u64,
 ) -> Result<(), Trouble> {
-    let names: Vec<Value> = set.account_names().iter().map(Field::put).collect();
+    let names = set.account_names();
+    let names: Vec<Value<'_>> = names.iter().map(Field::put).collect();
     let payments = needs.payments.iter().map(|payment| vec![payment.put()]).collect();
     let invoices = by_key::<Invoice>(live, payments).await?;
     let offers = needs.offers.iter().map(Field::put).collect();
@@ -147,7 +154,7 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
     let known = |id: &HoldId| set.holds.get(&(*id,)).is_some();
     let missing = once.iter().map(|once: &Once| once.hold_id);
     let missing: BTreeSet<HoldId> = missing.filter(|id| !known(id)).collect();
-    for hold in by_key(live, ids(&missing)).await?.run(live).await? {
+    for hold in by_key::<Hold>(live, ids(&missing)).await?.run(live).await? {
         set.holds.load(hold);
     }
     once.into_iter().for_each(|row| set.once.load(row));
@@ -172,11 +179,11 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
     cursors.run(live).await?.into_iter().for_each(|row| set.cursors.load(row));
     let actions = needs.actions.iter().map(|id| vec![id.put()]).collect();
     let actions = by_key(live, actions).await?.run(live).await?;
-    actions.into_iter().for_each(|row| set.actions.load(row));
+    actions.into_iter().for_each(|row: Action| set.actions.load(row));
     let days = where_(live, needs.days, "true", Vec::new()).await?.run(live).await?;
-    days.into_iter().for_each(|row| set.days.load(row));
+    days.into_iter().for_each(|row: DaySecret| set.days.load(row));
     let keys = where_(live, needs.keys, "true", Vec::new()).await?.run(live).await?;
-    keys.into_iter().for_each(|row| set.keys.load(row));
+    keys.into_iter().for_each(|row: MasterKey| set.keys.load(row));
     Ok(())
 }
 
@@ -184,7 +191,8 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
 /// any asks nothing.
 async fn load_budgets(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Result<(), Trouble> {
     loop {
-        let missing = set.missing_budgets(needs).iter().map(|id| vec![id.put()]).collect();
+        let missing = set.missing_budgets(needs);
+        let missing = missing.iter().map(|id| vec![id.put()]).collect();
         let found = by_key::<Budget>(live, missing).await?.run(live).await?;
         if found.is_empty() {
             return Ok(());
@@ -213,11 +221,11 @@ impl<R: Row> Load<R> {
     }
 }
 
-fn ids(holds: &BTreeSet<HoldId>) -> Vec<Vec<Value>> {
+fn ids(holds: &BTreeSet<HoldId>) -> Vec<Vec<Value<'_>>> {
     holds.iter().map(|id| vec![id.put()]).collect()
 }
 
-async fn by_key<R: Row>(live: &mut Live, keys: Vec<Vec<Value>>) -> Result<Load<R>, Trouble> {
+async fn by_key<R: Row>(live: &mut Live, keys: Vec<Vec<Value<'_>>>) -> Result<Load<R>, Trouble> {
     if keys.is_empty() {
         return Ok(Load::new(None, Vec::new()));
     }

@@ -51,7 +51,8 @@ pub(in crate::ledger) async fn open(url: &SecretText, now_ms: u64) -> Result<Ope
         .await?;
     live.client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
     let row = live.client.query_one("SELECT secret FROM node_secret", &[]).await?;
-    let node_secret = KeyBytes::get(crate::ledger::rows::field::Value::Bytes(row.try_get(0)?))
+    let secret: &[u8] = row.try_get(0)?;
+    let node_secret = KeyBytes::get(crate::ledger::rows::field::Value::Bytes(secret.into()))
         .ok_or(OpenError::PostgresUrl)?;
     let row = live.client.query_one("SELECT count(*) FROM holds WHERE state = 'open'", &[]).await?;
     Ok(Opened { config, node_secret, open_holds: row.try_get(0)? })

@@ -55,11 +55,17 @@ pub(super) async fn query<R: Row>(
     Ok(found)
 }
 
-fn value(row: &tokio_postgres::Row, kind: Kind, index: usize) -> Result<Value, Trouble> {
+fn value(row: &tokio_postgres::Row, kind: Kind, index: usize) -> Result<Value<'_>, Trouble> {
     Ok(match kind {
         Kind::Int => row.try_get::<_, Option<i64>>(index)?.map_or(Value::Null, Value::Int),
-        Kind::Bytes => row.try_get::<_, Option<Vec<u8>>>(index)?.map_or(Value::Null, Value::Bytes),
-        Kind::Text => row.try_get::<_, Option<String>>(index)?.map_or(Value::Null, Value::Text),
+        Kind::Bytes => {
+            let bytes: Option<&[u8]> = row.try_get(index)?;
+            bytes.map_or(Value::Null, |bytes| Value::Bytes(bytes.into()))
+        }
+        Kind::Text => {
+            let text: Option<&str> = row.try_get(index)?;
+            text.map_or(Value::Null, |text| Value::Text(text.into()))
+        }
     })
 }
 

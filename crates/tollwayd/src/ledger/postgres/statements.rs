@@ -69,19 +69,19 @@ pub(super) fn arguments<R: Row>(rows: &[&R]) -> Arguments {
 }
 
 /// Lists of values, column by column.
-pub(super) fn transpose(columns: &[(&str, Kind)], rows: Vec<Vec<Value>>) -> Arguments {
-    let mut arrays: Vec<Vec<Value>> = columns.iter().map(|_| Vec::new()).collect();
+pub(super) fn transpose(columns: &[(&str, Kind)], rows: Vec<Vec<Value<'_>>>) -> Arguments {
+    let mut arrays: Vec<Vec<Value<'_>>> = columns.iter().map(|_| Vec::new()).collect();
     for row in rows {
         for (array, value) in arrays.iter_mut().zip(row) {
             array.push(value);
         }
     }
-    let array = |((_, kind), values): (&(&str, Kind), Vec<Value>)| array(*kind, values);
+    let array = |((_, kind), values): (&(&str, Kind), Vec<Value<'_>>)| array(*kind, values);
     columns.iter().zip(arrays).map(array).collect()
 }
 
 /// An array parameter.
-pub(super) fn array(kind: Kind, values: Vec<Value>) -> Box<dyn ToSql + Sync + Send> {
+pub(super) fn array(kind: Kind, values: Vec<Value<'_>>) -> Box<dyn ToSql + Sync + Send> {
     match kind {
         Kind::Int => Box::new(values.into_iter().map(int).collect::<Vec<_>>()),
         Kind::Bytes => Box::new(values.into_iter().map(bytes).collect::<Vec<_>>()),
@@ -90,22 +90,22 @@ pub(super) fn array(kind: Kind, values: Vec<Value>) -> Box<dyn ToSql + Sync + Se
 }
 
 /// One parameter.
-pub(super) fn single(value: &Value) -> Box<dyn ToSql + Sync + Send> {
+pub(super) fn single(value: &Value<'_>) -> Box<dyn ToSql + Sync + Send> {
     match value.clone() {
-        Value::Text(text) => Box::new(text),
-        Value::Bytes(bytes) => Box::new(bytes),
+        Value::Text(text) => Box::new(text.into_owned()),
+        Value::Bytes(bytes) => Box::new(bytes.into_owned()),
         value @ (Value::Int(_) | Value::Null) => Box::new(int(value)),
     }
 }
 
-fn int(value: Value) -> Option<i64> {
+fn int(value: Value<'_>) -> Option<i64> {
     if let Value::Int(number) = value { Some(number) } else { None }
 }
 
-fn bytes(value: Value) -> Option<Vec<u8>> {
-    if let Value::Bytes(bytes) = value { Some(bytes) } else { None }
+fn bytes(value: Value<'_>) -> Option<Vec<u8>> {
+    if let Value::Bytes(bytes) = value { Some(bytes.into_owned()) } else { None }
 }
 
-fn text(value: Value) -> Option<String> {
-    if let Value::Text(text) = value { Some(text) } else { None }
+fn text(value: Value<'_>) -> Option<String> {
+    if let Value::Text(text) = value { Some(text.into_owned()) } else { None }
 }

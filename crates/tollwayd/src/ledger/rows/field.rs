@@ -1,6 +1,8 @@
 //! Domain types to database values and back. A value that cannot be one is refused, never
 //! guessed.
 
+use std::borrow::Cow;
+
 use tollway_core::budget::BudgetWindow;
 use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
@@ -10,13 +12,26 @@ use tollway_core::wire::Buys;
 
 use crate::ledger::KeyBytes;
 
-/// A value in a column.
+/// A value in a column, lent where it lies: a row that is written or read has no copies of its
+/// own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::ledger) enum Value {
+pub(in crate::ledger) enum Value<'a> {
     Null,
     Int(i64),
-    Bytes(Vec<u8>),
-    Text(String),
+    Bytes(Cow<'a, [u8]>),
+    Text(Cow<'a, str>),
+}
+
+impl Value<'_> {
+    /// The value with a copy of its own.
+    pub(in crate::ledger) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Int(number) => Value::Int(number),
+            Self::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+        }
+    }
 }
 
 /// What a column holds beside null.
@@ -31,21 +46,21 @@ pub(in crate::ledger) enum Kind {
 pub(in crate::ledger) trait Field: Sized {
     const KIND: Kind;
 
-    fn put(&self) -> Value;
+    fn put(&self) -> Value<'_>;
 
     /// `None` for a value that is not one of this type.
-    fn get(value: Value) -> Option<Self>;
+    fn get(value: Value<'_>) -> Option<Self>;
 }
 
 /// Beyond the year 292,000,000 time stands still; amounts fit easily.
 impl Field for u64 {
     const KIND: Kind = Kind::Int;
 
-    fn put(&self) -> Value {
-        Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
+    fn put(&self) -> Value<'_> {
+        Value::Int(int(*self))
     }
 
-    fn get(value: Value) -> Option<Self> {
+    fn get(value: Value<'_>) -> Option<Self> {
         i64::get(value)?.try_into().ok()
     }
 }
@@ -53,11 +68,11 @@ impl Field for u64 {
 impl Field for i64 {
     const KIND: Kind = Kind::Int;
 
-    fn put(&self) -> Value {
+    fn put(&self) -> Value<'_> {
         Value::Int(*self)
     }
 
-    fn get(value: Value) -> Option<Self> {
+    fn get(value: Value<'_>) -> Option<Self> {
         if let Value::Int(number) = value { Some(number) } else { None }
     }
 }
@@ -65,92 +80,139 @@ impl Field for i64 {
 impl Field for String {
     const KIND: Kind = Kind::Text;
 
-    fn put(&self) -> Value {
-        Value::Text(self.clone())
+    fn put(&self) -> Value<'_> {
+        Value::Text(Cow::Borrowed(self))
     }
 
-    fn get(value: Value) -> Option<Self> {
-        if let Value::Text(text) = value { Some(text) } else { None }
+    fn get(value: Value<'_>) -> Option<Self> {
+        if let Value::Text(text) = value { Some(text.into_owned()) } else { None }
     }
 }
 
 impl Field for Vec<u8> {
     const KIND: Kind = Kind::Bytes;
 
-    fn put(&self) -> Value {
-        Value::Bytes(self.clone())
+    fn put(&self) -> Value<'_> {
+        Value::Bytes(Cow::Borrowed(self))
     }
 
-    fn get(value: Value) -> Option<Self> {
-        if let Value::Bytes(bytes) = value { Some(bytes) } else { None }
+    fn get(value: Value<'_>) -> Option<Self> {
+        if let Value::Bytes(bytes) = value { Some(bytes.into_owned()) } else { None }
     }
 }
 
 impl<const N: usize> Field for [u8; N] {
     const KIND: Kind = Kind::Bytes;
 
-    fn put(&self) -> Value {
-        Value::Bytes(self.to_vec())
+    fn put(&self) -> Value<'_> {
+        Value::Bytes(Cow::Borrowed(self))
     }
 
-    fn get(value: Value) -> Option<Self> {
-        Vec::get(value)?.try_into().ok()
+    fn get(value: Value<'_>) -> Option<Self> {
+        if let Value::Bytes(bytes) = value { bytes.as_ref().try_into().ok() } else { None }
     }
 }
 
 impl<T: Field> Field for Option<T> {
     const KIND: Kind = T::KIND;
 
-    fn put(&self) -> Value {
+    fn put(&self) -> Value<'_> {
         self.as_ref().map_or(Value::Null, T::put)
     }
 
-    fn get(value: Value) -> Option<Self> {
+    fn get(value: Value<'_>) -> Option<Self> {
         if value == Value::Null { Some(None) } else { T::get(value).map(Some) }
     }
 }
 
-/// Fields that are stored as another type.
-macro_rules! stored_as {
-    ($($type:ty as $stored:ty: $put:expr, $get:expr;)+) => {$(
+/// Fields that are stored as numbers.
+macro_rules! stored_as_int {
+    ($($type:ty: $put:expr, $get:expr;)+) => {$(
         impl Field for $type {
-            const KIND: Kind = <$stored>::KIND;
+            const KIND: Kind = Kind::Int;
 
-            fn put(&self) -> Value {
-                let put: fn(&Self) -> $stored = $put;
-                put(self).put()
+            fn put(&self) -> Value<'_> {
+                let put: fn(&Self) -> i64 = $put;
+                Value::Int(put(self))
             }
 
-            fn get(value: Value) -> Option<Self> {
-                let get: fn($stored) -> Option<Self> = $get;
-                get(<$stored>::get(value)?)
+            fn get(value: Value<'_>) -> Option<Self> {
+                let get: fn(i64) -> Option<Self> = $get;
+                get(i64::get(value)?)
             }
         }
     )+};
 }
 
-stored_as! {
-    u32 as i64: |number| i64::from(*number), |stored| stored.try_into().ok();
-    bool as i64: |truth| i64::from(*truth), |stored| match stored {
+stored_as_int! {
+    u32: |number| i64::from(*number), |stored| stored.try_into().ok();
+    bool: |truth| i64::from(*truth), |stored| match stored {
         0 => Some(false),
         1 => Some(true),
         _ => None,
     };
-    Buys as String: |buys| match buys {
-        Buys::Credit => "credit".to_owned(),
-        Buys::Session => "session".to_owned(),
-    }, |stored| match stored.as_str() {
-        "credit" => Some(Buys::Credit),
-        "session" => Some(Buys::Session),
-        _ => None,
-    };
-    BudgetWindow as String: |window| window.to_string(), |stored| stored.parse().ok();
-    Digest as [u8; 32]: |digest| *digest.as_bytes(), |bytes| Some(Digest::from_bytes(bytes));
-    Msat as u64: |amount| amount.get(), Msat::new;
-    KeyId as u32: |id| id.get(), |stored| Some(KeyId::new(stored));
-    PaymentHash as [u8; 32]: |hash| *hash.as_bytes(), |bytes| Some(PaymentHash::from_bytes(bytes));
-    HoldId as [u8; 16]: |id| *id.as_bytes(), |bytes| Some(HoldId::from_bytes(bytes));
-    KeyBytes as [u8; 32]: |key| key.0, |bytes| Some(KeyBytes(bytes));
+    Msat: |amount| int(amount.get()), |stored| Msat::new(stored.try_into().ok()?);
+    KeyId: |id| id.get().into(), |stored| stored.try_into().ok().map(KeyId::new);
+}
+
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Fields that are stored as the bytes they are.
+macro_rules! stored_as_bytes {
+    ($($type:ty: $bytes:expr, $new:expr;)+) => {$(
+        impl Field for $type {
+            const KIND: Kind = Kind::Bytes;
+
+            fn put(&self) -> Value<'_> {
+                let bytes: fn(&Self) -> &[u8] = $bytes;
+                Value::Bytes(Cow::Borrowed(bytes(self)))
+            }
+
+            fn get(value: Value<'_>) -> Option<Self> {
+                Field::get(value).map($new)
+            }
+        }
+    )+};
+}
+
+stored_as_bytes! {
+    Digest: |digest| digest.as_bytes(), Digest::from_bytes;
+    PaymentHash: |hash| hash.as_bytes(), PaymentHash::from_bytes;
+    HoldId: |id| id.as_bytes(), HoldId::from_bytes;
+    KeyBytes: |key| &key.0, KeyBytes;
+}
+
+impl Field for Buys {
+    const KIND: Kind = Kind::Text;
+
+    fn put(&self) -> Value<'_> {
+        Value::Text(Cow::Borrowed(match self {
+            Self::Credit => "credit",
+            Self::Session => "session",
+        }))
+    }
+
+    fn get(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Text(text) if text == "credit" => Some(Self::Credit),
+            Value::Text(text) if text == "session" => Some(Self::Session),
+            _ => None,
+        }
+    }
+}
+
+impl Field for BudgetWindow {
+    const KIND: Kind = Kind::Text;
+
+    fn put(&self) -> Value<'_> {
+        Value::Text(self.to_string().into())
+    }
+
+    fn get(value: Value<'_>) -> Option<Self> {
+        if let Value::Text(text) = value { text.parse().ok() } else { None }
+    }
 }
 
 /// A closed set of words, stored as text.
@@ -174,13 +236,15 @@ macro_rules! words {
             const KIND: $crate::ledger::rows::field::Kind =
                 $crate::ledger::rows::field::Kind::Text;
 
-            fn put(&self) -> $crate::ledger::rows::field::Value {
-                $crate::ledger::rows::field::Value::Text(self.word().to_owned())
+            fn put(&self) -> $crate::ledger::rows::field::Value<'_> {
+                $crate::ledger::rows::field::Value::Text(self.word().into())
             }
 
-            fn get(value: $crate::ledger::rows::field::Value) -> Option<Self> {
-                match String::get(value)?.as_str() {
-                    $($text => Some(Self::$word),)+
+            fn get(value: $crate::ledger::rows::field::Value<'_>) -> Option<Self> {
+                match value {
+                    $($crate::ledger::rows::field::Value::Text(text) if text == $text => {
+                        Some(Self::$word)
+                    })+
                     _ => None,
                 }
             }

@@ -31,10 +31,10 @@ pub(super) trait Row: Clone + PartialEq + Send + Sync + 'static {
 
     fn key(&self) -> Self::Key;
 
-    fn put(&self) -> Vec<Value>;
+    fn put(&self) -> Vec<Value<'_>>;
 
     /// `None` if a value is missing or is not one of its column.
-    fn get(values: impl Iterator<Item = Value>) -> Option<Self>;
+    fn get<'a>(values: impl Iterator<Item = Value<'a>>) -> Option<Self>;
 
     /// The statements that move single rows of this table, written once.
     fn statements() -> &'static Statements;
@@ -65,11 +65,11 @@ macro_rules! table {
                 ($(self.$key.clone(),)+)
             }
 
-            fn put(&self) -> Vec<Value> {
+            fn put(&self) -> Vec<Value<'_>> {
                 vec![$(self.$key.put(),)+ $(self.$field.put(),)*]
             }
 
-            fn get(mut values: impl Iterator<Item = Value>) -> Option<Self> {
+            fn get<'a>(mut values: impl Iterator<Item = Value<'a>>) -> Option<Self> {
                 Some(Self {
                     $($key: Field::get(values.next()?)?,)+
                     $($field: Field::get(values.next()?)?,)*

@@ -1,20 +1,22 @@
 //! The working set of a batch, row by row.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Result};
+use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
 use super::known::Known;
 use super::read;
 use crate::ledger::rows::field::{Field, Value};
-use crate::ledger::rows::{Account, Hold, Invoice, Row, Tranche};
+use crate::ledger::rows::{Account, DaySecret, Hold, Invoice, MasterKey, Row, Tranche};
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, Tab, WorkingSet};
 
-/// Loads what [`WorkingSet`] promises. What is due anywhere comes along every time, so that
-/// expired credit is back before anything is decided.
+/// Loads what [`WorkingSet`] promises. What is due anywhere comes along, so that expired credit
+/// is back before anything is decided.
 pub(super) fn working_set(
     connection: &Connection,
     known: &mut Known,
@@ -30,10 +32,10 @@ pub(super) fn working_set(
     let mut set = WorkingSet::default();
     let mut names: BTreeSet<PaymentHash> = BTreeSet::new();
     for payment in &needs.payments {
-        let invoice = match known.invoice(payment).cloned() {
-            Some(invoice) => Some(invoice),
+        let invoice = match known.invoice(payment) {
+            Some(invoice) => Some(Arc::clone(invoice)),
             None => read_by_key::<Invoice, 1>(connection, [payment.put()])?
-                .inspect(|invoice| known.keep_invoice(invoice.clone())),
+                .inspect(|invoice| known.keep_invoice(invoice)),
         };
         names.extend(invoice.as_ref().map(|invoice| invoice.account));
         invoice.into_iter().for_each(|invoice| set.invoices.load(invoice));
@@ -49,16 +51,13 @@ pub(super) fn working_set(
             set.invoices.load(invoice);
         }
     }
-    for id in &needs.holds {
-        let hold = by_key(connection, &mut set.holds, [id.put()])?;
-        names.extend(hold.map(|hold| hold.account));
-    }
-    load_due(connection, &mut set, &mut names, now_ms)?;
+    load_holds(connection, known, needs, &mut set, &mut names)?;
+    load_due(connection, known, &mut set, &mut names, now_ms)?;
     for name in names {
-        let account = match known.account(&name).cloned() {
-            Some(account) => Some(account),
+        let account = match known.account(&name) {
+            Some(account) => Some(Arc::clone(account)),
             None => read_by_key::<Account, 1>(connection, [name.put()])?
-                .inspect(|account| known.keep_account(account.clone())),
+                .inspect(|account| known.keep_account(account)),
         };
         let Some(account) = account else { continue };
         let tranched = account.tranched_msat > Msat::ZERO;
@@ -74,32 +73,81 @@ pub(super) fn working_set(
     Ok(set)
 }
 
+/// Most of the holds that a batch names are to be opened by it: their ids are higher than any in
+/// the file, so that nothing has to be looked for.
+fn load_holds(
+    connection: &Connection,
+    known: &mut Known,
+    needs: &Needs,
+    set: &mut WorkingSet,
+    names: &mut BTreeSet<PaymentHash>,
+) -> Result<()> {
+    if known.highest_hold.is_none() {
+        let highest = "SELECT max(id) FROM holds";
+        let highest: Option<[u8; 16]> = connection.query_row(highest, (), |row| row.get(0))?;
+        known.highest_hold = Some(HoldId::from_bytes(highest.unwrap_or_default()));
+    }
+    for id in needs.holds.iter().filter(|id| !known.is_new(id)) {
+        let hold = match known.hold(id) {
+            Some(hold) => Some(Arc::clone(hold)),
+            None => read_by_key(connection, [id.put()])?,
+        };
+        let Some(hold) = hold else { continue };
+        names.insert(hold.account);
+        set.holds.load(hold);
+    }
+    Ok(())
+}
+
+/// Looks for what is due only when something may be.
 fn load_due(
     connection: &Connection,
+    known: &mut Known,
     set: &mut WorkingSet,
     names: &mut BTreeSet<PaymentHash>,
     now_ms: u64,
 ) -> Result<()> {
-    let mut rows = 0;
-    let values = || vec![now_ms.put(), u64::from(SWEEP_ROWS_MAX).put()];
-    for hold in select::<Hold>(
+    if known.is_early(now_ms) {
+        return Ok(());
+    }
+    let values = || vec![now_ms.put(), SWEEP_ROWS_MAX.put()];
+    let holds = select::<Hold>(
         connection,
         "WHERE state = 'open' AND expires_at_ms <= ?1 ORDER BY expires_at_ms LIMIT ?2",
         values(),
-    )? {
-        names.insert(hold.account);
-        set.holds.load(hold);
-        rows += 1;
-    }
-    for tranche in select::<Tranche>(
+    )?;
+    let tranches = select::<Tranche>(
         connection,
         "WHERE remaining_msat > 0 AND due_at_ms <= ?1 ORDER BY due_at_ms LIMIT ?2",
         values(),
-    )? {
-        names.insert(tranche.account);
+    )?;
+    let full = |rows: usize| u32::try_from(rows).is_ok_and(|rows| rows == SWEEP_ROWS_MAX);
+    set.more_due = full(holds.len());
+    known.first_due_ms = match set.more_due || full(tranches.len()) {
+        true => None,
+        false => Some(first_due_ms(connection, now_ms)?),
+    };
+    for hold in holds {
+        names.insert(hold.account);
+        set.holds.load(hold);
     }
-    set.more_due = rows == SWEEP_ROWS_MAX;
+    names.extend(tranches.iter().map(|tranche| tranche.account));
     Ok(())
+}
+
+/// When the first of what is not due yet is.
+fn first_due_ms(connection: &Connection, now_ms: u64) -> Result<u64> {
+    let first = |text| -> Result<Option<u64>> {
+        let first: Option<i64> =
+            connection.prepare_cached(text)?.query_row((now_ms.put(),), |row| row.get(0))?;
+        // Times are never negative.
+        Ok(first.map(i64::unsigned_abs))
+    };
+    let hold =
+        first("SELECT min(expires_at_ms) FROM holds WHERE state = 'open' AND expires_at_ms > ?1")?;
+    let tranche =
+        first("SELECT min(due_at_ms) FROM tranches WHERE remaining_msat > 0 AND due_at_ms > ?1")?;
+    Ok(hold.into_iter().chain(tranche).min().unwrap_or(u64::MAX))
 }
 
 fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Result<()> {
@@ -131,10 +179,14 @@ fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Re
         by_key(connection, &mut set.cursors, [name.put()])?;
     }
     if needs.days {
-        select(connection, "", Vec::new())?.into_iter().for_each(|day| set.days.load(day));
+        select::<DaySecret>(connection, "", Vec::new())?
+            .into_iter()
+            .for_each(|day| set.days.load(day));
     }
     if needs.keys {
-        select(connection, "", Vec::new())?.into_iter().for_each(|key| set.keys.load(key));
+        select::<MasterKey>(connection, "", Vec::new())?
+            .into_iter()
+            .for_each(|key| set.keys.load(key));
     }
     Ok(())
 }
@@ -143,24 +195,25 @@ fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Re
 fn by_key<R: Row, const N: usize>(
     connection: &Connection,
     table: &mut Tab<R>,
-    key: [Value; N],
-) -> Result<Option<R>> {
+    key: [Value<'_>; N],
+) -> Result<Option<Arc<R>>> {
     let row = read_by_key::<R, N>(connection, key)?;
-    row.iter().cloned().for_each(|row| table.load(row));
+    row.iter().for_each(|row| table.load(Arc::clone(row)));
     Ok(row)
 }
 
 fn read_by_key<R: Row, const N: usize>(
     connection: &Connection,
-    key: [Value; N],
-) -> Result<Option<R>> {
+    key: [Value<'_>; N],
+) -> Result<Option<Arc<R>>> {
     connection
         .prepare_cached(&R::statements().select)?
         .query_row(rusqlite::params_from_iter(key), read::row)
+        .map(Arc::new)
         .optional()
 }
 
-fn select<R: Row>(connection: &Connection, rest: &str, values: Vec<Value>) -> Result<Vec<R>> {
+fn select<R: Row>(connection: &Connection, rest: &str, values: Vec<Value<'_>>) -> Result<Vec<R>> {
     let text = format!("SELECT {} FROM {} {rest}", sql::columns::<R>(), R::TABLE);
     read::all(connection, &text, values)
 }

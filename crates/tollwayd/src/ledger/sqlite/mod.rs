@@ -120,7 +120,7 @@ fn put<R: Row>(connection: &Connection, table: &Tab<R>) -> rusqlite::Result<()> 
     Ok(())
 }
 
-impl ToSql for Value {
+impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,

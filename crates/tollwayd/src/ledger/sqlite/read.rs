@@ -28,12 +28,12 @@ pub(super) fn row<R: Row>(found: &rusqlite::Row<'_>) -> Result<R> {
     })
 }
 
-fn value(found: &rusqlite::Row<'_>, index: usize) -> Result<Value> {
+fn value<'a>(found: &'a rusqlite::Row<'_>, index: usize) -> Result<Value<'a>> {
     Ok(match found.get_ref(index)? {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => Value::Int(number),
-        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
-        text @ ValueRef::Text(_) => Value::Text(text.as_str()?.to_owned()),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.into()),
+        text @ ValueRef::Text(_) => Value::Text(text.as_str()?.into()),
         ValueRef::Real(_) => {
             return Err(Error::InvalidColumnType(index, String::new(), Type::Real));
         }
@@ -43,7 +43,7 @@ fn value(found: &rusqlite::Row<'_>, index: usize) -> Result<Value> {
 pub(super) fn all<R: Row>(
     connection: &Connection,
     text: &str,
-    values: Vec<Value>,
+    values: Vec<Value<'_>>,
 ) -> Result<Vec<R>> {
     connection.prepare_cached(text)?.query_map(rusqlite::params_from_iter(values), row)?.collect()
 }

@@ -81,6 +81,7 @@ async fn no_row_is_written_by_way_of_a_temporary_table() {
     connection.pragma_update(None, "foreign_keys", true).unwrap();
     for text in [
         writes::<rows::Account>(),
+        writes::<rows::Budget>(),
         writes::<rows::Charge>(),
         writes::<rows::Entry>(),
         writes::<rows::Hold>(),

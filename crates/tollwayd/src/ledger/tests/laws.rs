@@ -171,6 +171,57 @@ pub(super) async fn the_sweeper_returns_credit_in_quiet_times(bench: Bench) {
     bench.assert_audit_clean().await;
 }
 
+pub(super) async fn what_is_due_is_found_in_any_order(bench: Bench) {
+    let hash = bench.paid(1, 1_000).await;
+    let hold = async |bench: &Bench, id, ttl_ms| {
+        let order = HoldOrder { ttl_ms, ..order(id, hash, 100) };
+        assert!(matches!(bench.ledger.hold(order).await, Ok(HoldOutcome::Answered(_))));
+    };
+    hold(&bench, 1, 50_000).await;
+    bench.ledger.sweep().await.unwrap();
+    hold(&bench, 2, 10_000).await;
+    hold(&bench, 3, 30_000).await;
+    assert_eq!(bench.sums(hash).await, (1_000, 300));
+    bench.clock.advance_ms(10_000);
+    bench.ledger.sweep().await.unwrap();
+    assert_eq!(bench.sums(hash).await, (1_000, 200), "the last one opened before");
+    let (seq, add, ttl_ms) = (0, msat(1), 60_000);
+    let longer = ExtendOrder { id: hold_id(3), seq, add, min: add, ttl_ms };
+    bench.ledger.extend(longer).await.unwrap();
+    bench.clock.advance_ms(40_000);
+    bench.ledger.sweep().await.unwrap();
+    assert_eq!(bench.sums(hash).await, (1_000, 101), "the first one opened");
+    let bench = bench.reopen().await;
+    hold(&bench, 4, 1_000).await;
+    bench.clock.advance_ms(20_000);
+    bench.ledger.sweep().await.unwrap();
+    assert_eq!(bench.sums(hash).await, (1_000, 0), "all, also after a restart");
+    bench.assert_audit_clean().await;
+}
+
+pub(super) async fn holds_are_found_in_any_order_of_their_ids(bench: Bench) {
+    let hash = bench.paid(1, 1_000).await;
+    for (id, balance) in [(50, 990), (20, 980), (80, 970)] {
+        assert_eq!(bench.ledger.hold(order(id, hash, 10)).await, Ok(granted(hash, 10, balance)));
+    }
+    for id in [20, 50, 80] {
+        assert_eq!(bench.ledger.hold(order(id, hash, 10)).await, Ok(granted(hash, 10, 970)));
+        assert_eq!(bench.ledger.hold(order(id, hash, 11)).await, Ok(HoldOutcome::Conflict));
+    }
+    let bench = bench.reopen().await;
+    for id in [80, 20, 50] {
+        assert_eq!(bench.ledger.hold(order(id, hash, 11)).await, Ok(HoldOutcome::Conflict));
+        assert_eq!(bench.ledger.hold(order(id, hash, 10)).await, Ok(granted(hash, 10, 970)));
+    }
+    let rows = vec![posting(50, 0, 10, true), posting(20, 0, 10, true), posting(99, 0, 1, true)];
+    let outcomes = bench.post(rows).await.unwrap();
+    assert_eq!(outcomes[..2], [PostingOutcome::Posted; 2]);
+    assert_eq!(outcomes[2], PostingOutcome::HoldUnknown);
+    assert_eq!(bench.ledger.hold(order(20, hash, 10)).await, Ok(HoldOutcome::Ended));
+    assert_eq!(bench.ledger.hold(order(10, hash, 10)).await, Ok(granted(hash, 10, 960)));
+    bench.assert_audit_clean().await;
+}
+
 pub(super) async fn amounts_at_the_edge_are_refused_and_never_wrapped(bench: Bench) {
     let max = Msat::MAX.get();
     let hash = bench.paid(1, max).await;

@@ -226,6 +226,8 @@ ledger_contract! {
         posting_outcomes_come_in_their_order,
         an_expired_hold_returns_its_rest_before_it_could_block_credit,
         the_sweeper_returns_credit_in_quiet_times,
+        what_is_due_is_found_in_any_order,
+        holds_are_found_in_any_order_of_their_ids,
         amounts_at_the_edge_are_refused_and_never_wrapped,
         a_hold_of_the_longest_life_ends_even_at_the_end_of_time,
         rotation_adds_a_current_key_and_keeps_the_others,
