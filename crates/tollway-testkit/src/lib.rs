@@ -5,6 +5,7 @@
 //!   them all, however the process that started them ends.
 //! - [`nodes`] is a real Lightning network of a test's own.
 //! - [`postgres`] is a PostgreSQL of a test's own.
+//! - [`standin`] are nodes that no package brings, as far as a test needs them.
 //! - [`story`] plays the main job against a running stack: 402, pay, 200, run dry, top up, 200.
 
 #![forbid(unsafe_code)]
@@ -13,5 +14,6 @@ pub mod fake_host;
 pub mod nodes;
 pub mod postgres;
 pub mod stack;
+pub mod standin;
 pub mod story;
 pub mod upstream;

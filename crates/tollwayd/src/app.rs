@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,14 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, BearerToken, Doors};
 use crate::clock::Clock;
-use crate::config::{Backend, Config, Door, LightningConfig};
+use crate::config::{Config, Door, LightningConfig};
 use crate::flood::Flood;
 use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Writer};
-use crate::lightning::SimulatedNode;
+use crate::lightning::{ConnectFault, Lightning, Simulated, SimulatedNode};
 use crate::metrics::Metrics;
 use crate::paywall::Paywall;
+use crate::settlement;
+use crate::watch::Watch;
 
 /// How often expired holds are looked for in quiet times.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,6 +51,8 @@ enum StartFault {
     #[error("{field}: cannot listen on {address}: {source}; stop what uses it or change it")]
     Listen { field: &'static str, address: SocketAddr, source: io::Error },
     #[error(transparent)]
+    Node(#[from] ConnectFault),
+    #[error(transparent)]
     Store(#[from] OpenError),
 }
 
@@ -77,8 +82,10 @@ pub struct Service {
     /// The doors of the operator.
     pub admin: Router,
     ledger: Ledger,
+    paywall: Paywall,
     writer: Writer,
-    node_id: String,
+    /// Of the simulated node, if there is no real one.
+    node_id: Option<String>,
 }
 
 impl Service {
@@ -101,19 +108,35 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
     let metrics = Arc::new(Metrics::new());
     let Opening { ledger, writer, node_secret } =
         Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone()).await?;
-    let LightningConfig { backend, invoice_expiry_s, simulated_file } = config.lightning.clone();
-    let node = match backend {
-        Backend::Simulated => SimulatedNode::new(node_secret, simulated_file),
+    let LightningConfig { node, network, invoice_expiry_s } = &config.lightning;
+    let (invoice_expiry_s, network) = (*invoice_expiry_s, *network);
+    let (lightning, simulated) = match Lightning::connect(node, network)? {
+        Some(lightning) => (lightning, None),
+        None => {
+            let file = node.simulated_file();
+            let node = Arc::new(SimulatedNode::new(node_secret, file.map(Path::to_owned)));
+            let simulated = Simulated { node: Arc::clone(&node), clock: Arc::clone(&clock) };
+            (Lightning { node: Arc::new(simulated), network }, Some(node))
+        }
     };
-    let node_id = node.node_id();
+    let node_id = simulated.as_deref().map(SimulatedNode::node_id);
     let flood = Arc::new(Flood::new(config.challenges, clock.now_ms()));
-    let (ledger_handle, node) = (ledger.clone(), Arc::new(node));
-    let recovery = Arc::default();
-    let paywall = Paywall { ledger: ledger_handle, node, clock, flood, recovery, invoice_expiry_s };
-    let doors = Doors { paywall, metrics };
+    let (ledger_handle, recovery) = (ledger.clone(), Arc::default());
+    let is_told = lightning.node.settled_after(0).is_some();
+    let watch = simulated.is_none().then(|| Arc::new(Watch::new(is_told)));
+    let paywall = Paywall {
+        ledger: ledger_handle,
+        lightning,
+        clock,
+        flood,
+        recovery,
+        watch,
+        invoice_expiry_s,
+    };
+    let doors = Doors { paywall: paywall.clone(), metrics };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
-    let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), backend);
-    Ok(Service { gate, admin, ledger, writer, node_id })
+    let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
+    Ok(Service { gate, admin, ledger, paywall, writer, node_id })
 }
 
 async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
@@ -127,16 +150,20 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
         store = %config.store,
         "tollwayd serves"
     );
-    tracing::warn!(
-        node_id = service.node_id,
-        "the Lightning node is SIMULATED: everybody who reaches the admin listener can pay \
+    match &service.node_id {
+        Some(node_id) => tracing::warn!(
+            node_id,
+            "the Lightning node is SIMULATED: everybody who reaches the admin listener can pay \
          without money; use it for demos and tests only"
-    );
+        ),
+        None => tracing::info!(node = %config.lightning.node, "invoices come from this node"),
+    }
     let (stop, stopped) = watch::channel(false);
-    let Service { gate: gate_router, admin: admin_router, ledger, writer, .. } = service;
+    let Service { gate: gate_router, admin: admin_router, ledger, paywall, writer, .. } = service;
     let mut tasks = JoinSet::new();
     tasks.spawn(api::serve(gate, gate_router, stopped.clone()));
     tasks.spawn(api::serve(admin, admin_router, stopped.clone()));
+    settlement::follow(&paywall, &stopped, &mut tasks);
     tasks.spawn(sweep(ledger, stopped));
     Ok(RunningServer { gate_addr, admin_addr, stop, tasks, writer })
 }

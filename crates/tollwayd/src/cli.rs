@@ -120,18 +120,19 @@ fn load(path: &Path) -> Result<Config, ConfigError> {
 
 fn check_config(path: &Path) -> Result<ExitCode, CliError> {
     let Config { gate, admin, store, lightning, challenges, log } = load(path)?;
-    let LightningConfig { backend, invoice_expiry_s, simulated_file } = lightning;
+    let LightningConfig { node, network, invoice_expiry_s } = lightning;
     print(&format!(
         "ok: {}\n  gate.listen                {}\n  gate.token                 (set)\n  \
          admin.listen               {}\n  admin.token                (set)\n  \
          store                      {}\n  lightning.backend          {}\n  \
-         lightning.invoice_expiry_s {invoice_expiry_s}\n  lightning.simulated_file   {}\n  challenges                 {}/min, burst {}, open {} per client; {}/s in all\n  log                        {}, {}\n",
+         lightning.network          {}\n  \
+         lightning.invoice_expiry_s {invoice_expiry_s}\n  challenges                 {}/min, burst {}, open {} per client; {}/s in all\n  log                        {}, {}\n",
         path.display(),
         gate.listen,
         admin.listen,
         store,
-        word(backend),
-        simulated_file.as_deref().unwrap_or(Path::new("(none)")).display(),
+        node,
+        word(network),
         challenges.per_client_per_minute,
         challenges.per_client_burst,
         challenges.open_per_client,

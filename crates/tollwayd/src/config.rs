@@ -12,10 +12,19 @@ use serde::Deserialize;
 use tollway_core::secret::SecretText;
 
 mod lightning;
+mod node;
+mod node_url;
 
 pub use crate::flood::FloodLimits;
 use lightning::RawLightning;
-pub use lightning::{Backend, LightningConfig};
+pub use lightning::{
+    ENV_LIGHTNING_BACKEND, ENV_LIGHTNING_CERT, ENV_LIGHTNING_NETWORK, ENV_LIGHTNING_URL,
+};
+pub use node::{
+    BtcpayConfig, ClnConfig, LightningConfig, LnbitsConfig, LndConfig, Network, NodeConfig,
+    PhoenixdConfig,
+};
+pub use node_url::NodeUrl;
 
 /// Overrides `gate.listen`.
 pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";

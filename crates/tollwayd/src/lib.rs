@@ -1,7 +1,7 @@
 //! `tollwayd`, the companion of the Tollway filter.
 //!
 //! What it is: the filter asks it for invoices, for holds on prepaid credit and for keys, and
-//! reports charges to it. It keeps the ledger in SQLite and talks to a Lightning node.
+//! reports charges to it. It keeps the ledger and talks to a Lightning node.
 //!
 //! What it does not do: it never sees a customer's request, prices nothing and mints no tokens;
 //! the filter does that.
@@ -22,6 +22,8 @@ mod lightning;
 mod metrics;
 mod paywall;
 mod recovery;
+mod settlement;
 pub mod telemetry;
+mod watch;
 
 pub use app::{App, RunningServer, Service, StartError};

@@ -11,19 +11,22 @@ use crate::clock::Clock;
 use crate::flood::Flood;
 use crate::ledger::{
     Asker, InvoiceOutcome, Ledger, LedgerError, NewInvoice, OpenInvoice, SettleOutcome, Settlement,
-    Terms,
+    Terms, Unsettled,
 };
-use crate::lightning::{InvoiceOrder, MintError, PayError, SimulatedNode};
+use crate::lightning::{InvoiceOrder, Lightning, MakeError, PayError, SimulatedNode};
 use crate::recovery::{Recovery, RecoveryError, note};
+use crate::watch::Watch;
 
 /// Sells credit.
 #[derive(Clone)]
 pub(crate) struct Paywall {
     pub(crate) ledger: Ledger,
-    pub(crate) node: Arc<SimulatedNode>,
+    pub(crate) lightning: Lightning,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flood: Arc<Flood>,
     pub(crate) recovery: Arc<Recovery>,
+    /// What the node is asked about; nothing if it is the simulated one.
+    pub(crate) watch: Option<Arc<Watch>>,
     pub(crate) invoice_expiry_s: u64,
 }
 
@@ -38,7 +41,7 @@ pub(crate) enum ChallengeError {
     Ledger(#[from] LedgerError),
     /// The node made no usable invoice.
     #[error(transparent)]
-    Mint(#[from] MintError),
+    Make(#[from] MakeError),
     /// The node used a payment hash twice.
     #[error("the node used a payment hash twice")]
     HashTaken,
@@ -100,7 +103,7 @@ impl Paywall {
             note: note(&terms),
             expiry_s: self.invoice_expiry_s,
         };
-        let invoice = self.node.create_invoice(&order, self.clock.now_s())?;
+        let invoice = self.lightning.make_invoice(&order, self.clock.now_s()).await?;
         let made = NewInvoice {
             payment_hash: invoice.payment_hash,
             bolt11: invoice.bolt11,
@@ -115,8 +118,15 @@ impl Paywall {
             asker,
         };
         let open = OpenInvoice::from(&made);
+        let (payment_hash, expires_at_ms) = (open.payment_hash, open.expires_at_ms);
         match self.ledger.open_invoice(made).await? {
-            InvoiceOutcome::Stored => Ok(reply(open)),
+            InvoiceOutcome::Stored => {
+                if let Some(watch) = &self.watch {
+                    let created_at_ms = self.clock.now_ms();
+                    watch.add(Unsettled { payment_hash, created_at_ms, expires_at_ms });
+                }
+                Ok(reply(open))
+            }
             InvoiceOutcome::Shared(shared) => Ok(reply(shared)),
             InvoiceOutcome::BalanceLimit => Err(ChallengeError::BalanceLimit),
             InvoiceOutcome::HashTaken => Err(ChallengeError::HashTaken),
@@ -161,8 +171,13 @@ impl Paywall {
     ///
     /// # Errors
     /// [`PaymentError`] if the node refuses or the ledger cannot credit it.
-    pub(crate) async fn pay(&self, invoice: &str, event: bool) -> Result<Preimage, PaymentError> {
-        let (hash, preimage) = self.node.pay(invoice, self.clock.now_s())?;
+    pub(crate) async fn pay(
+        &self,
+        node: &SimulatedNode,
+        invoice: &str,
+        event: bool,
+    ) -> Result<Preimage, PaymentError> {
+        let (hash, preimage) = node.pay(invoice, self.clock.now_s())?;
         if !event {
             return Ok(preimage);
         }

@@ -17,7 +17,7 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{Buys, HoldRefusal, HoldReply};
 
 use crate::ledger::{HoldOrder, HoldOutcome, LedgerError, LostInvoice, Terms};
-use crate::lightning::{Answer, CheckedPayment, NodeDown, check_payment};
+use crate::lightning::{Answer, CheckedPayment, NodeFault, check_payment};
 use crate::paywall::Paywall;
 
 /// Look-ups that run at a time, also those that nobody waits for any more.
@@ -69,7 +69,7 @@ pub(crate) enum RecoveryError {
     Ledger(#[from] LedgerError),
     /// The ledger does not know the payment, and the node did not say in time whether it does.
     #[error(transparent)]
-    Node(#[from] NodeDown),
+    Node(#[from] NodeFault),
 }
 
 impl Paywall {
@@ -96,7 +96,7 @@ impl Paywall {
         let look_up = async {
             let running = Arc::clone(&self.recovery.running);
             // The semaphore is never closed.
-            let permit = running.acquire_owned().await.map_err(|_| NodeDown)?;
+            let permit = running.acquire_owned().await.map_err(|_| NodeFault::Down)?;
             let paywall = self.clone();
             // A slow node's answer still counts when nobody waits for it: the next try finds it.
             let task = tokio::spawn(async move {
@@ -104,16 +104,14 @@ impl Paywall {
                 drop(permit);
                 recovered
             });
-            task.await.unwrap_or(Err(RecoveryError::Node(NodeDown)))
+            task.await.unwrap_or(Err(RecoveryError::Node(NodeFault::Down)))
         };
         let waited = tokio::time::timeout(PATIENCE, look_up).await;
-        waited.unwrap_or(Err(RecoveryError::Node(NodeDown)))
+        waited.unwrap_or(Err(RecoveryError::Node(NodeFault::Down)))
     }
 
     async fn look_up(&self, hash: PaymentHash) -> Result<bool, RecoveryError> {
-        let (node, now_s) = (Arc::clone(&self.node), self.clock.now_s());
-        let asked = tokio::task::spawn_blocking(move || node.look_up(&hash, now_s)).await;
-        let payment = match asked.unwrap_or(Err(NodeDown))? {
+        let payment = match self.lightning.node.look_up(&hash).await? {
             Answer::Settled(settled) => check_payment(&hash, settled)
                 .map_err(|error| tracing::error!(%hash, %error, "an unusable word of the node"))
                 .ok(),

@@ -312,7 +312,7 @@ impl From<ChallengeError> for ApiError {
                 problem: error.to_string(),
             },
             ChallengeError::Ledger(error) => Self::Ledger(error),
-            ChallengeError::HashTaken | ChallengeError::Mint(_) => {
+            ChallengeError::HashTaken | ChallengeError::Make(_) => {
                 tracing::error!(%error, "the node made no usable invoice");
                 Self::Node
             }

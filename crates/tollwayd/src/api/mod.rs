@@ -12,6 +12,7 @@ mod error;
 mod failpoint;
 mod gate;
 mod health;
+mod hooks;
 mod serve;
 mod simulated;
 
@@ -21,7 +22,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 
-use crate::config::Backend;
+use crate::lightning::SimulatedNode;
 use crate::metrics::Metrics;
 use crate::paywall::Paywall;
 pub(crate) use auth::BearerToken;
@@ -44,15 +45,17 @@ pub(crate) fn gate_router(doors: Doors, token: BearerToken) -> Router {
     #[cfg(debug_assertions)]
     let router = failpoint::around(router);
     let guarded = router.route_layer(from_fn_with_state(token, auth::require));
-    finish(guarded.merge(health::router()), doors)
+    finish(guarded.merge(health::router()).merge(hooks::router()), doors)
 }
 
-/// The doors of the operator's listener.
-pub(crate) fn admin_router(doors: Doors, token: BearerToken, backend: Backend) -> Router {
+/// The doors of the operator's listener; the simulated node has one that pays its invoices.
+pub(crate) fn admin_router(
+    doors: Doors,
+    token: BearerToken,
+    simulated: Option<Arc<SimulatedNode>>,
+) -> Router {
     let guarded = admin::router().route_layer(from_fn_with_state(token, auth::require));
-    let open = match backend {
-        Backend::Simulated => simulated::router(),
-    };
+    let open = simulated.map_or_else(Router::new, simulated::router);
     finish(guarded.merge(admin::open_router()).merge(open).merge(health::router()), doors)
 }
 

@@ -1,47 +1,79 @@
 //! The Lightning node: which one, and how it is used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tollway_core::secret::SecretText;
 
-use super::{ConfigError, ENV_SIMULATED_FILE, Environment, Store};
+use super::node::{
+    BtcpayConfig, ClnConfig, LightningConfig, LnbitsConfig, LndConfig, Network, NodeConfig,
+    PhoenixdConfig,
+};
+use super::node_url::NodeUrl;
+use super::{ConfigError, ENV_SIMULATED_FILE, Environment, RawSecret, Store, secret};
+
+/// Overrides `lightning.backend`.
+pub const ENV_LIGHTNING_BACKEND: &str = "TOLLWAYD_LIGHTNING_BACKEND";
+/// Overrides `lightning.url`.
+pub const ENV_LIGHTNING_URL: &str = "TOLLWAYD_LIGHTNING_URL";
+/// Overrides `lightning.cert`.
+pub const ENV_LIGHTNING_CERT: &str = "TOLLWAYD_LIGHTNING_CERT";
+/// Overrides `lightning.network`.
+pub const ENV_LIGHTNING_NETWORK: &str = "TOLLWAYD_LIGHTNING_NETWORK";
 
 /// A payer needs some time to pay.
 const INVOICE_EXPIRY_S_MIN: u64 = 1;
 /// One day: an unpaid invoice is an open promise at an old price.
 const INVOICE_EXPIRY_S_MAX: u64 = 86_400;
+/// A macaroon with many caveats is about 1 KiB.
+const MACAROON_BYTES_MAX: usize = 4_096;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawLightning {
     backend: Backend,
     invoice_expiry_s: u64,
+    network: Option<Network>,
     simulated_file: Option<PathBuf>,
+    url: Option<String>,
+    cert: Option<PathBuf>,
+    macaroon: Option<RawSecret>,
+    rune: Option<RawSecret>,
+    api_key: Option<RawSecret>,
+    password: Option<RawSecret>,
+    store: Option<String>,
+    webhook_url: Option<String>,
 }
 
 impl Default for RawLightning {
     fn default() -> Self {
-        Self { backend: Backend::Simulated, invoice_expiry_s: 600, simulated_file: None }
+        Self {
+            backend: Backend::Simulated,
+            invoice_expiry_s: 600,
+            network: None,
+            simulated_file: None,
+            url: None,
+            cert: None,
+            macaroon: None,
+            rune: None,
+            api_key: None,
+            password: None,
+            store: None,
+            webhook_url: None,
+        }
     }
 }
 
-/// Which Lightning node makes the invoices.
+/// Which kind of node makes the invoices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Backend {
-    /// The built-in node that pays on request: for demos and tests, never for money.
+enum Backend {
     Simulated,
-}
-
-/// The Lightning node that makes the invoices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LightningConfig {
-    /// Which one.
-    pub backend: Backend,
-    /// How long an invoice can be paid.
-    pub invoice_expiry_s: u64,
-    /// Where the simulated node remembers its invoices; without a file it does not.
-    pub simulated_file: Option<PathBuf>,
+    Lnd,
+    Cln,
+    Lnbits,
+    Phoenixd,
+    Btcpay,
 }
 
 impl RawLightning {
@@ -52,22 +84,179 @@ impl RawLightning {
     ) -> Result<LightningConfig, ConfigError> {
         let expiry = self.invoice_expiry_s;
         if !(INVOICE_EXPIRY_S_MIN..=INVOICE_EXPIRY_S_MAX).contains(&expiry) {
-            return Err(ConfigError::Value {
-                field: "lightning.invoice_expiry_s",
-                problem: format!(
-                    "expected {INVOICE_EXPIRY_S_MIN} to {INVOICE_EXPIRY_S_MAX}, but found {expiry}"
-                ),
-                remedy: "600 is a good start".to_owned(),
-            });
+            let problem = format!(
+                "expected {INVOICE_EXPIRY_S_MIN} to {INVOICE_EXPIRY_S_MAX}, but found {expiry}"
+            );
+            return Err(value("lightning.invoice_expiry_s", &problem, "600 is a good start"));
         }
-        let named = env(ENV_SIMULATED_FILE).map(PathBuf::from);
-        let named = named.or_else(|| self.simulated_file.clone());
-        Ok(LightningConfig {
-            backend: self.backend,
-            invoice_expiry_s: expiry,
-            simulated_file: named.or_else(|| beside(store)),
+        let mut raw = self.clone();
+        raw.override_by(env)?;
+        let network = raw.network;
+        let mut left = raw.clone();
+        let node = left.take_node(store, env)?;
+        left.check_nothing_left(node.word())?;
+        let network = match (&node, network) {
+            (NodeConfig::Simulated { .. }, None | Some(Network::Regtest)) => Network::Regtest,
+            (NodeConfig::Simulated { .. }, Some(_)) => {
+                let problem = "the simulated node makes regtest invoices only";
+                return Err(value("lightning.network", problem, "remove it"));
+            }
+            (_, network) => network.unwrap_or(Network::Bitcoin),
+        };
+        Ok(LightningConfig { node, network, invoice_expiry_s: expiry })
+    }
+
+    fn override_by(&mut self, env: Environment<'_>) -> Result<(), ConfigError> {
+        if let Some(word) = env(ENV_LIGHTNING_BACKEND) {
+            self.backend = word_of(ENV_LIGHTNING_BACKEND, &word)?;
+        }
+        if let Some(word) = env(ENV_LIGHTNING_NETWORK) {
+            self.network = Some(word_of(ENV_LIGHTNING_NETWORK, &word)?);
+        }
+        self.url = env(ENV_LIGHTNING_URL).or_else(|| self.url.take());
+        self.cert = env(ENV_LIGHTNING_CERT).map(PathBuf::from).or_else(|| self.cert.take());
+        let file = env(ENV_SIMULATED_FILE).map(PathBuf::from);
+        // What names a file for the simulated node in general does not choose it.
+        if self.backend == Backend::Simulated {
+            self.simulated_file = file.or_else(|| self.simulated_file.take());
+        }
+        Ok(())
+    }
+
+    /// Takes the fields of the backend out.
+    fn take_node(
+        &mut self,
+        store: &Store,
+        env: Environment<'_>,
+    ) -> Result<NodeConfig, ConfigError> {
+        if self.backend == Backend::Simulated {
+            let file = self.simulated_file.take().or_else(|| beside(store));
+            return Ok(NodeConfig::Simulated { file });
+        }
+        let url = self.url.take().ok_or_else(|| missing("lightning.url"))?;
+        let url = NodeUrl::parse(&url)
+            .map_err(|error| value("lightning.url", &error.to_string(), NodeUrl::REMEDY))?;
+        let cert = self.cert.take();
+        Ok(match self.backend {
+            Backend::Simulated | Backend::Lnd => {
+                let macaroon = macaroon(self.macaroon.take(), env)?;
+                NodeConfig::Lnd(LndConfig { url, cert, macaroon })
+            }
+            Backend::Cln => {
+                let rune = credential(self.rune.take(), "lightning.rune", env)?;
+                NodeConfig::Cln(ClnConfig { url, cert, rune })
+            }
+            Backend::Lnbits => {
+                let api_key = credential(self.api_key.take(), "lightning.api_key", env)?;
+                let webhook = self.take_webhook()?;
+                NodeConfig::Lnbits(LnbitsConfig { url, cert, api_key, webhook })
+            }
+            Backend::Phoenixd => {
+                let password = credential(self.password.take(), "lightning.password", env)?;
+                let webhook = self.take_webhook()?;
+                NodeConfig::Phoenixd(PhoenixdConfig { url, cert, password, webhook })
+            }
+            Backend::Btcpay => {
+                let api_key = credential(self.api_key.take(), "lightning.api_key", env)?;
+                let store = store_id(self.store.take())?;
+                NodeConfig::Btcpay(BtcpayConfig { url, cert, api_key, store })
+            }
         })
     }
+
+    fn take_webhook(&mut self) -> Result<Option<NodeUrl>, ConfigError> {
+        let url = self.webhook_url.take().map(|url| NodeUrl::parse(&url)).transpose();
+        url.map_err(|error| value("lightning.webhook_url", &error.to_string(), NodeUrl::REMEDY))
+    }
+
+    /// A field of another backend is a mistake, perhaps half a change of backends.
+    fn check_nothing_left(&self, backend: &str) -> Result<(), ConfigError> {
+        let left = [
+            ("lightning.simulated_file", self.simulated_file.is_some()),
+            ("lightning.url", self.url.is_some()),
+            ("lightning.cert", self.cert.is_some()),
+            ("lightning.macaroon", self.macaroon.is_some()),
+            ("lightning.rune", self.rune.is_some()),
+            ("lightning.api_key", self.api_key.is_some()),
+            ("lightning.password", self.password.is_some()),
+            ("lightning.store", self.store.is_some()),
+            ("lightning.webhook_url", self.webhook_url.is_some()),
+        ];
+        let Some((field, _)) = left.into_iter().find(|(_, is_left)| *is_left) else {
+            return Ok(());
+        };
+        let problem = format!("lightning.backend is \"{backend}\", which has no such field");
+        Err(value(field, &problem, "remove it, or choose the backend it belongs to"))
+    }
+}
+
+fn value(field: &'static str, problem: &str, remedy: &str) -> ConfigError {
+    ConfigError::Value { field, problem: problem.to_owned(), remedy: remedy.to_owned() }
+}
+
+fn missing(field: &'static str) -> ConfigError {
+    value(field, "it is missing", "docs/lightning.md has a recipe for every backend")
+}
+
+/// A word of the configuration, from the environment.
+fn word_of<T: serde::de::DeserializeOwned>(
+    field: &'static str,
+    word: &str,
+) -> Result<T, ConfigError> {
+    let word = serde_json::Value::String(word.to_owned());
+    serde_json::from_value(word)
+        .map_err(|error| value(field, &error.to_string(), "choose one of these"))
+}
+
+fn credential(
+    reference: Option<RawSecret>,
+    field: &'static str,
+    env: Environment<'_>,
+) -> Result<SecretText, ConfigError> {
+    let reference = reference.ok_or_else(|| missing(field))?;
+    secret(&reference, field, env).map_err(|error| match error {
+        ConfigError::Value { field, problem, .. } => {
+            value(field, &problem, "write \"env:NAME\" or \"file:PATH\", with the node's own text")
+        }
+        other => other,
+    })
+}
+
+/// The file of a macaroon is binary, as LND writes it; an environment variable, or a text file,
+/// has it in hexadecimal.
+fn macaroon(reference: Option<RawSecret>, env: Environment<'_>) -> Result<SecretText, ConfigError> {
+    const FIELD: &str = "lightning.macaroon";
+    let reference = reference.ok_or_else(|| missing(FIELD))?;
+    let remedy = "write \"file:PATH\" with LND's invoice.macaroon, or \"env:NAME\" with its hex";
+    let bytes = match reference.0.split_once(':') {
+        Some(("env", name)) => env(name).map(String::into_bytes).ok_or_else(|| {
+            value(FIELD, &format!("environment variable {name} is not set"), remedy)
+        })?,
+        Some(("file", path)) => std::fs::read(Path::new(path))
+            .map_err(|error| value(FIELD, &format!("cannot read {path}: {error}"), remedy))?,
+        _ => {
+            let problem = "expected a reference, but found the secret itself";
+            return Err(value(FIELD, problem, remedy));
+        }
+    };
+    let text = bytes.trim_ascii();
+    let is_hex = !text.is_empty() && text.iter().all(u8::is_ascii_hexdigit);
+    let hex = if is_hex { String::from_utf8_lossy(text).into_owned() } else { hex::encode(&bytes) };
+    // The binary form of every macaroon begins with its version.
+    if !hex.starts_with("02") || hex.len() > 2 * MACAROON_BYTES_MAX || hex.len() % 2 != 0 {
+        return Err(value(FIELD, "expected a macaroon, but found something else", remedy));
+    }
+    Ok(SecretText::new(hex))
+}
+
+/// It becomes a part of a path.
+fn store_id(id: Option<String>) -> Result<String, ConfigError> {
+    let id = id.ok_or_else(|| missing("lightning.store"))?;
+    if (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(id);
+    }
+    let problem = format!("expected letters and digits, but found {id:?}");
+    Err(value("lightning.store", &problem, "copy the id from the store's settings"))
 }
 
 /// A file's neighbour; a database has none that all its replicas see.
@@ -77,3 +266,6 @@ fn beside(store: &Store) -> Option<PathBuf> {
     name.push(".node");
     Some(PathBuf::from(name))
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,8 @@ fn the_example_file_is_accepted_and_says_the_defaults() {
     assert_eq!(config.store.to_string(), "tollwayd.db");
     let defaults = RawLightning::default().resolve(&config.store, &env).unwrap();
     assert_eq!(config.lightning, defaults);
-    assert_eq!(config.lightning.simulated_file, Some(PathBuf::from("tollwayd.db.node")));
+    let file = Some(PathBuf::from("tollwayd.db.node"));
+    assert_eq!(config.lightning.node, NodeConfig::Simulated { file });
     assert_eq!(config.log, LogConfig::default());
 }
 
@@ -43,7 +44,8 @@ fn the_environment_overrides_addresses_and_store() {
         _ => env(name),
     };
     let config = RawConfig::parse(EXAMPLE).unwrap().resolve(&env).unwrap();
-    assert_eq!(config.lightning.simulated_file, Some(PathBuf::from("node.jsonl")));
+    let file = Some(PathBuf::from("node.jsonl"));
+    assert_eq!(config.lightning.node, NodeConfig::Simulated { file });
     assert_eq!(config.gate.listen.to_string(), "127.0.0.1:0");
     assert_eq!(config.admin.listen.to_string(), "[::1]:9");
     assert_eq!(config.store.to_string(), "other.db");
@@ -88,8 +90,8 @@ fn faults_name_the_field_the_problem_and_the_remedy() {
         ("= 600", "= -1", "lightning.invoice_expiry_s: invalid value: integer `-1`"),
         (
             "= \"simulated\"",
-            "= \"lnd\"",
-            "lightning.backend: unknown variant `lnd`, expected `simulated`",
+            "= \"eclair\"",
+            "lightning.backend: unknown variant `eclair`, expected one of `simulated`, `lnd`",
         ),
         ("= \"info\"", "= \"loud\"", "log.level: unknown variant `loud`, expected one of"),
         (

@@ -11,6 +11,7 @@
 
 mod engine;
 mod export;
+mod following;
 mod keyring;
 #[cfg(test)]
 mod memory;
@@ -47,11 +48,12 @@ use engine::ask::{Probe, Prune, SecretOfDay, Sweep};
 use keyring::LastRevision;
 use reads::{Query, Reader};
 use rows::field::Field;
-use rows::{Account, Cursor, Entry, Invoice};
+use rows::{Account, Entry, Invoice};
 use views::ENTRIES_SHOWN_MAX;
 use writer::Queue;
 
 pub(crate) use export::{Cell, Page, Selection, Table};
+pub(crate) use following::Unsettled;
 pub(crate) use operator::InvoiceView;
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;
@@ -369,16 +371,6 @@ impl Ledger {
         let found = self.reader.rows(query).await?;
         let full = u32::try_from(found.len()).is_ok_and(|open| open >= max);
         Ok(found.iter().map(|it| it.expires_at_ms).min().filter(|_| full))
-    }
-
-    /// How far the follower of this name has come; 0 if it never began.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger did not answer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for followers of a real node"))]
-    pub(crate) async fn cursor(&self, name: &'static str) -> Result<u64, LedgerError> {
-        let by_name = Query::by("name =", &name.to_owned(), move |it: &Cursor| it.name == name);
-        Ok(self.reader.rows(by_name).await?.pop().map_or(0, |cursor| cursor.position))
     }
 
     /// Recomputes what the ledger claims from what it recorded.

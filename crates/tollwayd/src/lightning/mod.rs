@@ -1,14 +1,35 @@
-//! Lightning nodes. There is one so far: the simulated node.
+//! Lightning nodes: one small trait, a module for each kind of node, and the checks of what they
+//! say.
+//!
+//! A node makes invoices, says what became of one, and where it can, tells of settlements as they
+//! happen. Nothing it says is believed before [`check_invoice`] or [`check_payment`] agree: the
+//! signed invoice is the word that counts. A payment hash that a node does not know is "not
+//! paid", never a fault.
 
+mod btcpay;
+mod cln;
+mod http;
+mod lnbits;
+mod lnd;
 mod memory;
+mod phoenixd;
 mod simulated;
+mod tls;
 
-pub(crate) use simulated::{MintError, PayError, SimulatedNode};
+pub(crate) use simulated::{PayError, Simulated, SimulatedNode};
+pub(crate) use tls::TlsFault as ConnectFault;
+
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use bitcoin::hashes::Hash;
-use lightning_invoice::Bolt11Invoice;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use lightning_invoice::{Bolt11Invoice, Currency};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+
+use crate::config::{Network, NodeConfig};
 
 /// The longest text that is read as an invoice; one with the longest memo is half of it.
 const INVOICE_BYTES_MAX: usize = 4_096;
@@ -71,10 +92,119 @@ pub(crate) struct CheckedPayment {
     pub(crate) expires_at_s: u64,
 }
 
-/// The node did not answer; it may later.
+/// An invoice as a node returned it, not checked yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MadeInvoice {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) bolt11: String,
+}
+
+/// A settlement that a node tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) settled: SettledInvoice,
+    /// Its number in the node's own count of settlements.
+    pub(crate) position: u64,
+}
+
+/// Why a node did not do what it was asked. What it said itself goes to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the Lightning node does not answer")]
-pub(crate) struct NodeDown;
+pub(crate) enum NodeFault {
+    /// It does not accept the credential, or not for this call.
+    #[error("the Lightning node refuses this credential")]
+    Denied,
+    /// It did not answer; it may later.
+    #[error("the Lightning node does not answer")]
+    Down,
+    /// It does not take the order as it is.
+    #[error("the Lightning node refused the order")]
+    Refused,
+    /// Its answer is none that it should give.
+    #[error("the Lightning node gave an answer that cannot be understood")]
+    Unreadable,
+}
+
+/// A call to a node.
+pub(crate) type Call<'a, T> = BoxFuture<'a, Result<T, NodeFault>>;
+
+/// Settlements as they happen. After a fault it ends.
+pub(crate) type Events = BoxStream<'static, Result<Event, NodeFault>>;
+
+/// A Lightning node.
+pub(crate) trait Node: Debug + Send + Sync + 'static {
+    /// Makes an invoice.
+    fn create_invoice<'a>(&'a self, order: &'a InvoiceOrder) -> Call<'a, MadeInvoice>;
+
+    /// What became of the invoice with this payment hash.
+    fn look_up<'a>(&'a self, hash: &'a PaymentHash) -> Call<'a, Answer>;
+
+    /// What is settled behind this place of the node's own count, and from then on; at 0 it may
+    /// begin with what is settled now. `None` if the node does not count: its invoices are
+    /// looked up instead.
+    fn settled_after(&self, position: u64) -> Option<Events>;
+
+    /// What tells this node from others: its kind and its address.
+    fn name(&self) -> String;
+}
+
+/// A node, and the chain that its invoices are for.
+#[derive(Clone, Debug)]
+pub(crate) struct Lightning {
+    pub(crate) node: Arc<dyn Node>,
+    pub(crate) network: Network,
+}
+
+impl Lightning {
+    /// The real node of this configuration; `None` for the simulated one.
+    ///
+    /// # Errors
+    /// [`ConnectFault`] if the certificate file is of no use.
+    pub(crate) fn connect(
+        config: &NodeConfig,
+        network: Network,
+    ) -> Result<Option<Self>, ConnectFault> {
+        let node: Arc<dyn Node> = match config {
+            NodeConfig::Simulated { .. } => return Ok(None),
+            NodeConfig::Lnd(config) => Arc::new(lnd::Lnd::new(config)?),
+            NodeConfig::Cln(config) => Arc::new(cln::Cln::new(config)?),
+            NodeConfig::Lnbits(config) => Arc::new(lnbits::Lnbits::new(config)?),
+            NodeConfig::Phoenixd(config) => Arc::new(phoenixd::Phoenixd::new(config)?),
+            NodeConfig::Btcpay(config) => Arc::new(btcpay::Btcpay::new(config)?),
+        };
+        Ok(Some(Self { node, network }))
+    }
+
+    /// The follower of this node remembers its place under this name. Another node counts
+    /// anew.
+    pub(crate) fn cursor_name(&self) -> String {
+        format!("node {}", self.node.name())
+    }
+
+    /// Has an invoice made, and reads back what the node returned.
+    ///
+    /// # Errors
+    /// [`MakeError`] if the node makes none, or not the one that was ordered.
+    pub(crate) async fn make_invoice(
+        &self,
+        order: &InvoiceOrder,
+        now_s: u64,
+    ) -> Result<CheckedInvoice, MakeError> {
+        let MadeInvoice { payment_hash, bolt11 } = self.node.create_invoice(order).await?;
+        Ok(check_invoice(order, bolt11, &payment_hash, self.network, now_s)?)
+    }
+}
+
+/// Why there is no invoice to hand out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MakeError {
+    /// The node returned another than was ordered.
+    #[error(transparent)]
+    Invoice(#[from] InvoiceFault),
+    /// The node made none.
+    #[error(transparent)]
+    Node(#[from] NodeFault),
+}
 
 /// How a node's invoice differs from what it has to be. Such an invoice is neither handed out
 /// nor credited.
@@ -86,6 +216,9 @@ pub(crate) enum InvoiceFault {
     /// It is expired, or lives longer than ordered.
     #[error("expected the ordered expiry in the node's invoice, but found another")]
     Expiry,
+    /// It is for another chain than was configured.
+    #[error("expected an invoice for the configured network, but found another")]
+    Network,
     /// It is for another payment hash than the node said.
     #[error("expected the node's payment hash in its invoice, but found another")]
     PaymentHash,
@@ -105,9 +238,13 @@ pub(crate) fn check_invoice(
     order: &InvoiceOrder,
     bolt11: String,
     said_hash: &PaymentHash,
+    network: Network,
     now_s: u64,
 ) -> Result<CheckedInvoice, InvoiceFault> {
-    let invoice: Bolt11Invoice = bolt11.parse().map_err(|_| InvoiceFault::Unreadable)?;
+    let invoice = read(&bolt11)?;
+    if currency(network) != invoice.currency() {
+        return Err(InvoiceFault::Network);
+    }
     if invoice.amount_milli_satoshis() != Some(order.amount.get()) {
         return Err(InvoiceFault::Amount);
     }
@@ -131,7 +268,7 @@ pub(crate) fn check_payment(
     settled: SettledInvoice,
 ) -> Result<CheckedPayment, InvoiceFault> {
     let SettledInvoice { bolt11, note, received } = settled;
-    let invoice: Bolt11Invoice = bolt11.parse().map_err(|_| InvoiceFault::Unreadable)?;
+    let invoice = read(&bolt11)?;
     if payment_hash(&invoice) != *hash {
         return Err(InvoiceFault::PaymentHash);
     }
@@ -152,9 +289,45 @@ pub(crate) fn payment_hash_of(bolt11: &str) -> Option<PaymentHash> {
     fits.then(|| bolt11.trim().parse().ok()).flatten().as_ref().map(payment_hash)
 }
 
+/// Reads a signed invoice of bounded length.
+fn read(bolt11: &str) -> Result<Bolt11Invoice, InvoiceFault> {
+    let fits = bolt11.len() <= INVOICE_BYTES_MAX;
+    fits.then(|| bolt11.parse().ok()).flatten().ok_or(InvoiceFault::Unreadable)
+}
+
+/// What a paid invoice asked, for nodes that say no more than that it was paid.
+fn asked(bolt11: &str) -> Result<Msat, NodeFault> {
+    let amount = read(bolt11).ok().and_then(|invoice| invoice.amount_milli_satoshis());
+    amount.and_then(Msat::new).ok_or(NodeFault::Unreadable)
+}
+
+/// For nodes that count in sats.
+fn whole_sats(amount: Msat) -> Result<u64, NodeFault> {
+    let sats = amount.to_sats_rounded_up();
+    if Msat::from_sats(sats) == Some(amount) {
+        return Ok(sats);
+    }
+    tracing::error!(%amount, "this node makes invoices of whole sats only; change the price");
+    Err(NodeFault::Refused)
+}
+
+const fn currency(network: Network) -> Currency {
+    match network {
+        Network::Bitcoin => Currency::Bitcoin,
+        Network::Testnet => Currency::BitcoinTestnet,
+        Network::Signet => Currency::Signet,
+        Network::Regtest => Currency::Regtest,
+        Network::Simnet => Currency::Simnet,
+    }
+}
+
 fn payment_hash(invoice: &Bolt11Invoice) -> PaymentHash {
     PaymentHash::from_bytes(invoice.payment_hash().to_byte_array())
 }
 
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod standins;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hashes::{Hash, sha256};
@@ -22,9 +23,10 @@ use tollway_core::payment::{PaymentHash, Preimage};
 
 use super::memory::{Line, Memory, Remembered};
 use super::{
-    Answer, CheckedInvoice, INVOICE_BYTES_MAX, InvoiceFault, InvoiceOrder, NodeDown,
-    SettledInvoice, check_invoice, payment_hash,
+    Answer, Call, Events, INVOICE_BYTES_MAX, InvoiceOrder, MadeInvoice, Node, NodeFault,
+    SettledInvoice, payment_hash,
 };
+use crate::clock::Clock;
 use crate::entropy::{self, EntropyError};
 use crate::ledger::KeyBytes;
 
@@ -49,12 +51,9 @@ pub(crate) enum MintError {
     /// The invoice could not be built from the order.
     #[error("the order does not make a valid invoice")]
     Order,
-    /// The invoice is not what was ordered.
-    #[error(transparent)]
-    Invoice(#[from] InvoiceFault),
     /// The node could not remember it.
     #[error(transparent)]
-    Node(#[from] NodeDown),
+    Node(#[from] NodeFault),
 }
 
 /// Why an invoice was not paid. The texts never repeat the invoice.
@@ -62,7 +61,7 @@ pub(crate) enum MintError {
 pub(crate) enum PayError {
     /// The node could not remember the payment, so it did not happen.
     #[error(transparent)]
-    Down(#[from] NodeDown),
+    Down(#[from] NodeFault),
     /// It can no longer be paid.
     #[error("the invoice has expired; ask for a new challenge")]
     Expired,
@@ -86,12 +85,12 @@ impl SimulatedNode {
     /// Makes an invoice.
     ///
     /// # Errors
-    /// [`MintError`] if it cannot be built or remembered, or is not what was ordered.
+    /// [`MintError`] if it cannot be built or remembered.
     pub(crate) fn create_invoice(
         &self,
         order: &InvoiceOrder,
         now_s: u64,
-    ) -> Result<CheckedInvoice, MintError> {
+    ) -> Result<MadeInvoice, MintError> {
         let payment_secret = PaymentSecret(entropy::random_bytes()?);
         let hash = self.preimage(&payment_secret).payment_hash();
         let invoice = InvoiceBuilder::new(Currency::Regtest)
@@ -104,10 +103,9 @@ impl SimulatedNode {
             .min_final_cltv_expiry_delta(MIN_FINAL_CLTV_EXPIRY_DELTA)
             .build_signed(|message| self.sign(message))
             .map_err(|_| MintError::Order)?;
-        let made = check_invoice(order, invoice.to_string(), &hash, now_s)?;
-        let (bolt11, note) = (made.bolt11.clone(), order.note.clone());
-        self.remember(&Line::Made { payment_hash: hash, bolt11, note })?;
-        Ok(made)
+        let (bolt11, note) = (invoice.to_string(), order.note.clone());
+        self.remember(&Line::Made { payment_hash: hash, bolt11: bolt11.clone(), note })?;
+        Ok(MadeInvoice { payment_hash: hash, bolt11 })
     }
 
     /// Pays an invoice of this node and proves it. Paying twice proves the same, also after the
@@ -139,8 +137,8 @@ impl SimulatedNode {
     /// What became of the invoice with this payment hash. Reads a file and may take long.
     ///
     /// # Errors
-    /// [`NodeDown`] if the file cannot be read.
-    pub(crate) fn look_up(&self, hash: &PaymentHash, now_s: u64) -> Result<Answer, NodeDown> {
+    /// [`NodeFault::Down`] if the file cannot be read.
+    pub(crate) fn look_up(&self, hash: &PaymentHash, now_s: u64) -> Result<Answer, NodeFault> {
         let Remembered { made, received } = self.recall(hash)?;
         let Some((bolt11, note)) = made else { return Ok(Answer::Unknown) };
         Ok(match received {
@@ -157,11 +155,11 @@ impl SimulatedNode {
         self.node_id.to_string()
     }
 
-    fn remember(&self, line: &Line) -> Result<(), NodeDown> {
+    fn remember(&self, line: &Line) -> Result<(), NodeFault> {
         self.memory.as_ref().map_or(Ok(()), |memory| memory.append(line)).map_err(|e| down(&e))
     }
 
-    fn recall(&self, hash: &PaymentHash) -> Result<Remembered, NodeDown> {
+    fn recall(&self, hash: &PaymentHash) -> Result<Remembered, NodeFault> {
         let found = self.memory.as_ref().map(|memory| memory.find(hash));
         found.unwrap_or_else(|| Ok(Remembered::default())).map_err(|error| down(&error))
     }
@@ -172,6 +170,42 @@ impl SimulatedNode {
 
     fn sign(&self, message: &Message) -> bitcoin::secp256k1::ecdsa::RecoverableSignature {
         self.secp.sign_ecdsa_recoverable(message, &self.signing_key)
+    }
+}
+
+/// The simulated node behind the trait of all nodes.
+#[derive(Clone, Debug)]
+pub(crate) struct Simulated {
+    pub(crate) node: Arc<SimulatedNode>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Node for Simulated {
+    fn create_invoice<'a>(&'a self, order: &'a InvoiceOrder) -> Call<'a, MadeInvoice> {
+        let made = self.node.create_invoice(order, self.clock.now_s()).map_err(|error| {
+            tracing::error!(%error, "the simulated node makes no invoice");
+            match error {
+                MintError::Order => NodeFault::Refused,
+                MintError::Entropy(_) | MintError::Node(_) => NodeFault::Down,
+            }
+        });
+        Box::pin(std::future::ready(made))
+    }
+
+    fn look_up<'a>(&'a self, hash: &'a PaymentHash) -> Call<'a, Answer> {
+        let (node, now_s, hash) = (Arc::clone(&self.node), self.clock.now_s(), *hash);
+        // It reads a file, which may take long.
+        let looked = tokio::task::spawn_blocking(move || node.look_up(&hash, now_s));
+        Box::pin(async move { looked.await.unwrap_or(Err(NodeFault::Down)) })
+    }
+
+    /// Its payments credit at once, where they are wanted to.
+    fn settled_after(&self, _position: u64) -> Option<Events> {
+        None
+    }
+
+    fn name(&self) -> String {
+        format!("simulated {}", self.node.node_id())
     }
 }
 
@@ -190,9 +224,9 @@ fn expired(invoice: &Bolt11Invoice, now_s: u64) -> bool {
 }
 
 /// What the file system said goes to the log.
-fn down(error: &io::Error) -> NodeDown {
+fn down(error: &io::Error) -> NodeFault {
     tracing::error!(%error, "the simulated node cannot use its file");
-    NodeDown
+    NodeFault::Down
 }
 
 /// The first derived value that is a valid secp256k1 key; all but one in 2^128 are.

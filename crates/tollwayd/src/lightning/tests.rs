@@ -1,5 +1,6 @@
 use lightning_invoice::{Bolt11InvoiceDescriptionRef, Currency};
 
+use super::simulated::MintError;
 use super::*;
 use crate::ledger::KeyBytes;
 use proptest::prelude::*;
@@ -8,6 +9,16 @@ const NOW_S: u64 = 1_700_000_000;
 
 fn node(secret: u8) -> SimulatedNode {
     SimulatedNode::new(KeyBytes([secret; 32]), None)
+}
+
+/// An invoice of the simulated node, checked.
+fn make(
+    node: &SimulatedNode,
+    order: &InvoiceOrder,
+    now_s: u64,
+) -> Result<CheckedInvoice, InvoiceFault> {
+    let MadeInvoice { payment_hash, bolt11 } = node.create_invoice(order, now_s).unwrap();
+    check_invoice(order, bolt11, &payment_hash, Network::Regtest, now_s)
 }
 
 fn order(amount: u64) -> InvoiceOrder {
@@ -22,7 +33,7 @@ fn order(amount: u64) -> InvoiceOrder {
 #[test]
 fn invoices_are_real_bolt11_and_say_what_was_ordered() {
     for amount in [1, 999, 1_000, 1_500, 21_000, Msat::MAX.get()] {
-        let made = node(1).create_invoice(&order(amount), NOW_S).unwrap();
+        let made = make(&node(1), &order(amount), NOW_S).unwrap();
         assert!(made.bolt11.starts_with("lnbcrt"), "{}", made.bolt11);
         let read: Bolt11Invoice = made.bolt11.parse().unwrap();
         assert_eq!(read.currency(), Currency::Regtest);
@@ -77,9 +88,9 @@ fn pays_neither_strangers_nor_the_expired_nor_garbage() {
 
 #[test]
 fn an_invoice_that_was_not_ordered_is_refused() {
-    let made = node(1).create_invoice(&order(21_000), NOW_S).unwrap();
+    let made = make(&node(1), &order(21_000), NOW_S).unwrap();
     let check = |order: &InvoiceOrder, hash: &PaymentHash, now_s| {
-        check_invoice(order, made.bolt11.clone(), hash, now_s)
+        check_invoice(order, made.bolt11.clone(), hash, Network::Regtest, now_s)
     };
     assert_eq!(check(&order(21_000), &made.payment_hash, NOW_S), Ok(made.clone()));
     assert_eq!(check(&order(20_999), &made.payment_hash, NOW_S), Err(InvoiceFault::Amount));
@@ -88,8 +99,15 @@ fn an_invoice_that_was_not_ordered_is_refused() {
     let longer = InvoiceOrder { expiry_s: 601, ..order(21_000) };
     assert_eq!(check(&longer, &made.payment_hash, NOW_S), Err(InvoiceFault::Expiry));
     assert_eq!(check(&order(21_000), &made.payment_hash, NOW_S + 600), Err(InvoiceFault::Expiry));
-    let garbage = check_invoice(&order(1), "lnbcrt".to_owned(), &made.payment_hash, NOW_S);
-    assert_eq!(garbage, Err(InvoiceFault::Unreadable));
+    let check = |bolt11: &str, network| {
+        check_invoice(&order(21_000), bolt11.to_owned(), &made.payment_hash, network, NOW_S)
+    };
+    assert_eq!(check("lnbcrt", Network::Regtest), Err(InvoiceFault::Unreadable));
+    for other in [Network::Bitcoin, Network::Testnet, Network::Signet, Network::Simnet] {
+        assert_eq!(check(&made.bolt11, other), Err(InvoiceFault::Network));
+    }
+    let longest = "q".repeat(INVOICE_BYTES_MAX + 1);
+    assert_eq!(check(&longest, Network::Regtest), Err(InvoiceFault::Unreadable));
 }
 
 /// A node that remembers in this file.
@@ -144,9 +162,9 @@ fn half_a_line_spoils_no_other_and_a_file_that_cannot_be_used_is_no_answer() {
     }
 
     let broken = remembering(directory.path());
-    assert_eq!(broken.look_up(&made.payment_hash, NOW_S), Err(NodeDown));
-    assert_eq!(broken.pay(&made.bolt11, NOW_S), Err(PayError::Down(NodeDown)));
-    assert_eq!(broken.create_invoice(&order(1), NOW_S), Err(MintError::Node(NodeDown)));
+    assert_eq!(broken.look_up(&made.payment_hash, NOW_S), Err(NodeFault::Down));
+    assert_eq!(broken.pay(&made.bolt11, NOW_S), Err(PayError::Down(NodeFault::Down)));
+    assert_eq!(broken.create_invoice(&order(1), NOW_S), Err(MintError::Node(NodeFault::Down)));
 }
 
 #[test]

@@ -19,4 +19,5 @@ mod process;
 mod races;
 mod restore;
 mod sales;
+mod settlement;
 mod support;

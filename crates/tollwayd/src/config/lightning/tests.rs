@@ -1,0 +1,111 @@
+use super::*;
+
+const SECRET: &str = "0201036c6e64canary";
+const HEX: &str = "0201036c6e64";
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "SECRET" => Some(SECRET.to_owned()),
+        "HEX" => Some(HEX.to_owned()),
+        _ => None,
+    }
+}
+
+fn resolve(text: &str, env: Environment<'_>) -> Result<LightningConfig, String> {
+    let raw: RawLightning = toml::from_str(text).map_err(|error| error.to_string())?;
+    let store = Store::Sqlite(PathBuf::from("a.db"));
+    raw.resolve(&store, env).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_backend_takes_its_own_fields() {
+    let rows = [
+        ("lnd", "url = \"https://lnd.example:8080\"\ncert = \"tls.cert\"\nmacaroon = \"env:HEX\""),
+        ("cln", "url = \"https://127.0.0.1:3010\"\ncert = \"ca.pem\"\nrune = \"env:SECRET\""),
+        ("lnbits", "url = \"http://localhost:5000\"\napi_key = \"env:SECRET\""),
+        ("phoenixd", "url = \"http://10.0.0.2:9740\"\npassword = \"env:SECRET\""),
+        (
+            "btcpay",
+            "url = \"https://pay.example/btcpay/\"\napi_key = \"env:SECRET\"\nstore = \"A1b\"",
+        ),
+    ];
+    for (word, fields) in rows {
+        let config = resolve(&format!("backend = \"{word}\"\n{fields}"), &env).unwrap();
+        assert_eq!(config.node.word(), word);
+        assert_eq!(config.network, Network::Bitcoin);
+        assert!(!format!("{config:?}").contains("canary"), "{config:?}");
+    }
+    let simulated = resolve("", &env).unwrap();
+    assert_eq!(simulated.node, NodeConfig::Simulated { file: Some(PathBuf::from("a.db.node")) });
+    assert_eq!(simulated.network, Network::Regtest);
+}
+
+#[test]
+fn a_url_keeps_its_path_and_joins_those_of_the_node() {
+    let url = NodeUrl::parse("https://pay.example/btcpay/").unwrap();
+    assert_eq!(url.join("/api/v1"), "https://pay.example/btcpay/api/v1");
+    assert_eq!(NodeUrl::parse("http://lnd:8080").unwrap().join("/v1"), "http://lnd:8080/v1");
+}
+
+#[test]
+fn the_environment_chooses_the_backend() {
+    let env = |name: &str| match name {
+        ENV_LIGHTNING_BACKEND => Some("lnd".to_owned()),
+        ENV_LIGHTNING_URL => Some("https://lnd:8080".to_owned()),
+        ENV_LIGHTNING_CERT => Some("other.cert".to_owned()),
+        ENV_LIGHTNING_NETWORK => Some("signet".to_owned()),
+        // An image may name it for all backends.
+        ENV_SIMULATED_FILE => Some("node.jsonl".to_owned()),
+        _ => env(name),
+    };
+    let config = resolve("macaroon = \"env:HEX\"", &env).unwrap();
+    let NodeConfig::Lnd(lnd) = config.node else { panic!("expected an LND") };
+    assert_eq!(lnd.url.to_string(), "https://lnd:8080");
+    assert_eq!(lnd.cert, Some(PathBuf::from("other.cert")));
+    assert_eq!(config.network, Network::Signet);
+}
+
+#[test]
+fn faults_name_the_field_the_problem_and_the_remedy() {
+    let lnd = "backend = \"lnd\"\nurl = \"https://a:1\"\nmacaroon = \"env:HEX\"";
+    let rows = [
+        ("backend = \"lnd\"", "lightning.url: it is missing; docs/lightning.md"),
+        ("backend = \"lnd\"\nurl = \"https://a:1\"", "lightning.macaroon: it is missing;"),
+        ("url = \"https://a\"", "lightning.url: lightning.backend is \"simulated\", which has no"),
+        (
+            &format!("{lnd}\nsimulated_file = \"a\""),
+            "lightning.simulated_file: lightning.backend is \"lnd\", which has no such field;",
+        ),
+        (&format!("{lnd}\nrune = \"env:SECRET\""), "lightning.rune: lightning.backend is \"lnd\""),
+        (&lnd.replace("https://a:1", "http://pay.example"), "lightning.url: expected https, since"),
+        (&lnd.replace("https://a:1", "http://8.8.8.8"), "lightning.url: expected https, since"),
+        (&lnd.replace("https://a:1", "https://u:p@a"), "lightning.url: expected no user, query"),
+        (&lnd.replace("https://a:1", "ftp://a"), "lightning.url: expected an address like"),
+        (&lnd.replace("env:HEX", "env:SECRET"), "lightning.macaroon: expected a macaroon, but"),
+        (&lnd.replace("env:HEX", "0201036c"), "lightning.macaroon: expected a reference, but"),
+        (&lnd.replace("env:HEX", "env:NONE"), "environment variable NONE is not set; write"),
+        ("network = \"bitcoin\"", "lightning.network: the simulated node makes regtest invoices"),
+        (
+            "backend = \"btcpay\"\nurl = \"https://a\"\napi_key = \"env:SECRET\"\nstore = \"../x\"",
+            "lightning.store: expected letters and digits, but found \"../x\"; copy",
+        ),
+    ];
+    for (text, expected) in rows {
+        let found = resolve(text, &env).unwrap_err();
+        assert!(found.contains(expected), "expected {expected:?} in {found:?}");
+        assert!(!found.contains("canary"), "{found}");
+    }
+}
+
+#[test]
+fn a_macaroon_file_is_read_as_lnd_writes_it_and_as_hex() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("invoice.macaroon");
+    let text =
+        format!("backend = \"lnd\"\nurl = \"https://a\"\nmacaroon = \"file:{}\"", file.display());
+    for content in [&b"\x02\x01\x03lnd"[..], b"0201036c6e64\n"] {
+        std::fs::write(&file, content).unwrap();
+        let NodeConfig::Lnd(lnd) = resolve(&text, &env).unwrap().node else { panic!() };
+        assert_eq!(lnd.macaroon.reveal(), HEX);
+    }
+}

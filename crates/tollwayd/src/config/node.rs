@@ -1,0 +1,163 @@
+//! Which Lightning node, and how to reach it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tollway_core::secret::SecretText;
+
+use super::node_url::NodeUrl;
+
+/// The chain that invoices are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Money.
+    Bitcoin,
+    /// The public test network.
+    Testnet,
+    /// The signed test network.
+    Signet,
+    /// A chain of one's own.
+    Regtest,
+    /// A chain of one's own, with btcd.
+    Simnet,
+}
+
+/// The Lightning node that makes the invoices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LightningConfig {
+    /// Which one, and how to reach it.
+    pub node: NodeConfig,
+    /// The chain that its invoices must be for.
+    pub network: Network,
+    /// How long an invoice can be paid.
+    pub invoice_expiry_s: u64,
+}
+
+/// Which node, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeConfig {
+    /// The built-in node that pays on request: for demos and tests, never for money.
+    Simulated {
+        /// Where it remembers its invoices; without a file it does not.
+        file: Option<PathBuf>,
+    },
+    /// LND over REST.
+    Lnd(LndConfig),
+    /// Core Lightning over clnrest.
+    Cln(ClnConfig),
+    /// A wallet of an LNbits.
+    Lnbits(LnbitsConfig),
+    /// phoenixd.
+    Phoenixd(PhoenixdConfig),
+    /// The Lightning node of a BTCPay store.
+    Btcpay(BtcpayConfig),
+}
+
+/// LND over REST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LndConfig {
+    /// Where it listens (`restlisten`).
+    pub url: NodeUrl,
+    /// The certificate to accept; without one, the public authorities decide.
+    pub cert: Option<PathBuf>,
+    /// In hexadecimal.
+    pub macaroon: SecretText,
+}
+
+/// Core Lightning over clnrest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClnConfig {
+    /// Where it listens (`clnrest-host`, `clnrest-port`).
+    pub url: NodeUrl,
+    /// The certificate or authority to accept; without one, the public authorities decide.
+    pub cert: Option<PathBuf>,
+    /// What it may be asked.
+    pub rune: SecretText,
+}
+
+/// A wallet of an LNbits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LnbitsConfig {
+    /// Where it listens.
+    pub url: NodeUrl,
+    /// The certificate to accept; without one, the public authorities decide.
+    pub cert: Option<PathBuf>,
+    /// The wallet's invoice key.
+    pub api_key: SecretText,
+    /// Where it says that something was paid: tollwayd's `/hooks/v1/lightning`, as it sees it.
+    pub webhook: Option<NodeUrl>,
+}
+
+/// phoenixd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhoenixdConfig {
+    /// Where it listens.
+    pub url: NodeUrl,
+    /// The certificate to accept; without one, the public authorities decide.
+    pub cert: Option<PathBuf>,
+    /// `http-password-limited-access` of its `phoenix.conf`.
+    pub password: SecretText,
+    /// Where it says that something was paid: tollwayd's `/hooks/v1/lightning`, as it sees it.
+    pub webhook: Option<NodeUrl>,
+}
+
+/// The Lightning node of a BTCPay store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BtcpayConfig {
+    /// Where it listens.
+    pub url: NodeUrl,
+    /// The certificate to accept; without one, the public authorities decide.
+    pub cert: Option<PathBuf>,
+    /// A Greenfield API key.
+    pub api_key: SecretText,
+    /// The store's id.
+    pub store: String,
+}
+
+impl NodeConfig {
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Simulated { .. } => "simulated",
+            Self::Lnd(_) => "lnd",
+            Self::Cln(_) => "cln",
+            Self::Lnbits(_) => "lnbits",
+            Self::Phoenixd(_) => "phoenixd",
+            Self::Btcpay(_) => "btcpay",
+        }
+    }
+
+    /// Where the simulated node remembers its invoices.
+    pub(crate) fn simulated_file(&self) -> Option<&Path> {
+        match self {
+            Self::Simulated { file } => file.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Where it listens, if it is another process.
+    #[must_use]
+    pub const fn url(&self) -> Option<&NodeUrl> {
+        match self {
+            Self::Simulated { .. } => None,
+            Self::Lnd(LndConfig { url, .. })
+            | Self::Cln(ClnConfig { url, .. })
+            | Self::Lnbits(LnbitsConfig { url, .. })
+            | Self::Phoenixd(PhoenixdConfig { url, .. })
+            | Self::Btcpay(BtcpayConfig { url, .. }) => Some(url),
+        }
+    }
+}
+
+/// What it is and where, without secrets.
+impl std::fmt::Display for NodeConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self, self.url()) {
+            (Self::Simulated { file: Some(file) }, _) => write!(f, "simulated, {}", file.display()),
+            (_, Some(url)) => write!(f, "{}, {url}", self.word()),
+            (_, None) => f.write_str(self.word()),
+        }
+    }
+}

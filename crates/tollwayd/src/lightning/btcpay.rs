@@ -1,0 +1,124 @@
+//! BTCPay Server's Greenfield API, the Lightning node of a store
+//! (`swagger.template.lightning.store.json`):
+//! `POST` and `GET /api/v1/stores/{store}/lightning/BTC/invoices`.
+//!
+//! The API key needs `btcpay.store.cancreatelightninginvoice` and
+//! `btcpay.store.canviewlightninginvoice` for this store, no more. Amounts are msat as text. An
+//! invoice must be named by its payment hash, as BTCPay does for LND and its own nodes.
+
+use reqwest::StatusCode;
+use reqwest::header::AUTHORIZATION;
+use serde::{Deserialize, Serialize};
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+use tollway_core::secret::SecretText;
+
+use super::http::{self, Http};
+use super::tls::TlsFault;
+use super::{
+    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice, asked,
+    payment_hash_of,
+};
+use crate::config::BtcpayConfig;
+
+/// The Lightning node of a store.
+#[derive(Debug)]
+pub(super) struct Btcpay {
+    http: Http,
+    invoices: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NewInvoice<'a> {
+    amount: String,
+    description: &'a str,
+    expiry: u64,
+    private_route_hints: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Invoice {
+    id: String,
+    status: Status,
+    #[serde(rename = "BOLT11")]
+    bolt11: String,
+    amount_received: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Status {
+    Unpaid,
+    Paid,
+    Expired,
+}
+
+impl Btcpay {
+    /// The store of this configuration.
+    ///
+    /// # Errors
+    /// [`TlsFault`] if the certificate is of no use.
+    pub(super) fn new(config: &BtcpayConfig) -> Result<Self, TlsFault> {
+        let credential = SecretText::new(format!("token {}", config.api_key.reveal()));
+        let credential = (AUTHORIZATION, &credential);
+        let http = Http::new(&config.url, config.cert.as_deref(), credential)?;
+        let invoices = format!("/api/v1/stores/{}/lightning/BTC/invoices", config.store);
+        Ok(Self { http, invoices })
+    }
+}
+
+impl Node for Btcpay {
+    fn create_invoice<'a>(&'a self, order: &'a InvoiceOrder) -> Call<'a, MadeInvoice> {
+        Box::pin(async move {
+            let new = NewInvoice {
+                amount: order.amount.get().to_string(),
+                description: &order.memo,
+                expiry: order.expiry_s,
+                private_route_hints: true,
+            };
+            let made: Invoice = http::send(self.http.post(&self.invoices, &new)).await?.json()?;
+            let payment_hash = payment_hash_of(&made.bolt11).ok_or(NodeFault::Unreadable)?;
+            if !made.id.eq_ignore_ascii_case(&payment_hash.to_hex()) {
+                // It could be made, but never be looked up.
+                tracing::error!("BTCPay's node names invoices by something else than their hash");
+                return Err(NodeFault::Unreadable);
+            }
+            Ok(MadeInvoice { payment_hash, bolt11: made.bolt11 })
+        })
+    }
+
+    fn look_up<'a>(&'a self, hash: &'a PaymentHash) -> Call<'a, Answer> {
+        Box::pin(async move {
+            let path = format!("{}/{}", self.invoices, hash.to_hex());
+            let reply = http::send(self.http.get(&path)).await?;
+            if reply.status() == StatusCode::NOT_FOUND {
+                return Ok(Answer::Unknown);
+            }
+            let invoice: Invoice = reply.json()?;
+            Ok(match invoice.status {
+                Status::Unpaid => Answer::Open,
+                Status::Expired => Answer::Expired,
+                Status::Paid => Answer::Settled(invoice.settled()?),
+            })
+        })
+    }
+
+    fn settled_after(&self, _position: u64) -> Option<Events> {
+        None
+    }
+
+    fn name(&self) -> String {
+        self.http.name("btcpay")
+    }
+}
+
+impl Invoice {
+    fn settled(self) -> Result<SettledInvoice, NodeFault> {
+        let asked = asked(&self.bolt11)?;
+        let received = self.amount_received.and_then(|text| text.parse().ok()).and_then(Msat::new);
+        // Not every node behind BTCPay says what came.
+        let received = received.unwrap_or(asked);
+        Ok(SettledInvoice { bolt11: self.bolt11, note: None, received })
+    }
+}

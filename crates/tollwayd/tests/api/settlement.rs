@@ -1,0 +1,275 @@
+//! Payments that a node knows of before anybody shows a preimage, on stand-ins for real nodes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use tollway_core::wire::HoldReply;
+use tollway_testkit::standin::{Kind, Mischief, STORE, StandIn};
+use tollwayd::clock::{Clock, ManualClock, SystemClock};
+use tollwayd::config::{Config, RawConfig};
+use tollwayd::{App, RunningServer};
+
+use crate::support::*;
+
+/// How soon after its start a server has credited what was paid while it was down.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const KINDS: [Kind; 4] = [Kind::Lnd, Kind::Cln, Kind::Phoenixd, Kind::Btcpay];
+
+/// A server whose invoices come from a stand-in, and a clock that tests move.
+struct Shop {
+    directory: tempfile::TempDir,
+    kind: Kind,
+    node: StandIn,
+    clock: Arc<ManualClock>,
+    running: RunningServer,
+    doors: Doors,
+}
+
+fn config(directory: &std::path::Path, kind: Kind, node: &StandIn) -> Config {
+    let fields = match kind {
+        Kind::Lnd => "backend = \"lnd\"\nmacaroon = \"env:NODE_SECRET\"".to_owned(),
+        Kind::Cln => "backend = \"cln\"\nrune = \"env:NODE_SECRET\"".to_owned(),
+        Kind::Phoenixd => "backend = \"phoenixd\"\npassword = \"env:NODE_SECRET\"".to_owned(),
+        Kind::Btcpay => {
+            format!("backend = \"btcpay\"\napi_key = \"env:NODE_SECRET\"\nstore = \"{STORE}\"")
+        }
+    };
+    let text = include_str!("../../../../envoy/tollwayd.toml")
+        .replace("backend = \"simulated\"", &fields)
+        .replace("all_per_second = 500", "all_per_second = 100000");
+    let env = |name: &str| match name {
+        "TOLLWAY_GATE_TOKEN" => Some(GATE_TOKEN.to_owned()),
+        "TOLLWAY_ADMIN_TOKEN" => Some(ADMIN_TOKEN.to_owned()),
+        "TOLLWAYD_LISTEN" | "TOLLWAYD_ADMIN_LISTEN" => Some("127.0.0.1:0".to_owned()),
+        "TOLLWAYD_STORE" => Some(directory.join("tollwayd.db").display().to_string()),
+        "TOLLWAYD_LIGHTNING_URL" => Some(node.url()),
+        "TOLLWAYD_LIGHTNING_NETWORK" => Some("regtest".to_owned()),
+        "NODE_SECRET" => Some(node.credential.to_owned()),
+        _ => None,
+    };
+    RawConfig::parse(&text).unwrap().resolve(&env).unwrap()
+}
+
+async fn serve(
+    directory: &std::path::Path,
+    kind: Kind,
+    node: &StandIn,
+    clock: &Arc<ManualClock>,
+) -> (RunningServer, Doors) {
+    let running = App::start(config(directory, kind, node), clock.clone()).await.unwrap();
+    let (gate, admin) = (running.gate_addr().to_string(), running.admin_addr().to_string());
+    (running, Doors::new(&gate, &admin, reqwest::Client::new()))
+}
+
+impl Shop {
+    async fn open(kind: Kind) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let node = StandIn::start(kind).await.unwrap();
+        let clock = Arc::new(ManualClock::new(SystemClock.now_ms()));
+        let (running, doors) = serve(directory.path(), kind, &node, &clock).await;
+        Self { directory, kind, node, clock, running, doors }
+    }
+
+    /// Stops the server, does something meanwhile, and starts it again.
+    async fn closed(self, meanwhile: impl FnOnce(&StandIn)) -> Self {
+        let Self { directory, kind, node, clock, running, .. } = self;
+        running.shutdown().await.unwrap();
+        meanwhile(&node);
+        let (running, doors) = serve(directory.path(), kind, &node, &clock).await;
+        Self { directory, kind, node, clock, running, doors }
+    }
+
+    /// A counter of this server, since it started.
+    async fn count(&self, metric: &str) -> u64 {
+        let metrics = self.doors.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {metric}")).parse().unwrap()
+    }
+
+    async fn settlements(&self) -> u64 {
+        self.count("tollwayd_settlements_total").await
+    }
+
+    async fn until_settled(&self, settlements: u64) -> Duration {
+        let begun = Instant::now();
+        while self.settlements().await < settlements {
+            assert!(begun.elapsed() < PATIENCE, "{:?}: no {settlements} settlements", self.kind);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        begun.elapsed()
+    }
+
+    async fn balance(&self, invoice: &Invoice) -> u64 {
+        self.doors.account(invoice.payment_hash).await["balance_msat"].as_u64().unwrap()
+    }
+
+    async fn audited(self) {
+        let path = self.directory.path().join("tollwayd.toml");
+        let store = self.directory.path().join("tollwayd.db");
+        let text = include_str!("../../../../envoy/tollwayd.toml")
+            .replace("\"tollwayd.db\"", &format!("\"{}\"", store.display()));
+        std::fs::write(&path, text).unwrap();
+        self.running.shutdown().await.unwrap();
+        let audit = std::process::Command::new(env!("CARGO_BIN_EXE_tollwayd"))
+            .args(["audit", "--config"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
+    }
+}
+
+#[tokio::test]
+async fn a_payment_is_credited_before_its_preimage_is_shown_and_spent_after_that() {
+    for kind in KINDS {
+        let shop = Shop::open(kind).await;
+        let invoice = shop.doors.invoice(21_000, None).await;
+        let preimage = shop.node.till.pay(&invoice.invoice, 1_000).unwrap();
+        // Who is told, hears it; who is not, asks after a second.
+        shop.clock.advance_ms(1_000);
+        shop.until_settled(1).await;
+        assert_eq!(shop.balance(&invoice).await, 22_000, "{kind:?}: what was paid, not asked");
+        let paid = Paid { hash: invoice.payment_hash, preimage };
+        let HoldReply::Granted { balance_msat, .. } =
+            shop.doors.hold(new_id(), &paid, 21_000).await
+        else {
+            panic!("{kind:?}: expected a hold");
+        };
+        assert_eq!(balance_msat.get(), 1_000);
+        shop.audited().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_booked_when_its_payment_arrives() {
+    let shop = Shop::open(Kind::Cln).await;
+    let mut body = challenge(5_000, "a day");
+    body["buys"] = json!("session");
+    body["credit_msat"] = json!(0);
+    let invoice = invoice(shop.doors.challenge(body).await).await;
+    shop.node.till.pay(&invoice.invoice, 0).unwrap();
+    shop.until_settled(1).await;
+    assert_eq!(shop.count("tollwayd_charged_msat_total").await, 5_000);
+    assert_eq!(shop.balance(&invoice).await, 0);
+    shop.audited().await;
+}
+
+#[tokio::test]
+async fn a_thousand_payments_of_a_downtime_are_credited_once_and_soon() {
+    for kind in [Kind::Lnd, Kind::Phoenixd] {
+        let shop = Shop::open(kind).await;
+        let ask = |_| shop.doors.invoice(21_000, None);
+        let invoices = stream::iter(0..1_000).map(ask).buffer_unordered(64);
+        let invoices: Vec<Invoice> = invoices.collect().await;
+        let shop = shop
+            .closed(|node| {
+                for invoice in &invoices {
+                    node.till.pay(&invoice.invoice, 0).unwrap();
+                }
+            })
+            .await;
+        let took = shop.until_settled(1_000).await;
+        assert!(took < CAUGHT_UP_WITHIN, "{kind:?}: {took:?}");
+        assert_eq!(shop.count("tollwayd_credited_msat_total").await, 21_000_000);
+        let balances = stream::iter(&invoices).map(|invoice| shop.balance(invoice));
+        let balances: Vec<u64> = balances.buffer_unordered(64).collect().await;
+        assert_eq!(balances, vec![21_000; 1_000]);
+        // Whoever looks again, finds nothing to do.
+        let shop = shop.closed(|_node| {}).await;
+        let last = shop.doors.invoice(1_000, None).await;
+        shop.node.till.pay(&last.invoice, 0).unwrap();
+        shop.clock.advance_ms(1_000);
+        shop.until_settled(1).await;
+        assert_eq!(shop.count("tollwayd_credited_msat_total").await, 1_000);
+        shop.audited().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_repeats_itself_credits_nothing_twice() {
+    let shop = Shop::open(Kind::Lnd).await;
+    shop.node.till.set(Mischief::Repeating, true);
+    let shop = shop.closed(|_node| {}).await;
+    for _ in 0..20 {
+        let invoice = shop.doors.invoice(3_000, None).await;
+        shop.node.till.pay(&invoice.invoice, 0).unwrap();
+    }
+    shop.until_settled(20).await;
+    let shop = shop.closed(|_node| {}).await;
+    // The stream begins with the first payment again; this one comes behind all of them.
+    let last = shop.doors.invoice(1_000, None).await;
+    shop.node.till.pay(&last.invoice, 0).unwrap();
+    shop.until_settled(1).await;
+    assert_eq!(shop.count("tollwayd_credited_msat_total").await, 1_000);
+    shop.audited().await;
+}
+
+#[tokio::test]
+async fn a_node_that_tells_of_nothing_is_asked() {
+    for kind in [Kind::Lnd, Kind::Cln] {
+        let shop = Shop::open(kind).await;
+        shop.node.till.set(Mischief::Silent, true);
+        let (paid, open) =
+            (shop.doors.invoice(3_000, None).await, shop.doors.invoice(1, None).await);
+        shop.node.till.pay(&paid.invoice, 0).unwrap();
+        shop.clock.advance_ms(60_000);
+        shop.until_settled(1).await;
+        assert_eq!(shop.balance(&paid).await, 3_000);
+        assert_eq!(shop.count("tollwayd_credited_msat_total").await, 3_000, "not {}", open.invoice);
+    }
+}
+
+#[tokio::test]
+async fn a_hint_is_looked_up_and_never_believed() {
+    let shop = Shop::open(Kind::Phoenixd).await;
+    let hint = async |body: String| {
+        let url = format!("{}/hooks/v1/lightning", shop.doors.gate);
+        shop.doors.client.post(url).body(body).send().await.unwrap().status().as_u16()
+    };
+    let invoice = shop.doors.invoice(3_000, None).await;
+    let hash = invoice.payment_hash;
+    let words = json!({"type": "payment_received", "paymentHash": hash, "amountSat": 1_000_000});
+    let before = shop.node.till.look_ups();
+    assert_eq!(hint(words.to_string()).await, 204);
+    let begun = Instant::now();
+    while shop.node.till.look_ups() == before {
+        assert!(begun.elapsed() < PATIENCE, "the node is not asked");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(shop.settlements().await, 0, "it is not paid");
+    // Neither repeats nor other people's hashes cost the node anything.
+    let asked = shop.node.till.look_ups();
+    for tag in 0..50_u8 {
+        assert_eq!(hint(words.to_string()).await, 204);
+        let other = hex::encode([tag; 32]);
+        assert_eq!(hint(format!("{{\"payment_hash\":\"{other}\"}}")).await, 204);
+        assert_eq!(hint("garbage".to_owned()).await, 204);
+    }
+    assert_eq!(shop.node.till.look_ups(), asked);
+    shop.node.till.pay(&invoice.invoice, 0).unwrap();
+    shop.clock.advance_ms(1_000);
+    shop.until_settled(1).await;
+    assert_eq!(shop.balance(&invoice).await, 3_000);
+}
+
+#[tokio::test]
+async fn a_node_that_restarts_is_followed_again() {
+    for kind in KINDS {
+        let mut shop = Shop::open(kind).await;
+        let open = shop.doors.invoice(3_000, None).await;
+        shop.node.till.set(Mischief::Down, true);
+        let refused = problem(shop.doors.challenge(challenge(1_000, "m")).await).await;
+        assert_eq!((refused.status, refused.code.as_str()), (503, "node_unavailable"));
+        shop.node.till.set(Mischief::Down, false);
+        shop.node = shop.node.restart(kind).await.unwrap();
+        shop.node.till.pay(&open.invoice, 0).unwrap();
+        // Far enough for a node that tells of nothing while nobody listens.
+        shop.clock.advance_ms(1_000);
+        shop.until_settled(1).await;
+        assert_eq!(shop.balance(&open).await, 3_000);
+    }
+}
