@@ -139,6 +139,11 @@ impl Stream for EnvoyHost {
         hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
     }
 
+    fn request_body(&self, bytes: usize) -> Vec<u8> {
+        let whole = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, bytes);
+        whole.ok().flatten().unwrap_or_default()
+    }
+
     fn set_request_header(&self, name: &str, value: Option<&[u8]>) {
         let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, value);
     }

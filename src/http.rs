@@ -40,6 +40,16 @@ impl Request {
         if self.exchange.borrow().is_held_back() { Action::Pause } else { Action::Continue }
     }
 
+    /// What the proxy is to do after a callback of the request.
+    fn act(&self, step: Step) -> Action {
+        match step {
+            Step::Continue => return Action::Continue,
+            Step::Wait => self.wait(),
+            Step::Answer(reply) => send(&reply),
+        }
+        Action::Pause
+    }
+
     fn wait(&self) {
         let exchange = Rc::clone(&self.exchange);
         self.parking.park(Waiting {
@@ -82,22 +92,19 @@ impl Context for Request {
 }
 
 impl HttpContext for Request {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let step = self.exchange.borrow_mut().request_headers(&self.host);
-        match step {
-            Step::Continue => return Action::Continue,
-            Step::Wait => self.wait(),
-            Step::Answer(reply) => send(&reply),
-        }
-        Action::Pause
+    fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
+        let step = self.exchange.borrow_mut().request_headers(&self.host, end);
+        self.act(step)
     }
 
-    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
-        self.hold_back()
+    fn on_http_request_body(&mut self, bytes: usize, end: bool) -> Action {
+        let step = self.exchange.borrow_mut().request_body(&self.host, bytes, end);
+        step.map_or_else(|| self.hold_back(), |step| self.act(step))
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        self.hold_back()
+        let step = self.exchange.borrow_mut().request_trailers(&self.host);
+        step.map_or_else(|| self.hold_back(), |step| self.act(step))
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {

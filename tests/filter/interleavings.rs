@@ -292,7 +292,7 @@ impl World {
             ("authorization", credential.as_bytes()),
         ]);
         let mut exchange = Exchange::new(Rc::clone(&self.workers[worker].gate));
-        let step = exchange.request_headers(&host);
+        let step = exchange.request_headers(&host, true);
         let at = self.workers[worker].flights.len();
         self.workers[worker].flights.push(Flight { host, exchange, price_msat, admitted: false });
         self.proceed(worker, at, step);

@@ -44,7 +44,7 @@ impl Request {
         headers.extend_from_slice(more);
         host.begin_request(&headers);
         let mut exchange = Exchange::new(Rc::clone(&world.gate));
-        let step = exchange.request_headers(&host);
+        let step = exchange.request_headers(&host, true);
         (Self { host, exchange }, step)
     }
 
@@ -677,7 +677,7 @@ fn a_bucket_has_room_again_once_its_holds_are_over() {
             ("authorization", credential.as_bytes()),
         ]);
         let mut exchange = Exchange::new(Rc::clone(&world.gate));
-        let step = exchange.request_headers(&host);
+        let step = exchange.request_headers(&host, true);
         (exchange, step)
     };
     let (mut leader, step) = ask();

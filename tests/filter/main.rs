@@ -18,6 +18,7 @@ mod interleavings;
 mod leases;
 mod payments;
 mod postings;
+mod prices;
 mod purchases;
 mod repeats;
 mod requests;

@@ -107,7 +107,7 @@ impl World {
     pub(crate) fn request(&self, headers: &[(&str, &[u8])]) -> (Exchange, Step) {
         self.host.begin_request(headers);
         let mut exchange = Exchange::new(Rc::clone(&self.gate));
-        let step = exchange.request_headers(&self.host);
+        let step = exchange.request_headers(&self.host, true);
         (exchange, step)
     }
 

@@ -162,6 +162,9 @@ pub trait Stream: Host {
     /// The request's headers, pseudo headers included.
     fn request_headers(&self) -> HeaderList;
 
+    /// The first `bytes` bytes of what has come of the request's body while it was held back.
+    fn request_body(&self, bytes: usize) -> Vec<u8>;
+
     /// Sets a request header, or removes it.
     fn set_request_header(&self, name: &str, value: Option<&[u8]>);
 

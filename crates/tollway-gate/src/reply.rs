@@ -4,7 +4,7 @@ use core::fmt;
 
 use tollway_core::challenge::{Challenge, ChallengeBody};
 use tollway_core::money::Msat;
-use tollway_core::pricing::PathFault;
+use tollway_core::pricing::{PathFault, PriceFault};
 use tollway_core::wire::{Problem, StoredResponse};
 
 use crate::headers::EXPOSED;
@@ -49,6 +49,22 @@ pub(crate) fn path_not_normal(fault: PathFault, grpc: bool) -> Reply {
 pub(crate) fn bad_request(code: &'static str, detail: impl fmt::Display, grpc: bool) -> Reply {
     let reply = plain(400, code, "Bad Request", &detail.to_string());
     or_grpc(reply, grpc, GrpcStatus::InvalidArgument, code)
+}
+
+/// 403: the price table says `deny` to what the request asks for.
+pub(crate) fn not_sold(fault: &PriceFault<'_>, grpc: bool) -> Reply {
+    let reply = plain(403, fault.problem.code(), "Forbidden", &fault.to_string());
+    or_grpc(reply, grpc, GrpcStatus::PermissionDenied, fault.problem.code())
+}
+
+/// 413: the price hangs on the body, and so much is not read.
+pub(crate) fn body_too_long(bytes_max: usize, grpc: bool) -> Reply {
+    let detail = format!(
+        "the price of this request depends on its body, of which at most {bytes_max} bytes are \
+         read; send a shorter one"
+    );
+    let reply = plain(413, "body_too_long", "Content Too Large", &detail);
+    or_grpc(reply, grpc, GrpcStatus::InvalidArgument, "body_too_long")
 }
 
 /// 409: the first request with the same key has not ended.

@@ -87,6 +87,10 @@ impl Stream for Proxy {
         self.request.clone()
     }
 
+    fn request_body(&self, _: usize) -> Vec<u8> {
+        Vec::new()
+    }
+
     fn set_request_header(&self, _: &str, _: Option<&[u8]>) {}
 
     fn client_address(&self) -> Option<String> {

@@ -107,7 +107,7 @@ pub fn rehearse(filter: &Value, asked: &Asked) -> Result<Rehearsal, RehearsalErr
         gate.call_answered(&proxy, call.id, &answer(&call.path, &call.body).unwrap_or(LOST));
     }
     let mut exchange = Exchange::new(gate);
-    let mut step = exchange.request_headers(&proxy);
+    let mut step = exchange.request_headers(&proxy, true);
     let mut free_tier = false;
     for _ in 0..CALLS_MAX {
         let Some(call) = proxy.take_sent().filter(|_| step == Step::Wait) else { break };

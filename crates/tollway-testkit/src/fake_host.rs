@@ -112,6 +112,7 @@ pub struct FakeHost {
     lost_postings: Cell<u64>,
     warnings: RefCell<Vec<String>>,
     request: RefCell<HeaderList>,
+    request_body: RefCell<Vec<u8>>,
     response: RefCell<HeaderList>,
     response_body: RefCell<Vec<u8>>,
     client_address: RefCell<Option<String>>,
@@ -165,10 +166,16 @@ impl FakeHost {
     /// A new request on this proxy: its headers replace those of the last one.
     pub fn begin_request(&self, headers: &[(&str, &[u8])]) {
         *self.request.borrow_mut() = owned(headers);
+        self.request_body.borrow_mut().clear();
         self.response.borrow_mut().clear();
         self.notes.borrow_mut().clear();
         self.trouble.set(ResponseTrouble::default());
         self.response_is_local.set(false);
+    }
+
+    /// What has come of the request's body.
+    pub fn set_request_body(&self, body: &[u8]) {
+        *self.request_body.borrow_mut() = body.into();
     }
 
     /// The upstream's response, or the proxy's own when `local`.
@@ -306,6 +313,12 @@ impl Stream for FakeHost {
     fn request_headers(&self) -> HeaderList {
         self.asked("request_headers");
         self.request.borrow().clone()
+    }
+
+    fn request_body(&self, bytes: usize) -> Vec<u8> {
+        self.asked("request_body");
+        let body = self.request_body.borrow();
+        body.get(..bytes).unwrap_or(&body).to_vec()
     }
 
     fn set_request_header(&self, name: &str, value: Option<&[u8]>) {

@@ -146,6 +146,7 @@ fn router(hits: Hits) -> Router {
         .route("/api/time", any(time))
         .route("/api/fortune", any(async || Json(json!({"fortune": pick(&FORTUNES)}))))
         .route("/echo", any(echo))
+        .route("/v1/{*path}", any(echo))
         .route("/status/{code}", any(status))
         .route("/slow", any(slow))
         .route("/reset", any(reset))

@@ -116,7 +116,7 @@ impl World {
         self.auditor.begins(Asked { gate, network, route, shown, chooses }, now_ms);
         self.summary.count("requests", 1);
         let flight = &mut self.flights[request];
-        let step = flight.exchange.request_headers(&flight.host);
+        let step = flight.exchange.request_headers(&flight.host, true);
         self.proceed(request, step)
     }
 

@@ -139,15 +139,7 @@ impl HeaderRule {
     }
 
     fn new(name: &str, want: Want) -> Result<Self, HeaderFault> {
-        let name = name.to_ascii_lowercase();
-        if !is_token(&name) {
-            return Err(HeaderFault::NameMalformed);
-        }
-        // Client-sent x-toll-* headers are stripped, and Envoy turns Host into the authority.
-        if name.starts_with("x-toll-") || name == "host" {
-            return Err(HeaderFault::Control);
-        }
-        Ok(Self { name, want })
+        Ok(Self { name: client_header(name)?, want })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -164,22 +156,38 @@ impl HeaderRule {
 
     pub(super) fn matches(&self, head: &RequestHead<'_>) -> bool {
         match &self.want {
-            Want::Absent => values_of(head, &self.name).next().is_none(),
-            Want::Present => values_of(head, &self.name).next().is_some(),
+            Want::Absent => values_of(head.headers, &self.name).next().is_none(),
+            Want::Present => values_of(head.headers, &self.name).next().is_some(),
             Want::Value(value) => only_value(head, &self.name) == Some(value),
         }
     }
 }
 
+/// The name, in lower case, of a header that a client sends and that says what it says.
+pub(super) fn client_header(name: &str) -> Result<String, HeaderFault> {
+    let name = name.to_ascii_lowercase();
+    if !is_token(&name) {
+        return Err(HeaderFault::NameMalformed);
+    }
+    // Client-sent x-toll-* headers are stripped, and Envoy turns Host into the authority.
+    if name.starts_with("x-toll-") || name == "host" {
+        return Err(HeaderFault::Control);
+    }
+    Ok(name)
+}
+
 /// The value of a header that comes exactly once.
 pub(super) fn only_value<'a>(head: &RequestHead<'a>, name: &str) -> Option<&'a [u8]> {
-    let mut values = values_of(head, name);
+    let mut values = values_of(head.headers, name);
     values.next().filter(|_| values.next().is_none())
 }
 
-fn values_of<'a>(head: &RequestHead<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn values_of<'a>(
+    headers: &'a [(String, Vec<u8>)],
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]> {
     let same = move |(key, _): &&(String, Vec<u8>)| key.eq_ignore_ascii_case(name);
-    head.headers.iter().filter(same).map(|(_, value)| value.as_slice())
+    headers.iter().filter(same).map(|(_, value)| value.as_slice())
 }
 
 /// Whether `text` is a token of RFC 9110, section 5.6.2.

@@ -14,13 +14,21 @@
 //! path have one price. That is only sound for a path that [`check_normalised`] lets pass: call
 //! it first, and refuse the request on a fault.
 //!
-//! What it does not do: it does not normalise, it never guesses, and it knows no query. A path
-//! parameter (`/joke;x=1`) is part of its segment, as it is for Envoy's own routes.
+//! What a request of a route costs is its [`Price`]: an amount, or a rule over what the request
+//! says of itself, which [`Price::quote`] evaluates.
+//!
+//! What it does not do: it does not normalise, and it never guesses. No query takes part in the
+//! match. A path parameter (`/joke;x=1`) is part of its segment, as it is for Envoy's own routes.
 
+mod by_value;
 mod conditions;
 mod entries;
+mod fault;
+mod field;
 mod host;
 mod path;
+mod price;
+mod query;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,21 +38,14 @@ mod work_tests;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use by_value::{ByPresence, ByValue};
 pub use conditions::{HeaderFault, HeaderRule, MethodFault, MethodRule};
+pub use fault::{PriceFault, PriceProblem};
+pub use field::{Field, FieldFault};
 pub use host::{HostFault, HostRule};
 pub use path::{PathFault, PathRule, PatternFault, check_normalised};
+pub use price::{BodyNeed, Price, PricedRequest, Quote, Rule, Ruled};
 pub use table::PriceTable;
-
-use crate::money::Msat;
-
-/// What a request on a route costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Price {
-    /// Nothing, and the configuration says so.
-    Free,
-    /// This much per request.
-    Fixed(Msat),
-}
 
 /// What the price table looks at.
 #[derive(Clone, Copy, Debug)]

@@ -143,7 +143,7 @@ fn is_dot_segment(segment: &[u8]) -> bool {
         || rest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"%3b"))
 }
 
-const fn hex_digit(byte: u8) -> Option<u8> {
+pub(super) const fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),

@@ -19,6 +19,8 @@ pub enum Spend {
     Leased {
         /// The most credit that it may have.
         max: Msat,
+        /// A dearer request has a hold of its own all the same.
+        exact_above: Msat,
     },
 }
 
@@ -49,7 +51,14 @@ impl LeaseTerms {
     /// How the requests of this route are paid. Only a route that says so itself must be able to
     /// spend from a lease; one that its service says it for stays exact if it cannot.
     pub(super) fn spend(self, fields: &Object<'_>, route: &Route) -> Result<Spend, ConfigError> {
-        let Price::Fixed(price) = route.price else { return Ok(Spend::Exact) };
+        if matches!(route.price, Price::Free | Price::Denied) {
+            return Ok(Spend::Exact);
+        }
+        // The least that is known; the price of a rule is judged request by request.
+        let price = match route.price {
+            Price::Fixed(price) => price,
+            _ => Msat::ZERO,
+        };
         let own = fields.optional("spend").filter(|_| self.leased);
         if route.mode != Mode::Credits {
             return match own {
@@ -88,7 +97,8 @@ impl LeaseTerms {
                 route.hold_ttl_ms / 1_000,
             )));
         }
-        Ok(Spend::Leased { max })
+        let exact_above = self.exact_above.unwrap_or(Msat::MAX).min(max);
+        Ok(Spend::Leased { max, exact_above })
     }
 }
 

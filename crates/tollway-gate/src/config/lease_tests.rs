@@ -7,7 +7,12 @@ use super::Spend;
 use super::tests::{check, found, minimal, parse, set};
 
 fn leased(sats: u64) -> Spend {
-    Spend::Leased { max: Msat::from_sats(sats).unwrap() }
+    leased_up_to(sats, sats)
+}
+
+fn leased_up_to(sats: u64, exact_above: u64) -> Spend {
+    let [max, exact_above] = [sats, exact_above].map(|sats| Msat::from_sats(sats).unwrap());
+    Spend::Leased { max, exact_above }
 }
 
 /// The configuration with these fields, each by its path.
@@ -35,7 +40,10 @@ fn a_route_is_exact_unless_it_or_its_service_says_otherwise() {
         (vec![(SERVICE.1, json!(50)), (ROUTE.0, yes())], leased(50)),
         (vec![(SERVICE.0, yes()), (SERVICE.1, json!(50)), (ROUTE.0, json!("exact"))], Spend::Exact),
         (vec![(SERVICE.0, yes()), (SERVICE.1, json!(50)), (SERVICE.2, json!(4))], Spend::Exact),
-        (vec![(SERVICE.0, yes()), (SERVICE.1, json!(50)), (SERVICE.2, json!(5))], leased(50)),
+        (
+            vec![(SERVICE.0, yes()), (SERVICE.1, json!(50)), (SERVICE.2, json!(5))],
+            leased_up_to(50, 5),
+        ),
         (vec![(ROUTE.0, yes()), (ROUTE.1, json!(50)), (ROUTE.2, json!(4))], Spend::Exact),
         (
             vec![
@@ -44,7 +52,7 @@ fn a_route_is_exact_unless_it_or_its_service_says_otherwise() {
                 (SERVICE.2, json!(4)),
                 (ROUTE.2, json!(9)),
             ],
-            leased(50),
+            leased_up_to(50, 9),
         ),
         // What a service says for all of its routes is not for those that cannot.
         (vec![(SERVICE.0, yes()), (SERVICE.1, json!(4))], Spend::Exact),

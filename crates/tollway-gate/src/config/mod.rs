@@ -10,6 +10,9 @@ mod free_tier;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
+mod price;
+#[cfg(test)]
+mod price_tests;
 mod purchase;
 mod reader;
 mod refund;
@@ -37,6 +40,7 @@ pub use refund::RefundOn;
 pub use services::Service;
 pub use terms::{Idempotency, Mode, Route};
 
+use price::PriceReader;
 use reader::{Node, Object};
 use routes::{RouteReader, Routes};
 use services::services;
@@ -45,6 +49,23 @@ use services::services;
 const GATE_TOKEN_BYTES_MIN: usize = 16;
 /// The longest name of a cluster or authority, in bytes.
 const NAME_BYTES_MAX: usize = 255;
+
+/// The fields of a configuration.
+const ROOT_FIELDS: [&str; 13] = [
+    "tollwayd",
+    "services",
+    "routes",
+    "unmatched",
+    "classes",
+    "location",
+    "failure_mode_allow",
+    "preflight",
+    "tick_ms",
+    "keyring_refresh_s",
+    "cache",
+    "lease_idle_s",
+    "lease_ttl_s",
+];
 
 /// What the filter runs by.
 #[derive(Clone, Debug)]
@@ -140,23 +161,11 @@ impl Config {
         let value: Value = serde_json::from_slice(json).map_err(|error| {
             ConfigError::new("", format!("expected JSON, but found a fault in it: {error}"))
         })?;
-        let root = Node::root(&value).object(&[
-            "tollwayd",
-            "services",
-            "routes",
-            "unmatched",
-            "location",
-            "failure_mode_allow",
-            "preflight",
-            "tick_ms",
-            "keyring_refresh_s",
-            "cache",
-            "lease_idle_s",
-            "lease_ttl_s",
-        ])?;
+        let root = Node::root(&value).object(&ROOT_FIELDS)?;
         let tollwayd = tollwayd(&root, env)?;
         let services = services(&root)?;
-        let (routes, unmatched) = RouteReader::new(&services).read(&root)?;
+        let (routes, unmatched) =
+            RouteReader::new(&services, PriceReader::read(&root)?).read(&root)?;
         let location = match root.optional("location") {
             Some(node) => visible_name(&node, LOCATION_BYTES_MAX)?,
             None => "tollway".to_owned(),

@@ -59,6 +59,15 @@ impl<'a> Node<'a> {
         self.value.is_object()
     }
 
+    pub(super) fn is_number(&self) -> bool {
+        self.value.is_number()
+    }
+
+    /// Whether this is an object with such a field.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.value.get(name).is_some()
+    }
+
     /// A fault of this value that shows the value.
     pub(super) fn fault(&self, expected: &str, remedy: &str) -> ConfigError {
         let found = found(self.value);
@@ -95,6 +104,24 @@ impl<'a> Node<'a> {
         }
         let items = items.iter().enumerate();
         Ok(items.map(|(at, value)| Self { path: format!("{}[{at}]", self.path), value }).collect())
+    }
+
+    /// The fields of the object here, whatever their names, at most `entries_max`.
+    pub(super) fn entries(&self, entries_max: usize) -> Result<Vec<(&'a str, Self)>, ConfigError> {
+        let Value::Object(fields) = self.value else {
+            return Err(self.fault("an object", "write its entries between { and }"));
+        };
+        if fields.len() > entries_max {
+            let found = fields.len();
+            return Err(self.problem(format!(
+                "expected at most {entries_max} entries, but found {found}; take some out"
+            )));
+        }
+        let node = |(name, value): (&'a String, &'a Value)| {
+            let path = format!("{}.{}", self.path, shorten(name));
+            (name.as_str(), Self { path, value })
+        };
+        Ok(fields.iter().map(node).collect())
     }
 
     pub(super) fn text(&self, expected: &str) -> Result<&'a str, ConfigError> {
@@ -195,6 +222,16 @@ impl<'a> Object<'a> {
                 "expected only one of {}, but found {name} and {second}; keep one of them",
                 names.join(", ")
             ))),
+        }
+    }
+
+    /// A fault where one of these fields is there.
+    pub(super) fn none_of(&self, names: &[&str], remedy: &str) -> Result<(), ConfigError> {
+        match names.iter().find_map(|name| self.optional(name)) {
+            Some(node) => {
+                Err(node.problem(format!("expected no such field here, but found one; {remedy}")))
+            }
+            None => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ use tollway_core::pricing::{
 };
 use tollway_core::wire::ROUTE_NAME_BYTES_MAX;
 
+use super::price::PriceReader;
 use super::reader::{ConfigError, Node, Object};
 use super::terms::{Mode, Route, TERMS, charge};
 use super::{Service, Unmatched};
@@ -21,13 +22,16 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 const UNMATCHED: &str = "unmatched";
 
 /// The fields of a route: its own, and [`TERMS`].
-const ROUTE_FIELDS: [&str; 16] = [
+pub(super) const ROUTE_FIELDS: [&str; 19] = [
     "name",
     "match",
     "service",
+    "price",
     "price_sats",
     "price_msat",
+    "class",
     "free",
+    "body_bytes_max",
     "description",
     "refund_on",
     "hold_ttl_s",
@@ -47,11 +51,12 @@ pub(super) type Routes = Vec<(RouteMatch, Rc<Route>)>;
 #[derive(Debug)]
 pub(super) struct RouteReader<'s> {
     services: &'s [Rc<Service>],
+    prices: PriceReader,
 }
 
 impl<'s> RouteReader<'s> {
-    pub(super) const fn new(services: &'s [Rc<Service>]) -> Self {
-        Self { services }
+    pub(super) const fn new(services: &'s [Rc<Service>], prices: PriceReader) -> Self {
+        Self { services, prices }
     }
 
     /// Reads `routes` and `unmatched`.
@@ -105,7 +110,7 @@ impl<'s> RouteReader<'s> {
                 "write which requests it is for, such as {\"path\": \"/joke\"}",
             )?)?;
         let service = self.service(&fields)?;
-        Ok((rule, charge(&fields, name, service)?))
+        Ok((rule, charge(&fields, name, service, &self.prices)?))
     }
 
     fn unmatched(&self, root: &Object<'_>) -> Result<Unmatched, ConfigError> {
@@ -126,7 +131,7 @@ impl<'s> RouteReader<'s> {
         }
         let fields = node.object(&TERMS)?;
         let service = self.service(&fields)?;
-        let route = charge(&fields, UNMATCHED.to_owned(), service)?;
+        let route = charge(&fields, UNMATCHED.to_owned(), service, &self.prices)?;
         Ok(Unmatched::Route(Rc::new(route)))
     }
 
@@ -156,7 +161,7 @@ fn one_session_per_service(list: &Node<'_>, routes: Vec<&Rc<Route>>) -> Result<(
     for route in routes {
         let Mode::Session { .. } = route.mode else { continue };
         match sold.iter().find(|other| other.service.name == route.service.name) {
-            Some(other) if (other.price, other.mode) != (route.price, route.mode) => {
+            Some(other) if (&other.price, other.mode) != (&route.price, route.mode) => {
                 return Err(list.problem(format!(
                     "expected one price and duration for all session routes of a service, but \
                      found others in \"{}\" than in \"{}\"; one session opens both, so make them \

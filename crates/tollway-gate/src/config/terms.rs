@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use tollway_core::caveat::{TIER_CREDITS, TIER_SESSION};
 use tollway_core::money::{MSAT_PER_SAT, Msat};
-use tollway_core::pricing::Price;
+use tollway_core::pricing::{BodyNeed, Price};
 use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, Overrun};
 
 use super::free_tier::FreeTier;
 use super::lease::{LeaseTerms, Spend};
+use super::price::PriceReader;
 use super::reader::{ConfigError, Node, Object};
 use super::services::LIFE_S_MAX;
 use super::{RefundOn, Service};
@@ -16,11 +17,14 @@ use super::{RefundOn, Service};
 /// The highest price, and the most credit that one invoice sells.
 pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
 /// The fields that are read here, and the service's name.
-pub(super) const TERMS: [&str; 14] = [
+pub(super) const TERMS: [&str; 17] = [
     "service",
+    "price",
     "price_sats",
     "price_msat",
+    "class",
     "free",
+    "body_bytes_max",
     "description",
     "refund_on",
     "hold_ttl_s",
@@ -34,6 +38,10 @@ pub(super) const TERMS: [&str; 14] = [
 ];
 
 const HOLD_TTL_S_DEFAULT: u64 = 300;
+/// Enough for most questions to an API, and less than the proxy buffers.
+const BODY_BYTES_DEFAULT: usize = 64 * 1024;
+/// Envoy buffers no more unless it is told to, and every waiting request takes as much.
+const BODY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A priced or free part of the API.
 #[derive(Clone, Debug)]
@@ -44,6 +52,8 @@ pub struct Route {
     pub service: Rc<Service>,
     /// What a request costs, or a session.
     pub price: Price,
+    /// How much of a request's body is read, where the price hangs on it.
+    pub body_bytes_max: usize,
     /// What the price buys.
     pub mode: Mode,
     /// The memo of its invoices.
@@ -104,6 +114,7 @@ impl Route {
     pub(super) fn free(name: String, service: Rc<Service>) -> Self {
         Self {
             price: Price::Free,
+            body_bytes_max: BODY_BYTES_DEFAULT,
             mode: Mode::Credits,
             description: format!("{} {name}", service.name),
             free_tier: None,
@@ -123,10 +134,12 @@ pub(super) fn charge(
     fields: &Object<'_>,
     name: String,
     service: Rc<Service>,
+    prices: &PriceReader,
 ) -> Result<Route, ConfigError> {
     let ttl_s = fields.integer("hold_ttl_s", HOLD_TTL_S_DEFAULT, 1..=HOLD_TTL_MS_MAX / 1_000)?;
     let mut route = Route::free(name, service);
-    route.price = price(fields)?;
+    route.price = prices.of_route(fields)?;
+    route.body_bytes_max = body_bytes_max(fields, &route.price)?;
     route.hold_ttl_ms = ttl_s * 1_000;
     if let Some(node) = fields.optional("description") {
         route.description = description(&node)?;
@@ -137,6 +150,7 @@ pub(super) fn charge(
     if let Some(node) = fields.optional("mode") {
         route.mode = mode(&node)?;
     }
+    one_price_for_time(fields, &route)?;
     route.free_tier = free_tier(fields, &route)?;
     for name in ["idempotency", "overrun"] {
         if let (Mode::Session { .. }, Some(node)) = (route.mode, fields.optional(name)) {
@@ -156,37 +170,17 @@ pub(super) fn charge(
     Ok(route)
 }
 
-fn price(fields: &Object<'_>) -> Result<Price, ConfigError> {
-    const NOTHING: &str = "write \"free\": true for what costs nothing";
-    let amount = match fields.one_of(&["price_sats", "price_msat", "free"])? {
-        None => {
-            return Err(fields.problem(
-                "expected a price, but found none; write price_sats, price_msat or \"free\": true"
-                    .to_owned(),
-            ));
-        }
-        Some((node, 0)) if node.is_below(1) => {
-            Msat::from_sats(node.integer_or(1, PRICE_SATS_MAX, NOTHING)?)
-        }
-        Some((node, 0)) if node.is_fraction() => Msat::from_sats(node.integer_or(
-            1,
-            PRICE_SATS_MAX,
-            "write price_msat for a part of a sat",
-        )?),
-        Some((node, 0)) => Msat::from_sats(node.integer(1, PRICE_SATS_MAX)?),
-        Some((node, 1)) if node.is_below(1) => {
-            Msat::new(node.integer_or(1, Msat::MAX.get(), NOTHING)?)
-        }
-        Some((node, 1)) => Msat::new(node.integer(1, Msat::MAX.get())?),
-        Some((node, _)) => {
-            if !node.flag()? {
-                return Err(node.fault("true", "leave the field out and write a price"));
-            }
-            return Ok(Price::Free);
-        }
-    };
-    // The range above never leaves what an amount can be.
-    Ok(Price::Fixed(amount.unwrap_or(Msat::MAX)))
+fn body_bytes_max(fields: &Object<'_>, price: &Price) -> Result<usize, ConfigError> {
+    let Some(node) = fields.optional("body_bytes_max") else { return Ok(BODY_BYTES_DEFAULT) };
+    if price.body_need() == BodyNeed::Nothing {
+        return Err(node.problem(
+            "expected none on a route whose price does not depend on the body, but found one; \
+             leave it out"
+                .to_owned(),
+        ));
+    }
+    // The range fits 32 bits, the filter's word.
+    node.integer(1, BODY_BYTES_MAX).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 fn mode(node: &Node<'_>) -> Result<Mode, ConfigError> {
@@ -201,6 +195,18 @@ fn mode(node: &Node<'_>) -> Result<Mode, ConfigError> {
         "credits" => Ok(Mode::Credits),
         "single_use" => Ok(Mode::SingleUse),
         _ => Err(node.fault(EXPECTED, "write one of the three")),
+    }
+}
+
+/// What time costs cannot hang on the request that happens to ask for it.
+fn one_price_for_time(fields: &Object<'_>, route: &Route) -> Result<(), ConfigError> {
+    match (route.mode, &route.price) {
+        (Mode::Session { .. }, Price::Rule(_) | Price::Denied) => Err(fields.problem(
+            "expected one price for all requests of a session route, but found a rule; write \
+             price_sats or price_msat"
+                .to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -265,7 +265,7 @@ fn ask(context: &Context, credential: &VerifiedCredential) -> Ask {
         cost: context.cost,
         hold_ttl_ms: context.route.hold_ttl_ms,
         lease_max: match context.route.spend {
-            Paying::Leased { max } => max,
+            Paying::Leased { max, .. } => max,
             Paying::Exact => context.cost,
         },
         now_ms: context.call_started_ms,
@@ -278,7 +278,9 @@ fn leased_ask(context: &Context, credential: &VerifiedCredential) -> Option<Ask>
     let keyed = context.route.idempotency != Idempotency::Off
         && headers::find(&context.headers, "idempotency-key").is_some();
     match context.route.spend {
-        Paying::Leased { .. } if !keyed && context.budgets.is_empty() => {
+        Paying::Leased { exact_above, .. }
+            if !keyed && context.budgets.is_empty() && context.cost <= exact_above =>
+        {
             Some(ask(context, credential))
         }
         _ => None,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! headers --> free, preflight ------------------------------------> Passed
+//!        \--> price hangs on the body --> Reading --> as any, or refused
 //!        \--> no credential, free tier --> Asking --> granted -----> Passed
 //!        |                                      \--> exhausted --> Challenging
 //!        \--> no or bad credential --> Challenging --> 402, 429 --> Answered
@@ -20,6 +21,8 @@ mod free;
 mod hold;
 mod leased;
 mod offer;
+mod quote;
+mod reading;
 mod refresh;
 mod repeat;
 mod response;
@@ -43,6 +46,7 @@ use crate::settle::Answer;
 
 use leased::{Payment, Plan};
 use offer::Offer;
+use reading::Reading;
 use response::Recording;
 
 /// What the proxy is to do with the request now.
@@ -67,6 +71,7 @@ pub struct Exchange {
 enum State {
     /// Nothing was decided; also what a finished exchange leaves behind.
     Undecided,
+    Reading(Reading),
     Refreshing(Refreshing),
     Asking(Asking),
     Challenging(Challenging),
@@ -77,6 +82,31 @@ enum State {
     Passed(Passed),
     /// Answered by the gate.
     Answered,
+}
+
+/// A request whose price is not known yet.
+#[derive(Debug)]
+struct Asked {
+    route: Rc<Route>,
+    headers: HeaderList,
+    grpc: bool,
+}
+
+impl Asked {
+    /// The request at this price.
+    fn at(self, cost: Msat, now_ms: u64) -> Context {
+        Context {
+            route: self.route,
+            cost,
+            grpc: self.grpc,
+            from_browser: headers::find(&self.headers, "origin").is_some(),
+            headers: self.headers,
+            authorization_rest: None,
+            call_started_ms: now_ms,
+            rounds: 0,
+            budgets: Vec::new(),
+        }
+    }
 }
 
 /// What is remembered of the request while a call is under way.
@@ -171,8 +201,8 @@ impl Exchange {
         !matches!(self.state, State::Admitted(_) | State::Passed(_))
     }
 
-    /// The request's headers are here.
-    pub fn request_headers(&mut self, stream: &impl Stream) -> Step {
+    /// The request's headers are here; `end` says that nothing follows them.
+    pub fn request_headers(&mut self, stream: &impl Stream, end: bool) -> Step {
         let list = stream.request_headers();
         let grpc = headers::find(&list, "content-type")
             .is_some_and(|value| value.starts_with(b"application/grpc"));
@@ -195,27 +225,11 @@ impl Exchange {
             }
         };
         stream.note(LogField::Route, &route.name);
-        match route.price {
-            Price::Free => {
-                let rest = read_credential(&list).authorization_rest;
-                headers::strip_request(stream, &list, rest.as_deref());
-                headers::mark_free_request(stream);
-                self.pass(stream, Decision::Free, None, false)
-            }
-            Price::Fixed(cost) => {
-                let context = Context {
-                    route,
-                    cost,
-                    grpc,
-                    from_browser: headers::find(&list, "origin").is_some(),
-                    headers: list,
-                    authorization_rest: None,
-                    call_started_ms: stream.now_ms(),
-                    rounds: 0,
-                    budgets: Vec::new(),
-                };
-                self.priced(stream, context)
-            }
+        let asked = Asked { route, headers: list, grpc };
+        match asked.route.price {
+            Price::Free => self.pass_free(stream, &asked.headers),
+            Price::Fixed(cost) => self.priced(stream, asked.at(cost, stream.now_ms())),
+            Price::Denied | Price::Rule(_) => self.price_by_rule(stream, asked, end),
         }
     }
 
@@ -259,12 +273,7 @@ impl Exchange {
 
     fn preflight(&mut self, stream: &impl Stream, list: &HeaderList) -> Step {
         match self.gate.config().preflight {
-            Preflight::Pass => {
-                let rest = read_credential(list).authorization_rest;
-                headers::strip_request(stream, list, rest.as_deref());
-                headers::mark_free_request(stream);
-                self.pass(stream, Decision::Free, None, false)
-            }
+            Preflight::Pass => self.pass_free(stream, list),
             Preflight::Answer => {
                 let text = |name| {
                     headers::find(list, name)
@@ -276,6 +285,14 @@ impl Exchange {
                 self.answer(stream, Decision::Free, reply::preflight(method, names))
             }
         }
+    }
+
+    /// Lets a request go on that costs nothing.
+    fn pass_free(&mut self, stream: &impl Stream, list: &HeaderList) -> Step {
+        let rest = read_credential(list).authorization_rest;
+        headers::strip_request(stream, list, rest.as_deref());
+        headers::mark_free_request(stream);
+        self.pass(stream, Decision::Free, None, false)
     }
 
     fn pass(

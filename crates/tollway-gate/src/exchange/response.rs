@@ -133,9 +133,11 @@ impl Exchange {
                 self.release(holding.hold, &holding.context.route);
                 decided(stream, Decision::Abandoned);
             }
-            State::Challenging(_) | State::Asking(_) | State::Refreshing(_) | State::Parked(_) => {
-                decided(stream, Decision::Abandoned);
-            }
+            State::Reading(_)
+            | State::Challenging(_)
+            | State::Asking(_)
+            | State::Refreshing(_)
+            | State::Parked(_) => decided(stream, Decision::Abandoned),
             State::Undecided | State::Passed(_) | State::Answered => {}
         }
     }

@@ -1,0 +1,161 @@
+//! What requests cost by what they say, as docs/pricing.md has it.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::harness::{Answer, Gateway, Http};
+use crate::snippets;
+
+/// A request of a client that pays.
+struct Buyer {
+    gateway: Gateway,
+    credential: String,
+}
+
+/// What a request says beside its method and path.
+#[derive(Clone, Copy, Default)]
+struct Said<'a> {
+    headers: &'a [(&'a str, &'a str)],
+    body: Option<&'a str>,
+}
+
+async fn send(http: &Http, method: &Method, path: &str, said: Said<'_>) -> Answer {
+    let mut request = http.request(method.clone(), path);
+    for (name, value) in said.headers {
+        request = request.header(*name, *value);
+    }
+    if let Some(body) = said.body {
+        request = request.body(body.to_owned());
+    }
+    http.send(request).await
+}
+
+impl Buyer {
+    /// Pays the challenge of this request.
+    async fn new(gateway: Gateway, method: Method, path: &str, said: Said<'_>) -> Self {
+        let challenge = send(&gateway.http, &method, path, said).await;
+        assert_eq!(challenge.status, 402, "{challenge:?}");
+        let credential = gateway.http.pay(&challenge).await;
+        Self { gateway, credential }
+    }
+
+    /// The request costs this much, in its challenge, in its charge and for the upstream.
+    async fn costs(&self, method: Method, path: &str, said: Said<'_>, msat: u64) {
+        let at = format!("{method} {path} {:?} {:?}", said.headers, said.body);
+        let unpaid = send(&self.gateway.http, &method, path, said).await;
+        assert_eq!(
+            (unpaid.status.as_u16(), &unpaid.json()["priceMsat"]),
+            (402, &json!(msat)),
+            "{at}"
+        );
+        let paid = self.pays(&method, path, said).await;
+        assert_eq!((paid.status.as_u16(), paid.number("x-toll-cost-msat")), (200, msat), "{at}");
+        let seen = paid.json();
+        assert_eq!(seen["headers"]["x-toll-cost-msat"], msat.to_string(), "{at}");
+        assert_eq!(seen["body_bytes"], said.body.unwrap_or_default().len(), "{at}");
+    }
+
+    async fn pays(&self, method: &Method, path: &str, said: Said<'_>) -> Answer {
+        let mut headers = said.headers.to_vec();
+        headers.push(("authorization", &self.credential));
+        send(&self.gateway.http, method, path, Said { headers: &headers, ..said }).await
+    }
+
+    /// The request is refused, whether it is paid for or not, and never seen by the upstream.
+    async fn refused(&self, path: &str, said: Said<'_>, status: u16, code: &str) {
+        let hits = self.gateway.stack.upstream().hits().total();
+        let unpaid = send(&self.gateway.http, &Method::POST, path, said).await;
+        let paid = self.pays(&Method::POST, path, said).await;
+        for answer in [unpaid, paid] {
+            let found = (answer.status.as_u16(), answer.code());
+            assert_eq!(found, (status, code.to_owned()), "{path} {:?}", said.body);
+        }
+        assert_eq!(self.gateway.stack.upstream().hits().total(), hits);
+    }
+
+    async fn books_are_right(self) -> Value {
+        let stats = self.gateway.ledger_at_rest().await;
+        self.gateway.audit();
+        stats
+    }
+}
+
+fn body(body: &str) -> Said<'_> {
+    Said { body: Some(body), headers: &[] }
+}
+
+#[tokio::test]
+async fn a_class_is_a_price_with_a_name() {
+    let gateway = snippets::gateway("classes").await;
+    let free = gateway.http.get("/v1/health", None).await;
+    assert_eq!(
+        (free.status.as_u16(), &free.json()["headers"]["x-toll-free"]),
+        (200, &json!("true"))
+    );
+    let buyer = Buyer::new(gateway, Method::GET, "/v1/items", Said::default()).await;
+    buyer.costs(Method::GET, "/v1/items", Said::default(), 1_000).await;
+    buyer.costs(Method::POST, "/v1/items", Said::default(), 5_000).await;
+    assert_eq!(buyer.books_are_right().await["charged_msat"], 6_000);
+}
+
+#[tokio::test]
+async fn a_json_field_decides_over_both_protocols_and_the_body_arrives_whole() {
+    let gateway = snippets::gateway("by-json").await;
+    let mut buyer =
+        Buyer::new(gateway, Method::POST, "/v1/chat", body(r#"{"model":"small"}"#)).await;
+    let long = json!({"model": "large", "text": "x".repeat(16_000)}).to_string();
+    for http in [buyer.gateway.http.clone(), buyer.gateway.http.http2()] {
+        buyer.gateway.http = http;
+        buyer.costs(Method::POST, "/v1/chat", body(r#"{"model":"small"}"#), 2_000).await;
+        buyer.costs(Method::POST, "/v1/chat", body(&long), 9_000).await;
+        for (text, status, code) in [
+            (r#"{"model":"small","model":"large"}"#, 400, "price_field_repeated"),
+            (r#"{"model":"small","\u006dodel":"large"}"#, 400, "price_field_repeated"),
+            (r#"{"model":"small"} "#.repeat(2).as_str(), 400, "price_field_malformed"),
+            (r#"{"model":"tiny"}"#, 403, "not_sold"),
+            ("{}", 403, "not_sold"),
+            ("", 400, "price_field_malformed"),
+            (&"[".repeat(1_000), 400, "body_too_deep"),
+            (
+                &format!(r#"{{"model":"small","text":"{}"}}"#, "x".repeat(20_000)),
+                413,
+                "body_too_long",
+            ),
+        ] {
+            buyer.refused("/v1/chat", body(text), status, code).await;
+        }
+    }
+    assert_eq!(buyer.books_are_right().await["charged_msat"], 22_000);
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_read_up_to_the_cap() {
+    let gateway = snippets::gateway("by-json").await;
+    let buyer = Buyer::new(gateway, Method::POST, "/v1/chat", body(r#"{"model":"small"}"#)).await;
+    let chunked = async |chunks: &[&str]| {
+        let chunk = |text: &&str| format!("{:x}\r\n{text}\r\n", text.len());
+        let chunks: String = chunks.iter().chain([&""]).map(chunk).collect();
+        let head = format!(
+            "POST /v1/chat HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\nconnection: close\r\n\
+             transfer-encoding: chunked\r\n\r\n",
+            buyer.credential
+        );
+        let address = buyer.gateway.stack.gateway_url().replace("http://", "");
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all((head + &chunks).as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let paid = chunked(&[r#"{"mod"#, r#"el":"la"#, r#"rge"}"#]).await;
+    for part in ["HTTP/1.1 200", "x-toll-cost-msat: 9000", "\"body_bytes\":17"] {
+        assert!(paid.contains(part), "{part}: {paid}");
+    }
+    let long = "x".repeat(10_000);
+    let long = chunked(&[&long, &long]).await;
+    for part in ["HTTP/1.1 413", "body_too_long"] {
+        assert!(long.contains(part), "{part}: {long}");
+    }
+    assert_eq!(buyer.books_are_right().await["charged_msat"], 9_000);
+}

@@ -1,0 +1,59 @@
+//! The blocks of docs/pricing.md: parts of a configuration that the tests run as they stand there.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::{Value, json};
+use tollway_testkit::stack::StackOptions;
+
+use crate::harness::{Gateway, config, repository};
+
+const MARK: &str = "<!-- snippet: ";
+
+/// All blocks by their names.
+fn snippets() -> BTreeMap<String, Value> {
+    let text = fs::read_to_string(repository("docs/pricing.md")).unwrap();
+    let named = text.split(MARK).skip(1).map(|part| {
+        let (name, rest) = part.split_once(" -->\n```json\n").unwrap_or_else(|| {
+            panic!("expected a block of json after the mark: {part}");
+        });
+        let block = rest.split("```").next().unwrap();
+        let value = serde_json::from_str(block).unwrap_or_else(|e| panic!("{name}: {e}"));
+        (name.to_owned(), value)
+    });
+    named.collect()
+}
+
+/// A gateway whose configuration is this block and nothing more than it needs.
+pub(crate) async fn gateway(name: &str) -> Gateway {
+    with(name, |_| {}).await
+}
+
+/// The same, with a change.
+pub(crate) async fn with(name: &str, change: impl FnOnce(&mut Value)) -> Gateway {
+    let snippet = snippets().remove(name).unwrap_or_else(|| panic!("no snippet {name}"));
+    let mut filter = config();
+    filter["services"] = json!([{"name": "demo", "purchase": {"default_sats": 1_000}}]);
+    for (field, value) in snippet.as_object().unwrap() {
+        filter[field] = value.clone();
+    }
+    change(&mut filter);
+    let envoy_env = [("TOLLWAY_READ_BODIES", "yes"), ("TOLLWAY_BUFFER_BYTES", "1048576")];
+    Gateway::with(StackOptions {
+        filter: Some(filter),
+        envoy_env: envoy_env.map(|(name, value)| (name.into(), value.into())).into(),
+        ..StackOptions::default()
+    })
+    .await
+}
+
+#[test]
+fn every_block_is_played_by_a_test() {
+    let tests: String = fs::read_dir(repository("tests/e2e"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    for name in snippets().keys() {
+        assert!(tests.contains(&format!("(\"{name}\"")), "{name}: no test plays it");
+    }
+}
