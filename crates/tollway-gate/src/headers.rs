@@ -13,7 +13,8 @@ const OURS: &str = "x-toll-";
 /// Carriers of our credential that are removed whole.
 const MACAROON_CARRIERS: [&str; 2] = ["macaroon", "grpc-metadata-macaroon"];
 /// The response headers that a browser's script may read.
-pub(crate) const EXPOSED: &str = "WWW-Authenticate, Retry-After, Idempotent-Replayed, X-Toll-Cost-Msat, X-Toll-Balance-Msat, \
+pub(crate) const EXPOSED: &str = "WWW-Authenticate, Retry-After, Idempotent-Replayed, X-Toll-Cost-Msat, X-Toll-Held-Msat, \
+     X-Toll-Balance-Msat, \
      X-Toll-Low-Balance, X-Toll-Free-Remaining, X-Toll-Free-Reset, X-Toll-Tier, X-Toll-Price-Msat";
 
 /// The value of a header, the first of its name.
@@ -87,6 +88,8 @@ pub(crate) enum ResponseMarks {
         /// The balance that should be left, where it is not.
         low: Option<Msat>,
     },
+    /// So much is set aside; what it costs shows at the end.
+    Held { held: Msat, balance: Msat },
     /// It had the request free.
     FreeTier { remaining: u64, resets_at: u64 },
     /// It has bought time.
@@ -106,6 +109,10 @@ pub(crate) fn mark_response(stream: &impl Stream, marks: ResponseMarks, from_bro
             if let Some(threshold) = low {
                 set("x-toll-low-balance", threshold.get());
             }
+        }
+        ResponseMarks::Held { held, balance } => {
+            set("x-toll-held-msat", held.get());
+            set("x-toll-balance-msat", balance.get());
         }
         ResponseMarks::FreeTier { remaining, resets_at } => {
             set("x-toll-free-remaining", remaining);

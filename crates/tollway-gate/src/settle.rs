@@ -41,23 +41,23 @@ impl Answer {
     }
 }
 
-/// The charge for a request of this price: the price, or nothing.
+/// The charge for a request of this cost: the cost, or nothing.
 ///
 /// Nothing, whatever the route says, when there was no answer, or the upstream was never
 /// reached. Nothing, when the route's `refund_on` names what happened.
-pub(crate) fn charge(
+pub(crate) fn charge<T: From<Msat>>(
     route: &Route,
-    cost: Msat,
     answer: Option<Answer>,
     trouble: ResponseTrouble,
-) -> Msat {
+    cost: impl FnOnce() -> T,
+) -> T {
     let refund = &route.refund_on;
-    let Some(answer) = answer else { return Msat::ZERO };
+    let Some(answer) = answer else { return Msat::ZERO.into() };
     let void = trouble.unreached
         || (trouble.reset && refund.on_reset())
         || (trouble.timeout && refund.on_timeout())
         || refund.covers_status(answer.status)
         // Another filter refused the request, so the upstream did no work for it.
         || (answer.local && !trouble.reset && !trouble.timeout);
-    if void { Msat::ZERO } else { cost }
+    if void { Msat::ZERO.into() } else { cost() }
 }

@@ -60,6 +60,16 @@ impl LeaseTerms {
             _ => Msat::ZERO,
         };
         let own = fields.optional("spend").filter(|_| self.leased);
+        if route.meter.is_some() {
+            return match own {
+                // A lease hands out amounts that are known; what was held and not spent would
+                // lie idle in it, and what was spent above would be another request's.
+                Some(node) => {
+                    Err(node.fault("\"exact\" on a route with a meter", "leave the field out"))
+                }
+                None => Ok(Spend::Exact),
+            };
+        }
         if route.mode != Mode::Credits {
             return match own {
                 Some(node) => Err(node.fault(

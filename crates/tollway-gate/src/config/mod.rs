@@ -10,6 +10,9 @@ mod free_tier;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
+mod meter;
+#[cfg(test)]
+mod meter_tests;
 mod price;
 #[cfg(test)]
 mod price_tests;
@@ -34,6 +37,7 @@ use tollway_core::secret::SecretText;
 pub use free_tier::{FreeTier, Limit};
 use lease::LEASE_TTL_S_MAX;
 pub use lease::{LeaseTerms, Spend};
+pub use meter::{Meter, MeterBy, Passing};
 pub use purchase::{Bonus, Purchase, PurchaseFault};
 pub use reader::ConfigError;
 pub use refund::RefundOn;

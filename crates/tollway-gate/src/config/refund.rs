@@ -1,6 +1,6 @@
 //! When a request is not charged.
 
-use super::reader::{ConfigError, Node};
+use super::reader::{ConfigError, Node, Object};
 
 /// The most conditions of one route; there are not many more statuses than this.
 const CONDITIONS_MAX: usize = 64;
@@ -9,6 +9,8 @@ const CONDITIONS_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundOn {
     statuses: Vec<Statuses>,
+    /// Where only these are charged.
+    only: Option<Vec<Statuses>>,
     reset: bool,
     timeout: bool,
 }
@@ -23,7 +25,7 @@ enum Statuses {
 /// What no upstream served is not charged.
 impl Default for RefundOn {
     fn default() -> Self {
-        Self { statuses: vec![Statuses::Class(5)], reset: true, timeout: true }
+        Self { statuses: vec![Statuses::Class(5)], only: None, reset: true, timeout: true }
     }
 }
 
@@ -31,10 +33,13 @@ impl RefundOn {
     /// Whether a response with this status is not charged.
     #[must_use]
     pub fn covers_status(&self, status: u16) -> bool {
-        self.statuses.iter().any(|statuses| match *statuses {
-            Statuses::Class(class) => status / 100 == class,
-            Statuses::One(one) => status == one,
-        })
+        let among = |list: &[Statuses]| {
+            list.iter().any(|statuses| match *statuses {
+                Statuses::Class(class) => status / 100 == class,
+                Statuses::One(one) => status == one,
+            })
+        };
+        self.only.as_deref().map_or_else(|| among(&self.statuses), |only| !among(only))
     }
 
     /// Whether a request whose stream was reset is not charged.
@@ -49,26 +54,58 @@ impl RefundOn {
         self.timeout
     }
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    /// Reads `refund_on` and `charge_on`.
+    pub(super) fn read(fields: &Object<'_>) -> Result<Self, ConfigError> {
+        let mut refund = match fields.optional("refund_on") {
+            Some(node) => Self::listed(&node)?,
+            None => Self::default(),
+        };
+        let Some(node) = fields.optional("charge_on") else { return Ok(refund) };
+        if fields.optional("refund_on").is_some() && !refund.statuses.is_empty() {
+            return Err(node.problem(
+                "expected none beside the statuses of refund_on, but found one; name the statuses \
+                 in one of the two"
+                    .to_owned(),
+            ));
+        }
+        let items = node.items(CONDITIONS_MAX)?;
+        refund.only = Some(items.iter().map(charged).collect::<Result<_, _>>()?);
+        Ok(refund)
+    }
+
+    fn listed(node: &Node<'_>) -> Result<Self, ConfigError> {
         const EXPECTED: &str =
             "\"5xx\", \"4xx\", a status such as \"404\", \"reset\" or \"timeout\"";
-        let mut refund = Self { statuses: Vec::new(), reset: false, timeout: false };
+        let mut refund = Self { statuses: Vec::new(), only: None, reset: false, timeout: false };
         for item in node.items(CONDITIONS_MAX)? {
             match item.text(EXPECTED)? {
                 "reset" => refund.reset = true,
                 "timeout" => refund.timeout = true,
                 "4xx" => refund.statuses.push(Statuses::Class(4)),
                 "5xx" => refund.statuses.push(Statuses::Class(5)),
-                text => {
-                    let fault = || item.fault(EXPECTED, "statuses go from 200 to 599");
-                    let status = text.parse().ok().filter(|_| text.len() == 3).ok_or_else(fault)?;
-                    if !(200..=599).contains(&status) {
-                        return Err(fault());
-                    }
-                    refund.statuses.push(Statuses::One(status));
-                }
+                _ => refund.statuses.push(status(&item, EXPECTED)?),
             }
         }
         Ok(refund)
     }
+}
+
+fn charged(item: &Node<'_>) -> Result<Statuses, ConfigError> {
+    const EXPECTED: &str = "\"2xx\" to \"5xx\" or a status such as \"404\"";
+    Ok(match item.text(EXPECTED)? {
+        "2xx" => Statuses::Class(2),
+        "3xx" => Statuses::Class(3),
+        "4xx" => Statuses::Class(4),
+        "5xx" => Statuses::Class(5),
+        _ => status(item, EXPECTED)?,
+    })
+}
+
+fn status(item: &Node<'_>, expected: &str) -> Result<Statuses, ConfigError> {
+    let text = item.text(expected)?;
+    let status = text.parse().ok().filter(|_| text.len() == 3);
+    status
+        .filter(|status| (200..=599).contains(status))
+        .map(Statuses::One)
+        .ok_or_else(|| item.fault(expected, "statuses go from 200 to 599"))
 }

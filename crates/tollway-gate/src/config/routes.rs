@@ -22,7 +22,7 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 const UNMATCHED: &str = "unmatched";
 
 /// The fields of a route: its own, and [`TERMS`].
-pub(super) const ROUTE_FIELDS: [&str; 19] = [
+pub(super) const ROUTE_FIELDS: [&str; 21] = [
     "name",
     "match",
     "service",
@@ -34,6 +34,8 @@ pub(super) const ROUTE_FIELDS: [&str; 19] = [
     "body_bytes_max",
     "description",
     "refund_on",
+    "charge_on",
+    "meter",
     "hold_ttl_s",
     "mode",
     "free_tier",

@@ -9,6 +9,7 @@ use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, Overrun};
 
 use super::free_tier::FreeTier;
 use super::lease::{LeaseTerms, Spend};
+use super::meter::Meter;
 use super::price::PriceReader;
 use super::reader::{ConfigError, Node, Object};
 use super::services::LIFE_S_MAX;
@@ -17,7 +18,7 @@ use super::{RefundOn, Service};
 /// The highest price, and the most credit that one invoice sells.
 pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
 /// The fields that are read here, and the service's name.
-pub(super) const TERMS: [&str; 17] = [
+pub(super) const TERMS: [&str; 19] = [
     "service",
     "price",
     "price_sats",
@@ -27,6 +28,8 @@ pub(super) const TERMS: [&str; 17] = [
     "body_bytes_max",
     "description",
     "refund_on",
+    "charge_on",
+    "meter",
     "hold_ttl_s",
     "mode",
     "free_tier",
@@ -62,6 +65,8 @@ pub struct Route {
     pub free_tier: Option<FreeTier>,
     /// When a request is not charged.
     pub refund_on: RefundOn,
+    /// What a request turns out to cost, where that is not its price.
+    pub meter: Option<Meter>,
     /// What a client's `Idempotency-Key` does.
     pub idempotency: Idempotency,
     /// What happens to a cost above what was set aside for the request.
@@ -119,6 +124,7 @@ impl Route {
             description: format!("{} {name}", service.name),
             free_tier: None,
             refund_on: RefundOn::default(),
+            meter: None,
             idempotency: Idempotency::Off,
             overrun: Overrun::Cap,
             hold_ttl_ms: HOLD_TTL_S_DEFAULT * 1_000,
@@ -144,15 +150,23 @@ pub(super) fn charge(
     if let Some(node) = fields.optional("description") {
         route.description = description(&node)?;
     }
-    if let Some(node) = fields.optional("refund_on") {
-        route.refund_on = RefundOn::read(&node)?;
+    route.refund_on = RefundOn::read(fields)?;
+    if let Some(node) = fields.optional("meter") {
+        if route.price == Price::Free {
+            return Err(node.problem(
+                "expected none on a free route, but found one; write a price, which is the \
+                 estimate"
+                    .to_owned(),
+            ));
+        }
+        route.meter = Some(Meter::read(&node)?);
     }
     if let Some(node) = fields.optional("mode") {
         route.mode = mode(&node)?;
     }
     one_price_for_time(fields, &route)?;
     route.free_tier = free_tier(fields, &route)?;
-    for name in ["idempotency", "overrun"] {
+    for name in ["idempotency", "overrun", "meter"] {
         if let (Mode::Session { .. }, Some(node)) = (route.mode, fields.optional(name)) {
             return Err(node.problem(
                 "expected none on a session route, but found one; its requests are not charged"

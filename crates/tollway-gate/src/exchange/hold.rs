@@ -10,6 +10,7 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
 
 use super::leased::{Granted, Payment, Plan};
+use super::metering::Metering;
 use super::offer::Offer;
 use super::refresh::Keys;
 use super::repeat::idempotency_key;
@@ -263,14 +264,15 @@ impl Exchange {
         // A gRPC response ends with trailers, which a stored one has not.
         let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
         let recording = replayable.then(Recording::default);
-        let answer = None;
+        let metering = Metering::begin(stream, &route);
         self.state = State::Admitted(Admitted {
             payment,
             route,
             cost,
             balance,
             from_browser,
-            answer,
+            answer: None,
+            metering,
             complete: false,
             recording,
         });

@@ -20,6 +20,7 @@ mod challenge;
 mod free;
 mod hold;
 mod leased;
+mod metering;
 mod offer;
 mod quote;
 mod reading;
@@ -45,6 +46,7 @@ use crate::reply;
 use crate::settle::Answer;
 
 use leased::{Payment, Plan};
+use metering::Metering;
 use offer::Offer;
 use reading::Reading;
 use response::Recording;
@@ -174,6 +176,8 @@ struct Admitted {
     balance: Msat,
     from_browser: bool,
     answer: Option<Answer>,
+    /// Where the request's cost shows only with the response.
+    metering: Option<Metering>,
     /// The whole response has passed.
     complete: bool,
     /// Where the response may have to be given again.

@@ -80,17 +80,31 @@ impl Exchange {
         // Before an error there is no trouble yet, and asking costs a host call.
         let trouble =
             if answer.is_error() { stream.response_trouble() } else { Default::default() };
-        let cost = charge(&admitted.route, admitted.cost, Some(answer), trouble);
-        let returned = admitted.cost.checked_sub(cost).unwrap_or_default();
-        let balance = admitted.balance.checked_add(returned).unwrap_or(Msat::MAX);
-        let low = low_balance(&admitted.route, admitted.cost).filter(|least| balance < *least);
-        let marks = ResponseMarks::Paid { cost, balance, low };
+        if let (Some(metering), Some(meter)) = (&mut admitted.metering, &admitted.route.meter) {
+            metering.response_headers(stream, meter);
+        }
+        let held = admitted.cost;
+        let cost = charge(&admitted.route, Some(answer), trouble, || admitted.cost_at_headers());
+        let marks = if let Some(cost) = cost {
+            let returned = held.checked_sub(cost).unwrap_or_default();
+            // What a request costs above its estimate comes out of the balance, if at all.
+            let over = cost.checked_sub(held).unwrap_or_default();
+            let balance = admitted.balance.checked_add(returned).unwrap_or(Msat::MAX);
+            let balance = balance.checked_sub(over).unwrap_or_default();
+            let low = low_balance(&admitted.route, held).filter(|least| balance < *least);
+            ResponseMarks::Paid { cost, balance, low }
+        } else {
+            ResponseMarks::Held { held, balance: admitted.balance }
+        };
         headers::mark_response(stream, marks, admitted.from_browser);
     }
 
     /// A part of the response's body passes, unchanged; `end` says that it is the last.
     pub fn response_body(&mut self, stream: &impl Stream, bytes: usize, end: bool) {
-        if let State::Admitted(Admitted { recording, complete, .. }) = &mut self.state {
+        if let State::Admitted(Admitted { recording, complete, metering, .. }) = &mut self.state {
+            if let Some(metering) = metering {
+                metering.response_body(bytes);
+            }
             *recording = recording.take().and_then(|r| r.with_part(stream, bytes, end));
             *complete |= end;
         }
@@ -111,7 +125,8 @@ impl Exchange {
                 // the dearest of a paid request, is for the others.
                 let well = done.complete && done.answer.is_some_and(|answer| !answer.is_error());
                 let trouble = if well { Default::default() } else { stream.response_trouble() };
-                let amount_msat = charge(&done.route, done.cost, done.answer, trouble);
+                let amount_msat =
+                    charge(&done.route, done.answer, trouble, || done.cost_at_end(stream));
                 stream.note(LogField::CostMsat, Decimal::of(amount_msat.get()).as_str());
                 let hold = match done.payment {
                     Payment::Hold(hold) => hold,
