@@ -144,6 +144,10 @@ impl Stream for EnvoyHost {
         whole.ok().flatten().unwrap_or_default()
     }
 
+    fn replace_request_body(&self, bytes: usize, text: &[u8]) {
+        let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, bytes, text);
+    }
+
     fn set_request_header(&self, name: &str, value: Option<&[u8]>) {
         let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, value);
     }
@@ -169,6 +173,10 @@ impl Stream for EnvoyHost {
     fn response_body(&self, bytes: usize) -> Vec<u8> {
         let part = hostcalls::get_buffer(BufferType::HttpResponseBody, 0, bytes);
         part.ok().flatten().unwrap_or_default()
+    }
+
+    fn replace_response_body(&self, bytes: usize, text: &[u8]) {
+        let _ = hostcalls::set_buffer(BufferType::HttpResponseBody, 0, bytes, text);
     }
 
     fn response_trouble(&self) -> ResponseTrouble {

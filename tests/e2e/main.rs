@@ -20,6 +20,7 @@ mod harness;
 mod hostile;
 mod kill;
 mod leases;
+mod metering;
 mod observe;
 mod paths;
 mod pricing;

@@ -31,27 +31,39 @@ pub(crate) async fn gateway(name: &str) -> Gateway {
 
 /// The same, with a change.
 pub(crate) async fn with(name: &str, change: impl FnOnce(&mut Value)) -> Gateway {
+    started(name, change, None).await
+}
+
+/// A gateway with this block before an API that listens on this port.
+pub(crate) async fn before(name: &str, upstream: u16) -> Gateway {
+    started(name, |_| {}, Some(upstream)).await
+}
+
+async fn started(name: &str, change: impl FnOnce(&mut Value), upstream: Option<u16>) -> Gateway {
     let snippet = snippets().remove(name).unwrap_or_else(|| panic!("no snippet {name}"));
     let mut filter = config();
     filter["services"] = json!([{"name": "demo", "purchase": {"default_sats": 1_000}}]);
     for (field, value) in snippet.as_object().unwrap() {
         filter[field] = value.clone();
     }
+    // The stack counts as ready when this path has a price.
+    let ready = json!({"name": "ready", "match": {"path": "/api/joke"}, "price_sats": 1});
+    filter["routes"].as_array_mut().unwrap().push(ready);
     change(&mut filter);
     let envoy_env = [("TOLLWAY_READ_BODIES", "yes"), ("TOLLWAY_BUFFER_BYTES", "1048576")];
-    Gateway::with(StackOptions {
-        filter: Some(filter),
-        envoy_env: envoy_env.map(|(name, value)| (name.into(), value.into())).into(),
-        ..StackOptions::default()
-    })
-    .await
+    let mut envoy_env: Vec<(String, String)> =
+        envoy_env.map(|(name, value)| (name.into(), value.into())).into();
+    envoy_env.extend(upstream.map(|port| ("TOLLWAY_JOKE_PORT".into(), port.to_string())));
+    Gateway::with(StackOptions { filter: Some(filter), envoy_env, ..StackOptions::default() }).await
 }
 
 #[test]
 fn every_block_is_played_by_a_test() {
     let tests: String = fs::read_dir(repository("tests/e2e"))
         .unwrap()
-        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| fs::read_to_string(path).unwrap())
         .collect();
     for name in snippets().keys() {
         assert!(tests.contains(&format!("(\"{name}\"")), "{name}: no test plays it");

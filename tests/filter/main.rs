@@ -16,6 +16,7 @@ mod flood;
 mod free;
 mod interleavings;
 mod leases;
+mod llm;
 mod metering;
 mod payments;
 mod postings;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::slice;
 
 /// Buffer types and map types of the ABI that the filter uses.
+const REQUEST_BODY: u32 = 0;
 const RESPONSE_BODY: u32 = 1;
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
@@ -47,6 +48,7 @@ pub(crate) struct Proxy {
     pub(crate) configuration: Vec<u8>,
     pub(crate) maps: HashMap<u32, Headers>,
     pub(crate) call_body: Vec<u8>,
+    pub(crate) request_body: Vec<u8>,
     pub(crate) response_body: Vec<u8>,
     pub(crate) properties: HashMap<String, Vec<u8>>,
     pub(crate) tick_ms: u32,
@@ -147,6 +149,7 @@ extern "C" fn proxy_get_buffer_bytes(
     let whole = proxy(|proxy| match buffer {
         PLUGIN_CONFIGURATION => proxy.configuration.clone(),
         CALL_RESPONSE_BODY => proxy.call_body.clone(),
+        REQUEST_BODY => proxy.request_body.clone(),
         RESPONSE_BODY => proxy.response_body.clone(),
         _ => Vec::new(),
     });
@@ -155,6 +158,27 @@ extern "C" fn proxy_get_buffer_bytes(
     }
     give(whole.into_iter().skip(start).take(max).collect(), data, size);
     OK
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_buffer_bytes(
+    buffer: u32,
+    start: usize,
+    length: usize,
+    data: *const u8,
+    size: usize,
+) -> u32 {
+    let text = bytes(data, size);
+    proxy(|proxy| {
+        let body = match buffer {
+            REQUEST_BODY => &mut proxy.request_body,
+            RESPONSE_BODY => &mut proxy.response_body,
+            _ => return NOT_FOUND,
+        };
+        let end = body.len();
+        body.splice(start.min(end)..(start + length).min(end), text);
+        OK
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -394,7 +418,7 @@ macro_rules! never_called {
 }
 
 never_called! {
-    proxy_get_log_level proxy_set_buffer_bytes proxy_set_header_map_pairs
+    proxy_get_log_level proxy_set_header_map_pairs
     proxy_register_shared_queue proxy_resolve_shared_queue proxy_dequeue_shared_queue
     proxy_enqueue_shared_queue proxy_close_stream proxy_grpc_call
     proxy_grpc_stream proxy_grpc_send proxy_grpc_cancel proxy_grpc_close proxy_get_status

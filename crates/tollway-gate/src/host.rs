@@ -165,6 +165,10 @@ pub trait Stream: Host {
     /// The first `bytes` bytes of what has come of the request's body while it was held back.
     fn request_body(&self, bytes: usize) -> Vec<u8>;
 
+    /// Puts a text in the place of the first `bytes` bytes of what has come of the request's
+    /// body while it was held back.
+    fn replace_request_body(&self, bytes: usize, text: &[u8]);
+
     /// Sets a request header, or removes it.
     fn set_request_header(&self, name: &str, value: Option<&[u8]>);
 
@@ -182,6 +186,9 @@ pub trait Stream: Host {
 
     /// The first `bytes` bytes of the part of the response's body that passes now.
     fn response_body(&self, bytes: usize) -> Vec<u8>;
+
+    /// Puts a text in the place of the first `bytes` bytes of the part that passes now.
+    fn replace_response_body(&self, bytes: usize, text: &[u8]);
 
     /// What went wrong on the way to the upstream or back, so far.
     fn response_trouble(&self) -> ResponseTrouble;

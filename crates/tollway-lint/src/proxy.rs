@@ -91,6 +91,8 @@ impl Stream for Proxy {
         Vec::new()
     }
 
+    fn replace_request_body(&self, _: usize, _: &[u8]) {}
+
     fn set_request_header(&self, _: &str, _: Option<&[u8]>) {}
 
     fn client_address(&self) -> Option<String> {
@@ -108,6 +110,8 @@ impl Stream for Proxy {
     fn response_body(&self, _: usize) -> Vec<u8> {
         Vec::new()
     }
+
+    fn replace_response_body(&self, _: usize, _: &[u8]) {}
 
     fn response_trouble(&self) -> ResponseTrouble {
         ResponseTrouble::default()

@@ -3,15 +3,18 @@
 //! A test sets what the proxy would know (headers, address, what went wrong), drives the gate,
 //! and reads what the gate asked for. Nothing is answered by itself: the test plays `tollwayd`.
 
+mod shared;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use tollway_gate::host::{
-    CAS_ABSENT, Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble,
-    Stream,
+    Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble, Stream,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
+
+pub use shared::SharedData;
 
 /// A call that the gate sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,67 +40,6 @@ impl SentCall {
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-}
-
-/// What all workers of a proxy share: values and their versions, as Envoy keeps them.
-#[derive(Debug, Default)]
-pub struct SharedData {
-    values: RefCell<HashMap<String, (Vec<u8>, u32)>>,
-    versions: Cell<u32>,
-    conflicts: Cell<u32>,
-    /// How many changes were made.
-    writes: Cell<u64>,
-}
-
-impl SharedData {
-    /// The next changes, so many, find that another worker was faster.
-    pub fn conflict_next(&self, changes: u32) {
-        self.conflicts.set(changes);
-    }
-
-    /// All values that are not empty.
-    #[must_use]
-    pub fn values(&self) -> Vec<Vec<u8>> {
-        let values = self.values.borrow();
-        values.values().filter(|(bytes, _)| !bytes.is_empty()).map(|(b, _)| b.clone()).collect()
-    }
-
-    /// How often a value was changed.
-    #[must_use]
-    pub fn writes(&self) -> u64 {
-        self.writes.get()
-    }
-
-    /// Replaces every value, as another version of the filter might.
-    pub fn overwrite_all(&self, bytes: &[u8]) {
-        for (value, version) in self.values.borrow_mut().values_mut() {
-            *value = bytes.into();
-            *version = self.next_version();
-        }
-    }
-
-    fn next_version(&self) -> u32 {
-        self.versions.set(self.versions.get() + 1);
-        self.versions.get()
-    }
-
-    fn get(&self, key: &str) -> (Vec<u8>, u32) {
-        self.values.borrow().get(key).cloned().unwrap_or((Vec::new(), CAS_ABSENT))
-    }
-
-    fn set(&self, key: &str, value: &[u8], version: u32) -> Result<(), CasMismatch> {
-        if self.conflicts.get() > 0 {
-            self.conflicts.set(self.conflicts.get() - 1);
-            return Err(CasMismatch);
-        }
-        let mut values = self.values.borrow_mut();
-        if values.get(key).is_some_and(|(_, now)| *now != version) {
-            return Err(CasMismatch);
-        }
-        values.insert(key.into(), (value.into(), self.next_version()));
-        self.writes.set(self.writes.get() + 1);
-        Ok(())
     }
 }
 
@@ -187,6 +129,18 @@ impl FakeHost {
     /// The part of the response's body that passes now.
     pub fn set_response_body(&self, part: &[u8]) {
         *self.response_body.borrow_mut() = part.into();
+    }
+
+    /// The request's body as the upstream would see it.
+    #[must_use]
+    pub fn upstream_body(&self) -> Vec<u8> {
+        self.request_body.borrow().clone()
+    }
+
+    /// The part of the response's body as the client would see it.
+    #[must_use]
+    pub fn client_body(&self) -> Vec<u8> {
+        self.response_body.borrow().clone()
     }
 
     /// What went wrong with the response.
@@ -321,6 +275,11 @@ impl Stream for FakeHost {
         body.get(..bytes).unwrap_or(&body).to_vec()
     }
 
+    fn replace_request_body(&self, bytes: usize, text: &[u8]) {
+        self.asked("replace_request_body");
+        replace(&mut self.request_body.borrow_mut(), bytes, text);
+    }
+
     fn set_request_header(&self, name: &str, value: Option<&[u8]>) {
         self.asked("set_request_header");
         set(&mut self.request.borrow_mut(), name, value);
@@ -352,6 +311,11 @@ impl Stream for FakeHost {
         part.get(..bytes).unwrap_or(&part).to_vec()
     }
 
+    fn replace_response_body(&self, bytes: usize, text: &[u8]) {
+        self.asked("replace_response_body");
+        replace(&mut self.response_body.borrow_mut(), bytes, text);
+    }
+
     fn response_trouble(&self) -> ResponseTrouble {
         self.asked("response_trouble");
         self.trouble.get()
@@ -366,6 +330,10 @@ impl Stream for FakeHost {
         self.asked(field.name());
         self.notes.borrow_mut().insert(field, value.into());
     }
+}
+
+fn replace(body: &mut Vec<u8>, bytes: usize, text: &[u8]) {
+    body.splice(..bytes.min(body.len()), text.iter().copied());
 }
 
 fn owned(headers: &[(&str, &[u8])]) -> HeaderList {

@@ -32,6 +32,7 @@ mod query;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tokens;
 #[cfg(test)]
 mod work_tests;
 
@@ -46,6 +47,7 @@ pub use host::{HostFault, HostRule};
 pub use path::{PathFault, PathRule, PatternFault, check_normalised};
 pub use price::{BodyNeed, Price, PricedRequest, Quote, Rule, Ruled};
 pub use table::PriceTable;
+pub use tokens::{TokenPrice, TokenQuote};
 
 /// What the price table looks at.
 #[derive(Clone, Copy, Debug)]

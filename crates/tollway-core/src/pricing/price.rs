@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::by_value::{ByPresence, ByValue};
+use super::tokens::{TokenPrice, TokenQuote};
 use super::{PriceFault, PriceProblem};
 use crate::money::Msat;
 
@@ -42,6 +43,8 @@ pub enum Rule {
     ByValue(ByValue),
     /// Whether a field is there.
     ByPresence(ByPresence),
+    /// The tokens of a language model.
+    Tokens(TokenPrice),
 }
 
 /// What of a request's body must be known before its price is.
@@ -69,6 +72,16 @@ pub struct PricedRequest<'a> {
 pub struct Quote {
     /// What to set aside for it; zero only for a request that the configuration calls free.
     pub cost: Msat,
+    /// Where the actual cost follows from the usage in the response.
+    pub tokens: Option<TokenQuote>,
+}
+
+impl Quote {
+    /// A cost that is known before.
+    #[must_use]
+    pub const fn fixed(cost: Msat) -> Self {
+        Self { cost, tokens: None }
+    }
 }
 
 impl Price {
@@ -78,6 +91,7 @@ impl Price {
         let body_need = match &rule {
             Rule::ByValue(rule) => rule.body_need(),
             Rule::ByPresence(rule) => rule.body_need(),
+            Rule::Tokens(_) => BodyNeed::Text,
         };
         Self::Rule(Box::new(Ruled { rule, body_need }))
     }
@@ -98,12 +112,13 @@ impl Price {
     /// [`PriceFault`] for a request that is not sold, or whose fields leave its price open.
     pub fn quote(&self, request: &PricedRequest<'_>) -> Result<Quote, PriceFault<'_>> {
         match self {
-            Self::Free => Ok(Quote { cost: Msat::ZERO }),
-            Self::Fixed(cost) => Ok(Quote { cost: (*cost).max(COST_MIN) }),
+            Self::Free => Ok(Quote::fixed(Msat::ZERO)),
+            Self::Fixed(cost) => Ok(Quote::fixed((*cost).max(COST_MIN))),
             Self::Denied => Err(PriceProblem::NotSold.into()),
             Self::Rule(ruled) => match &ruled.rule {
                 Rule::ByValue(rule) => rule.quote(request),
                 Rule::ByPresence(rule) => rule.quote(request),
+                Rule::Tokens(price) => price.quote(request),
             },
         }
     }

@@ -7,10 +7,12 @@
 //! nowhere else; of several reports the last counts, as those references say; and a report counts
 //! when the JSON around it is whole.
 
+mod ask;
 mod fields;
 mod rates;
 mod sse;
 
+pub use ask::with_usage_asked;
 pub use rates::{Rates, TOKENS_PER_RATE};
 
 use fields::{Field, fields};

@@ -110,3 +110,46 @@ fn only_the_statuses_of_charge_on_are_charged() {
     let strict = refund(&[charged[0].clone(), ("/routes/0/refund_on", json!(["timeout"]))]);
     assert_eq!((strict.covers_status(500), strict.on_reset()), (true, false));
 }
+
+#[test]
+fn err_llm_prices() {
+    let llm = |value: Value| {
+        let mut config = minimal();
+        config["routes"][0].as_object_mut().unwrap().remove("price_sats");
+        set(&mut config, "/routes/0/price", json!({ "llm": value }));
+        config
+    };
+    let rates = json!({"input_msat": 1, "output_msat": 1});
+    assert!(parse(&llm(json!({"provider": "gemini", "models": {"m": rates}}))).is_ok());
+    check(&[
+        (
+            llm(json!({"models": {"m": rates}})),
+            "routes[0].price.llm.provider: missing; name whose API it is",
+        ),
+        (
+            llm(json!({"provider": "openai", "models": {"m": rates}})),
+            "routes[0].price.llm.provider: expected \"openai_chat\", \"openai_responses\", \
+             \"anthropic_messages\" or \"gemini\", but found \"openai\"; write one of the four",
+        ),
+        (
+            llm(json!({"provider": "gemini"})),
+            "routes[0].price.llm.models: missing; list the models that are sold, and their rates",
+        ),
+        (
+            llm(json!({"provider": "gemini", "models": {}})),
+            "routes[0].price.llm.models: expected at least one model, but found none; every other \
+             is refused",
+        ),
+        (
+            llm(json!({"provider": "gemini", "models": {"m": {"input_msat": 1}}})),
+            "routes[0].price.llm.models.m.output_msat: missing; write the price of a million tokens",
+        ),
+        (
+            llm(
+                json!({"provider": "gemini", "models": {"m": {"input_msat": -1, "output_msat": 1}}}),
+            ),
+            "routes[0].price.llm.models.m.input_msat: expected an integer from 0 to \
+             9007199254740991, but found -1; choose a number in this range",
+        ),
+    ]);
+}

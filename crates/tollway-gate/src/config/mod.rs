@@ -10,6 +10,7 @@ mod free_tier;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
+mod llm;
 mod meter;
 #[cfg(test)]
 mod meter_tests;

@@ -3,6 +3,7 @@
 use tollway_core::money::Msat;
 use tollway_core::pricing::{ByPresence, ByValue, Field, Price, Rule};
 
+use super::llm;
 use super::reader::{ConfigError, Node, Object};
 use super::terms::PRICE_SATS_MAX;
 
@@ -89,10 +90,11 @@ impl PriceReader {
         if node.has("by") {
             return self.by_field(node, depth + 1);
         }
-        let fields = node.object(&["sats", "msat", "free", "by"])?;
-        match fields.one_of(&["sats", "msat", "free"])? {
+        let fields = node.object(&["sats", "msat", "free", "by", "llm"])?;
+        match fields.one_of(&["sats", "msat", "llm", "free"])? {
             Some((node, 0)) => sats(&node, "msat").map(Price::Fixed),
             Some((node, 1)) => msat(&node).map(Price::Fixed),
+            Some((node, 2)) => llm::read(&node),
             Some((node, _)) => free(&node),
             None => Err(node.fault(EXPECTED, "write one of them, or a rule")),
         }

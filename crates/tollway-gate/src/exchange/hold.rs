@@ -256,21 +256,21 @@ impl Exchange {
 
     pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
         let Admission { context, payment, account, balance, keyed } = admission;
-        let Context { route, cost, headers: list, authorization_rest, from_browser, .. } = context;
-        headers::strip_request(stream, &list, authorization_rest.as_deref());
+        let Context { route, cost, tokens, headers: list, .. } = context;
+        headers::strip_request(stream, &list, context.authorization_rest.as_deref());
         headers::mark_paid_request(stream, &account, cost, balance);
         stream.note(LogField::Account, account.hex_digits().as_str());
         decided(stream, Decision::Ok);
         // A gRPC response ends with trailers, which a stored one has not.
         let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
         let recording = replayable.then(Recording::default);
-        let metering = Metering::begin(stream, &route);
+        let metering = Metering::begin(stream, &route, tokens);
         self.state = State::Admitted(Admitted {
             payment,
             route,
             cost,
             balance,
-            from_browser,
+            from_browser: context.from_browser,
             answer: None,
             metering,
             complete: false,

@@ -1,10 +1,14 @@
 //! A request whose cost shows only with its response.
 
 use tollway_core::money::Msat;
+use tollway_core::pricing::TokenQuote;
+use tollway_core::usage::{Meter as TokenMeter, Rates};
 
 use super::Admitted;
-use crate::config::{Meter, MeterBy, Route};
+use super::hiding::Hiding;
+use crate::config::{Meter, MeterBy, Passing, Route};
 use crate::host::Stream;
+use crate::settle::Answer;
 
 /// Digits of the largest amount.
 const COST_DIGITS_MAX: usize = 16;
@@ -12,50 +16,137 @@ const COST_DIGITS_MAX: usize = 16;
 /// What is known so far of what a request turns out to cost.
 #[derive(Debug)]
 pub(super) struct Metering {
-    started_ms: u64,
     /// Of the response's body.
     bytes: u64,
+    gauge: Gauge,
+}
+
+/// What tells the cost.
+#[derive(Debug)]
+enum Gauge {
     /// What the upstream says.
-    told: Option<Msat>,
+    Told(Option<Msat>),
+    /// What passes, since this moment.
+    Passing(Passing, u64),
+    /// The usage in the response.
+    Tokens(Box<Tokens>),
+}
+
+#[derive(Debug)]
+struct Tokens {
+    rates: Rates,
+    meter: TokenMeter,
+    /// Where the usage was asked for in the client's place.
+    hiding: Option<Hiding>,
+    /// The body is compressed, or an error: there is no usage to be read.
+    is_unread: bool,
+    is_error: bool,
 }
 
 impl Metering {
     /// Begins when a request is admitted.
-    pub(super) fn begin(stream: &impl Stream, route: &Route) -> Option<Self> {
-        route.meter.as_ref()?;
-        Some(Self { started_ms: stream.now_ms(), bytes: 0, told: None })
+    pub(super) fn begin(
+        stream: &impl Stream,
+        route: &Route,
+        tokens: Option<TokenQuote>,
+    ) -> Option<Self> {
+        let gauge = match (tokens, &route.meter) {
+            (Some(quote), _) => {
+                // What is compressed cannot be read on its way.
+                stream.set_request_header("accept-encoding", None);
+                Gauge::Tokens(Box::new(Tokens {
+                    rates: quote.rates,
+                    meter: TokenMeter::new(quote.provider),
+                    hiding: quote.ask_for_usage.then(Hiding::default),
+                    is_unread: false,
+                    is_error: false,
+                }))
+            }
+            (None, Some(meter)) => match meter.by {
+                MeterBy::Header(_) => Gauge::Told(None),
+                MeterBy::Passing(passing) => Gauge::Passing(passing, stream.now_ms()),
+            },
+            (None, None) => return None,
+        };
+        Some(Self { bytes: 0, gauge })
     }
 
     /// The response's headers are here.
-    pub(super) fn response_headers(&mut self, stream: &impl Stream, meter: &Meter) {
-        if let MeterBy::Header(name) = &meter.by {
-            self.told = stream.response_header(name).as_deref().and_then(told);
-            stream.set_response_header(name, None);
+    pub(super) fn response_headers(&mut self, stream: &impl Stream, route: &Route, answer: Answer) {
+        match (&mut self.gauge, &route.meter) {
+            (Gauge::Told(told), Some(Meter { by: MeterBy::Header(name), .. })) => {
+                *told = stream.response_header(name).as_deref().and_then(self::told);
+                stream.set_response_header(name, None);
+            }
+            (Gauge::Tokens(tokens), _) => {
+                let coding = stream.response_header("content-encoding").unwrap_or_default();
+                let plain = coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+                tokens.is_unread = !plain;
+                tokens.is_error = answer.is_error();
+                if !plain {
+                    tokens.hiding = None;
+                }
+                if tokens.hiding.is_some() {
+                    stream.set_response_header("content-length", None);
+                }
+            }
+            _ => {}
         }
     }
 
-    /// A part of the response's body passes.
-    pub(super) fn response_body(&mut self, bytes: usize) {
+    /// Whether the parts of the response's body are to be shown to [`Metering::read`].
+    pub(super) fn reads_body(&self) -> bool {
+        matches!(&self.gauge, Gauge::Tokens(tokens) if !tokens.is_unread)
+    }
+
+    /// So many bytes of the response's body pass.
+    pub(super) fn pass(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    /// What the request costs as it stands, if that is known before its end.
-    fn known(&self, meter: &Meter, estimate: Msat) -> Option<Msat> {
-        match meter.by {
-            MeterBy::Header(_) => Some(meter.bounded(self.told.unwrap_or(estimate), estimate)),
-            MeterBy::Passing(_) => None,
+    /// Reads the part that passes, and gives what is to pass in its place, where that is
+    /// something else.
+    pub(super) fn read(&mut self, part: &[u8], end: bool) -> Option<Vec<u8>> {
+        let Gauge::Tokens(tokens) = &mut self.gauge else { return None };
+        match &mut tokens.hiding {
+            Some(hiding) => {
+                Some(hiding.feed(&mut tokens.meter, part, end)).filter(|passed| passed != part)
+            }
+            None => {
+                tokens.meter.feed(part, &mut |_| {});
+                None
+            }
         }
     }
 
-    /// What the request cost.
-    fn cost(&self, stream: &impl Stream, meter: &Meter, estimate: Msat) -> Msat {
-        let amount = match meter.by {
-            MeterBy::Header(_) => self.told.unwrap_or(estimate),
-            MeterBy::Passing(passing) => {
-                passing.cost(self.bytes, stream.now_ms().saturating_sub(self.started_ms))
+    /// What the request costs as it stands, if that is known before its end.
+    fn known(&self, route: &Route, estimate: Msat) -> Option<Msat> {
+        match &self.gauge {
+            Gauge::Told(told) => Some(bounded(route, told.unwrap_or(estimate), estimate)),
+            Gauge::Passing(..) | Gauge::Tokens(_) => None,
+        }
+    }
+
+    /// What the request cost whose whole response has passed, or a part.
+    fn cost(&self, stream: &impl Stream, admitted: &Admitted) -> Msat {
+        let estimate = admitted.cost;
+        let amount = match &self.gauge {
+            Gauge::Told(told) => told.unwrap_or(estimate),
+            Gauge::Passing(passing, started_ms) => {
+                passing.cost(self.bytes, stream.now_ms().saturating_sub(*started_ms))
             }
+            Gauge::Tokens(tokens) => match tokens.meter.usage(admitted.complete) {
+                Some(usage) => return tokens.rates.cost(&usage),
+                // A refusal of the provider; one that did cost tokens says so.
+                None if tokens.is_error => Msat::ZERO,
+                // Nothing was delivered.
+                None if self.bytes == 0 => Msat::ZERO,
+                // Who leaves before the usage comes, or gets an answer that cannot be read, has
+                // had what was sent: as far as anybody knows, all that was asked for.
+                None => return estimate,
+            },
         };
-        meter.bounded(amount, estimate)
+        bounded(&admitted.route, amount, estimate)
     }
 }
 
@@ -63,19 +154,23 @@ impl Admitted {
     /// What the request costs if nothing goes wrong, as far as that is known while the response's
     /// headers pass.
     pub(super) fn cost_at_headers(&self) -> Option<Msat> {
-        match (&self.metering, &self.route.meter) {
-            (Some(metering), Some(meter)) => metering.known(meter, self.cost),
-            _ => Some(self.cost),
+        match &self.metering {
+            Some(metering) => metering.known(&self.route, self.cost),
+            None => Some(self.cost),
         }
     }
 
     /// The same at the end.
     pub(super) fn cost_at_end(&self, stream: &impl Stream) -> Msat {
-        match (&self.metering, &self.route.meter) {
-            (Some(metering), Some(meter)) => metering.cost(stream, meter, self.cost),
-            _ => self.cost,
+        match &self.metering {
+            Some(metering) => metering.cost(stream, self),
+            None => self.cost,
         }
     }
+}
+
+fn bounded(route: &Route, amount: Msat, estimate: Msat) -> Msat {
+    route.meter.as_ref().map_or(amount, |meter| meter.bounded(amount, estimate))
 }
 
 /// The amount in a header: decimal digits and nothing else, once. One that is too large to be an

@@ -18,6 +18,7 @@
 
 mod challenge;
 mod free;
+mod hiding;
 mod hold;
 mod leased;
 mod metering;
@@ -35,7 +36,7 @@ use tollway_core::credential::VerifiedCredential;
 use tollway_core::header::read_credential;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
-use tollway_core::pricing::{Price, RequestHead, check_normalised};
+use tollway_core::pricing::{Price, Quote, RequestHead, TokenQuote, check_normalised};
 
 use crate::config::{Preflight, Route, Unmatched};
 use crate::gate::Gate;
@@ -96,10 +97,11 @@ struct Asked {
 
 impl Asked {
     /// The request at this price.
-    fn at(self, cost: Msat, now_ms: u64) -> Context {
+    fn at(self, quote: Quote, now_ms: u64) -> Context {
         Context {
             route: self.route,
-            cost,
+            cost: quote.cost,
+            tokens: quote.tokens,
             grpc: self.grpc,
             from_browser: headers::find(&self.headers, "origin").is_some(),
             headers: self.headers,
@@ -116,6 +118,8 @@ impl Asked {
 struct Context {
     route: Rc<Route>,
     cost: Msat,
+    /// Where the actual cost follows from the usage in the response.
+    tokens: Option<TokenQuote>,
     headers: HeaderList,
     authorization_rest: Option<Vec<u8>>,
     grpc: bool,
@@ -232,7 +236,9 @@ impl Exchange {
         let asked = Asked { route, headers: list, grpc };
         match asked.route.price {
             Price::Free => self.pass_free(stream, &asked.headers),
-            Price::Fixed(cost) => self.priced(stream, asked.at(cost, stream.now_ms())),
+            Price::Fixed(cost) => {
+                self.priced(stream, asked.at(Quote::fixed(cost), stream.now_ms()))
+            }
             Price::Denied | Price::Rule(_) => self.price_by_rule(stream, asked, end),
         }
     }

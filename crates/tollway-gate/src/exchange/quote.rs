@@ -2,8 +2,10 @@
 
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PriceProblem, PricedRequest};
+use tollway_core::usage::with_usage_asked;
 
 use super::{Asked, Exchange, Step};
+use crate::decimal::Decimal;
 use crate::headers;
 use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
@@ -18,7 +20,12 @@ impl Exchange {
         let request = PricedRequest { headers: &asked.headers, query, body };
         match asked.route.price.quote(&request) {
             Ok(quote) if quote.cost == Msat::ZERO => self.pass_free(stream, &asked.headers),
-            Ok(quote) => self.priced(stream, asked.at(quote.cost, stream.now_ms())),
+            Ok(quote) => {
+                if quote.tokens.is_some_and(|tokens| tokens.ask_for_usage) {
+                    ask_for_usage(stream, body);
+                }
+                self.priced(stream, asked.at(quote, stream.now_ms()))
+            }
             Err(fault) => {
                 stream.note(LogField::Reason, fault.problem.code());
                 let answer = match fault.problem {
@@ -28,5 +35,14 @@ impl Exchange {
                 self.answer(stream, Decision::Denied, answer)
             }
         }
+    }
+}
+
+/// Has the request ask for usage. It is still held back, headers and all.
+fn ask_for_usage(stream: &impl Stream, body: &[u8]) {
+    if let Some(asking) = with_usage_asked(body) {
+        stream.replace_request_body(body.len(), &asking);
+        let length = Decimal::of(asking.len() as u64);
+        stream.set_request_header("content-length", Some(length.as_bytes()));
     }
 }

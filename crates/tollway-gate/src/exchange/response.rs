@@ -5,6 +5,7 @@ use tollway_core::money::Msat;
 use tollway_core::wire::{Posting, STORED_BODY_BYTES_MAX, StoredResponse};
 
 use super::leased::Payment;
+use super::metering::Metering;
 use super::{Admitted, Exchange, State, decided};
 use crate::config::{Mode, Route};
 use crate::decimal::Decimal;
@@ -41,16 +42,13 @@ impl Recording {
     }
 
     /// Takes the part that passes now; `None` when the whole grows too long.
-    fn with_part(mut self, stream: &impl Stream, bytes: usize, end: bool) -> Option<Self> {
-        if self.body.len().saturating_add(bytes) > STORED_BODY_BYTES_MAX {
+    fn with_part(mut self, part: &[u8], end: bool) -> Option<Self> {
+        if self.body.len().saturating_add(part.len()) > STORED_BODY_BYTES_MAX {
             return None;
         }
-        let before = self.body.len();
-        if bytes > 0 {
-            self.body.extend_from_slice(&stream.response_body(bytes));
-        }
+        self.body.extend_from_slice(part);
         self.complete = end;
-        (self.body.len() - before == bytes).then_some(self)
+        Some(self)
     }
 
     fn stored(&self) -> Option<StoredResponse> {
@@ -80,8 +78,8 @@ impl Exchange {
         // Before an error there is no trouble yet, and asking costs a host call.
         let trouble =
             if answer.is_error() { stream.response_trouble() } else { Default::default() };
-        if let (Some(metering), Some(meter)) = (&mut admitted.metering, &admitted.route.meter) {
-            metering.response_headers(stream, meter);
+        if let Some(metering) = &mut admitted.metering {
+            metering.response_headers(stream, &admitted.route, answer);
         }
         let held = admitted.cost;
         let cost = charge(&admitted.route, Some(answer), trouble, || admitted.cost_at_headers());
@@ -99,15 +97,26 @@ impl Exchange {
         headers::mark_response(stream, marks, admitted.from_browser);
     }
 
-    /// A part of the response's body passes, unchanged; `end` says that it is the last.
+    /// A part of the response's body passes; `end` says that it is the last. It is changed only
+    /// where usage was asked for that the client did not ask for.
     pub fn response_body(&mut self, stream: &impl Stream, bytes: usize, end: bool) {
-        if let State::Admitted(Admitted { recording, complete, metering, .. }) = &mut self.state {
-            if let Some(metering) = metering {
-                metering.response_body(bytes);
-            }
-            *recording = recording.take().and_then(|r| r.with_part(stream, bytes, end));
-            *complete |= end;
+        let State::Admitted(admitted) = &mut self.state else { return };
+        admitted.complete |= end;
+        let Admitted { recording, metering, .. } = admitted;
+        if let Some(metering) = metering {
+            metering.pass(bytes);
         }
+        let reads = metering.as_ref().is_some_and(Metering::reads_body);
+        if recording.is_none() && !reads {
+            return;
+        }
+        let mut part = if bytes > 0 { stream.response_body(bytes) } else { Vec::new() };
+        let whole = part.len() == bytes;
+        if reads && let Some(other) = metering.as_mut().and_then(|m| m.read(&part, end)) {
+            stream.replace_response_body(bytes, &other);
+            part = other;
+        }
+        *recording = recording.take().filter(|_| whole).and_then(|r| r.with_part(&part, end));
     }
 
     /// The response's trailers pass: nothing comes after them.
