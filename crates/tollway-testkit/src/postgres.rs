@@ -7,6 +7,7 @@
 mod backup;
 mod death;
 mod standby;
+mod tls;
 
 use std::fs;
 use std::io::{self, Write};
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
+
+pub use tls::TlsDoor;
 
 /// Names a server to use instead, as a URL.
 pub const ENV_URL: &str = "TOLLWAY_TEST_POSTGRES_URL";
@@ -93,6 +96,8 @@ impl Postgres {
             .keep();
         let owner = owner(&directory)?;
         succeed(command(&programs, owner, &directory.join("data")))?;
+        settings(&directory.join("data"), "listen_addresses = ''")
+            .map_err(|error| format!("cannot configure the server: {error}"))?;
         let private = Private::keep(programs, directory, owner)
             .map_err(|error| format!("cannot start the server: {error}"))?;
         let url = format!("postgresql://postgres@{}/postgres", private.host());
@@ -123,8 +128,7 @@ impl Private {
         let mut keeper = run_as(owner, Path::new("/bin/sh"));
         keeper.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(programs.join("postgres"));
         keeper.arg("-D").arg(directory.join("data")).arg("-k").arg(&directory);
-        // A socket only: no port is taken, and nobody else can reach it.
-        keeper.args(["-c", "listen_addresses=", "-c", "max_connections=300"]);
+        keeper.args(["-c", "max_connections=300"]);
         let mut keeper = keeper.stdin(Stdio::piped()).spawn()?;
         let input = keeper.stdin.take();
         Ok(Self { keeper, input, programs, directory, owner })
@@ -171,6 +175,12 @@ fn until(what: &str, mut look: impl FnMut() -> bool) -> Result<(), String> {
         thread::sleep(PAUSE);
     }
     Err(format!("waited in vain until {what}"))
+}
+
+/// A socket only, at first: no port is taken, and nobody else can reach it.
+fn settings(data: &Path, line: &str) -> io::Result<()> {
+    let mut file = fs::File::options().append(true).open(data.join("postgresql.auto.conf"))?;
+    writeln!(file, "{line}")
 }
 
 /// Runs a program to its end, and returns what it said.

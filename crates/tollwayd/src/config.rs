@@ -81,6 +81,7 @@ impl std::fmt::Debug for RawSecret {
 struct RawStore {
     sqlite: Option<PathBuf>,
     postgres: Option<RawSecret>,
+    postgres_ca: Option<PathBuf>,
 }
 
 /// The log's form and detail.
@@ -147,8 +148,17 @@ pub struct Config {
 pub enum Store {
     /// A file that belongs to this process alone.
     Sqlite(PathBuf),
-    /// A database that other replicas may use at the same time. The URL may hold a password.
-    Postgres(SecretText),
+    /// A database that other replicas may use at the same time.
+    Postgres(Postgres),
+}
+
+/// How a PostgreSQL is reached.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// A URL, or words as libpq knows them. It may hold a password.
+    pub url: SecretText,
+    /// The authorities that may vouch for the server, in PEM form; without it, the machine's.
+    pub ca: Option<PathBuf>,
 }
 
 impl std::fmt::Display for Store {
@@ -276,7 +286,15 @@ impl RawConfig {
                     remedy: format!("keep one of store.postgres, store.sqlite and {ENV_STORE}"),
                 });
             }
-            return secret(url, "store.postgres", env).map(Store::Postgres);
+            let url = secret(url, "store.postgres", env)?;
+            return Ok(Store::Postgres(Postgres { url, ca: self.store.postgres_ca.clone() }));
+        }
+        if self.store.postgres_ca.is_some() {
+            return Err(ConfigError::Value {
+                field: "store.postgres_ca",
+                problem: "no database is named".to_owned(),
+                remedy: "name one in store.postgres, or remove this field".to_owned(),
+            });
         }
         let path = env(ENV_STORE).map(PathBuf::from).or_else(|| self.store.sqlite.clone());
         let path = path.filter(|path| !path.as_os_str().is_empty());

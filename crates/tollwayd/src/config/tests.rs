@@ -99,6 +99,11 @@ fn faults_name_the_field_the_problem_and_the_remedy() {
             "\"\"",
             "store.sqlite: no path; name the database file here or in TOLLWAYD_STORE",
         ),
+        (
+            "sqlite = \"tollwayd.db\"",
+            "sqlite = \"tollwayd.db\"\npostgres_ca = \"ca.pem\"",
+            "store.postgres_ca: no database is named; name one in store.postgres",
+        ),
         ("token = \"env:TOLLWAY_GATE_TOKEN\"", "", "gate: missing field `token`"),
         ("[store]", "[store", "line 27: unclosed table"),
     ];

@@ -35,7 +35,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tollway_core::payment::PaymentHash;
-use tollway_core::secret::SecretText;
 use tollway_core::wire::{AllowanceReply, Posting, PostingResult};
 
 use crate::clients::DaySecrets;
@@ -92,7 +91,7 @@ pub(crate) struct Ledger {
 pub(crate) async fn audit(store: &config::Store) -> Result<AuditReport, OpenError> {
     match store {
         config::Store::Sqlite(path) => sqlite::read::audit_file(path),
-        config::Store::Postgres(url) => postgres::open::audit(url).await,
+        config::Store::Postgres(store) => postgres::open::audit(store).await,
     }
 }
 
@@ -116,7 +115,7 @@ impl Ledger {
     ) -> Result<Opening, OpenError> {
         match store {
             config::Store::Sqlite(path) => Self::open_sqlite(path, clock, metrics),
-            config::Store::Postgres(url) => Self::open_postgres(url, clock, metrics).await,
+            config::Store::Postgres(store) => Self::open_postgres(store, clock, metrics).await,
         }
     }
 
@@ -140,21 +139,21 @@ impl Ledger {
 
     /// Other tollwayds may serve from the database at the same time.
     async fn open_postgres(
-        url: &SecretText,
+        store: &config::Postgres,
         clock: Arc<dyn Clock>,
         metrics: LedgerMetrics,
     ) -> Result<Opening, OpenError> {
-        let opened = postgres::open::open(url, clock.now_ms()).await?;
+        let opened = postgres::open::open(store, clock.now_ms()).await?;
         metrics.open_holds.set(opened.open_holds);
         let first_slot = u64::from_be_bytes(entropy::random_bytes()?) % TOTALS_SLOTS;
         let slots = (first_slot..).take(POSTGRES_WRITERS).map(|slot| slot % TOTALS_SLOTS);
-        let store = |slot| postgres::PostgresStore::new(opened.config.clone(), slot);
+        let store = |slot| postgres::PostgresStore::new(opened.database.clone(), slot);
         let stores = slots.map(store).collect();
         let (queue, items) = Queue::new();
         let writer = Writer::start(stores, (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;
-        let reader = Reader::Postgres(postgres::read::Reader::new(opened.config.clone()));
-        let scanner = Reader::Postgres(postgres::read::Reader::new(opened.config));
+        let reader = Reader::Postgres(postgres::read::Reader::new(opened.database.clone()));
+        let scanner = Reader::Postgres(postgres::read::Reader::new(opened.database));
         let ledger = Self::new(queue, (reader, scanner), clock);
         Ok(Opening { ledger, writer, node_secret: opened.node_secret })
     }

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, Error, NoTls, Statement};
+use tokio_postgres::{Client, Error, Statement};
 
+use super::tls::Database;
 use crate::ledger::questions::StoreFault;
 use crate::ledger::store::StoreError;
 
 /// A connection that is made when it is needed, and made anew after it broke.
 pub(in crate::ledger) struct Connection {
-    config: Config,
+    database: Database,
     live: Option<Live>,
 }
 
@@ -21,14 +22,14 @@ pub(in crate::ledger) struct Live {
 }
 
 impl Connection {
-    pub(super) fn new(config: Config) -> Self {
-        Self { config, live: None }
+    pub(super) fn new(database: Database) -> Self {
+        Self { database, live: None }
     }
 
     pub(super) async fn live(&mut self) -> Result<&mut Live, Trouble> {
         let live = match self.live.take().filter(|live| !live.client.is_closed()) {
             Some(live) => live,
-            None => connect(&self.config).await?,
+            None => connect(&self.database).await?,
         };
         Ok(self.live.insert(live))
     }
@@ -44,14 +45,8 @@ impl Connection {
     }
 }
 
-pub(super) async fn connect(config: &Config) -> Result<Live, Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(%error, "a connection to the store has ended");
-        }
-    });
-    Ok(Live { client, statements: HashMap::new() })
+pub(super) async fn connect(database: &Database) -> Result<Live, Error> {
+    Ok(Live { client: database.connect().await?, statements: HashMap::new() })
 }
 
 impl Live {

@@ -11,6 +11,7 @@ mod load;
 pub(super) mod open;
 pub(super) mod read;
 mod statements;
+pub(in crate::ledger) mod tls;
 
 use tokio_postgres::types::ToSql;
 
@@ -28,8 +29,8 @@ pub(super) struct PostgresStore {
 }
 
 impl PostgresStore {
-    pub(super) fn new(config: tokio_postgres::Config, slot: u64) -> Self {
-        Self { connection: Connection::new(config), slot }
+    pub(super) fn new(database: tls::Database, slot: u64) -> Self {
+        Self { connection: Connection::new(database), slot }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Opening the database: migrations, first keys.
 
-use tokio_postgres::Config;
-use tollway_core::secret::SecretText;
-
 use super::connection::connect;
 use super::read;
+use super::tls::Database;
+use crate::config;
 use crate::entropy;
 use crate::ledger::KeyBytes;
 use crate::ledger::rows::field::Field;
@@ -20,15 +19,18 @@ const MIGRATION_LOCK: i64 = 0x0054_6f6c_6c77_6179;
 
 /// What opening yields.
 pub(in crate::ledger) struct Opened {
-    pub(in crate::ledger) config: Config,
+    pub(in crate::ledger) database: Database,
     pub(in crate::ledger) node_secret: KeyBytes,
     pub(in crate::ledger) open_holds: i64,
 }
 
 /// Connects once, and brings the database to this version.
-pub(in crate::ledger) async fn open(url: &SecretText, now_ms: u64) -> Result<Opened, OpenError> {
-    let config = config(url)?;
-    let mut live = connect(&config).await?;
+pub(in crate::ledger) async fn open(
+    store: &config::Postgres,
+    now_ms: u64,
+) -> Result<Opened, OpenError> {
+    let database = Database::new(store)?;
+    let mut live = connect(&database).await?;
     live.client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
     embedded::migrations::runner()
         .run_async(&mut live.client)
@@ -55,12 +57,12 @@ pub(in crate::ledger) async fn open(url: &SecretText, now_ms: u64) -> Result<Ope
     let node_secret = KeyBytes::get(crate::ledger::rows::field::Value::Bytes(secret.into()))
         .ok_or(OpenError::PostgresUrl)?;
     let row = live.client.query_one("SELECT count(*) FROM holds WHERE state = 'open'", &[]).await?;
-    Ok(Opened { config, node_secret, open_holds: row.try_get(0)? })
+    Ok(Opened { database, node_secret, open_holds: row.try_get(0)? })
 }
 
 /// Audits a database that is of this version; changes nothing.
-pub(in crate::ledger) async fn audit(url: &SecretText) -> Result<AuditReport, OpenError> {
-    let live = connect(&config(url)?).await?;
+pub(in crate::ledger) async fn audit(store: &config::Postgres) -> Result<AuditReport, OpenError> {
+    let live = connect(&Database::new(store)?).await?;
     let newest = embedded::migrations::runner().get_migrations().iter().map(|m| m.version()).max();
     let found = live
         .client
@@ -72,12 +74,4 @@ pub(in crate::ledger) async fn audit(url: &SecretText) -> Result<AuditReport, Op
         return Err(OpenError::PostgresSchema { expected, found });
     }
     Ok(read::audit_once(&live).await?)
-}
-
-fn config(url: &SecretText) -> Result<Config, OpenError> {
-    let mut config: Config = url.reveal().parse().map_err(|_| OpenError::PostgresUrl)?;
-    if config.get_application_name().is_none() {
-        config.application_name("tollwayd");
-    }
-    Ok(config)
 }

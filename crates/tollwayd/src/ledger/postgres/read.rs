@@ -9,6 +9,7 @@ use tollway_core::payment::PaymentHash;
 
 use super::connection::{self, Connection, Live, Trouble};
 use super::statements::{Arguments, single};
+use super::tls::Database;
 use crate::ledger::questions::{LedgerError, StoreFault};
 use crate::ledger::reads::Query;
 use crate::ledger::rows::Row;
@@ -74,8 +75,8 @@ fn value(row: &tokio_postgres::Row, kind: Kind, index: usize) -> Result<Value<'_
 pub(in crate::ledger) struct Reader(Arc<Mutex<Connection>>);
 
 impl Reader {
-    pub(in crate::ledger) fn new(config: tokio_postgres::Config) -> Self {
-        Self(Arc::new(Mutex::new(Connection::new(config))))
+    pub(in crate::ledger) fn new(database: Database) -> Self {
+        Self(Arc::new(Mutex::new(Connection::new(database))))
     }
 
     pub(in crate::ledger) async fn rows<R: Row>(

@@ -67,6 +67,9 @@ pub(crate) enum OpenError {
     /// A row of the database cannot be one of its table.
     #[error("store.postgres: {0}")]
     PostgresRow(#[from] crate::ledger::postgres::connection::Trouble),
+    /// No connection to the database can be protected as the configuration says.
+    #[error(transparent)]
+    PostgresTls(#[from] crate::ledger::postgres::tls::TlsFault),
     /// The words that name the database cannot be read.
     #[error("store.postgres: expected a URL like postgresql://user@host/database")]
     PostgresUrl,

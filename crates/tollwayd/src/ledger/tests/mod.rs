@@ -60,7 +60,7 @@ impl Bench {
                 Ledger::open_sqlite(&path, clock.clone(), counters).unwrap()
             }
             Place::Postgres(url) => {
-                let url = SecretText::new(url.clone());
+                let url = postgres::at(url);
                 Ledger::open_postgres(&url, clock.clone(), counters).await.unwrap()
             }
         };

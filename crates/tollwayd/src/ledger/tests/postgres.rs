@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tollway_core::secret::SecretText;
 use tollway_testkit::postgres::Postgres;
 
 use super::*;
@@ -43,11 +44,16 @@ pub(super) async fn bench() -> Option<Bench> {
     Some(Bench::at(Place::Postgres(url)).await)
 }
 
+/// How a test reaches its database.
+pub(super) fn at(url: &str) -> crate::config::Postgres {
+    crate::config::Postgres { url: SecretText::new(url.to_owned()), ca: None }
+}
+
 /// Another tollwayd on the same database.
 async fn replica(bench: &Bench) -> Ledger {
     let Place::Postgres(url) = &bench.place else { panic!("no PostgreSQL") };
     let metrics = Metrics::new().ledger;
-    let url = SecretText::new(url.clone());
+    let url = at(url);
     // The writer's thread goes on as long as somebody can ask it.
     Ledger::open_postgres(&url, bench.clock.clone(), metrics).await.unwrap().ledger
 }
@@ -172,8 +178,59 @@ async fn the_database_refuses_changes_of_the_journal_and_a_planted_sum_is_named(
         assert!(error.as_db_error().unwrap().message().contains("append-only"), "{error}");
     }
     client.execute("UPDATE accounts SET balance_msat = 101", &[]).await.unwrap();
-    let store = crate::config::Store::Postgres(SecretText::new(url.clone()));
+    let store = crate::config::Store::Postgres(at(url));
     let found = crate::ledger::audit(&store).await.unwrap().differences;
     assert_eq!((found.len(), found[0].claimed, found[0].recorded), (1, 101, 100));
     assert_eq!(found[0].account, hash.to_hex());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_encrypted_for_the_right_server_or_refused() {
+    let started = tokio::task::spawn_blocking(|| {
+        let mut server = Postgres::private()?;
+        let door = server.serve_tls()?;
+        Ok::<_, String>((server, door))
+    });
+    let (_server, door) = match started.await.unwrap() {
+        Ok(started) => started,
+        Err(reason) => return eprintln!("SKIPPED: TLS to PostgreSQL: {reason}"),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let (good, other) = (directory.path().join("good.pem"), directory.path().join("other.pem"));
+    std::fs::write(&good, &door.authority).unwrap();
+    let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&other, stranger.cert.pem()).unwrap();
+
+    // The name is in the certificate, the address is not.
+    let by_address = door.url.replace("localhost", "127.0.0.1");
+    for (url, ca, encrypted) in [
+        (door.url.clone(), Some(&good), Ok(true)),
+        (format!("{}?sslmode=require", door.url), Some(&good), Ok(true)),
+        (door.url.clone(), None, Ok(false)),
+        (door.url.clone(), Some(&other), Err("invalid peer certificate")),
+        (by_address, Some(&good), Err("not valid for name")),
+        (format!("{}?sslmode=require", door.url), None, Err("invalid peer certificate")),
+        (format!("{}?sslmode=disable", door.url), Some(&good), Err("store.postgres_ca")),
+    ] {
+        let store = crate::config::Postgres { url: SecretText::new(url.clone()), ca: ca.cloned() };
+        let found = encryption(&store).await;
+        match (encrypted, found) {
+            (Ok(expected), Ok(found)) => assert_eq!(found, expected, "{url} {ca:?}"),
+            (Err(word), Err(error)) => assert!(error.contains(word), "{url} {ca:?}: {error}"),
+            (expected, found) => panic!("{url} {ca:?}: expected {expected:?}, found {found:?}"),
+        }
+    }
+}
+
+/// What the server says of the connection of a ledger.
+async fn encryption(store: &crate::config::Postgres) -> Result<bool, String> {
+    use std::error::Error as _;
+    let words = |error: tokio_postgres::Error| {
+        let source = error.source().map(ToString::to_string).unwrap_or_default();
+        format!("{error}: {source}")
+    };
+    let database = crate::ledger::postgres::tls::Database::new(store).map_err(|e| e.to_string())?;
+    let client = database.connect().await.map_err(words)?;
+    let question = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    client.query_one(question, &[]).await.map(|row| row.get(0)).map_err(words)
 }
