@@ -23,14 +23,28 @@ pub(crate) struct Metrics {
     calls: [Option<u32>; CallKind::ALL.len()],
     leases: [Option<u32>; LeaseEvent::ALL.len()],
     lost_postings: Option<u32>,
+    /// Where something is in shadow: what requests would have met.
+    shadow: Vec<Option<u32>>,
+    /// And what they would have cost.
+    shadow_msat: Vec<Option<u32>>,
 }
 
 impl Metrics {
     /// Makes the metrics known to the proxy. The `key=value` parts of their names become labels
     /// where the proxy's `stats_tags` say so.
-    pub(crate) fn define() -> Self {
+    pub(crate) fn define(shadow: bool) -> Self {
         let define = |kind, name: &str| hostcalls::define_metric(kind, name).ok();
+        let shadowed = |name: &str| {
+            let all = Decision::ALL.iter().take(if shadow { usize::MAX } else { 0 });
+            let counters = all.map(|decision| {
+                let name = format!("tollway_{name}.decision={}", decision.name());
+                define(MetricType::Counter, &name)
+            });
+            counters.collect()
+        };
         Self {
+            shadow: shadowed("shadow"),
+            shadow_msat: shadowed("shadow_msat"),
             decisions: Decision::ALL.map(|decision| {
                 let name = format!("tollway_requests.decision={}", decision.name());
                 define(MetricType::Counter, &name)
@@ -99,6 +113,19 @@ impl Host for EnvoyHost {
         if let Some(Some(id)) = self.metrics.decisions.get(decision as usize) {
             // A counter that cannot be raised is no reason to stop a request.
             let _ = hostcalls::increment_metric(*id, 1);
+        }
+    }
+
+    fn count_shadow(&self, decision: Decision) {
+        if let Some(Some(id)) = self.metrics.shadow.get(decision as usize) {
+            let _ = hostcalls::increment_metric(*id, 1);
+        }
+    }
+
+    fn count_shadow_msat(&self, decision: Decision, amount_msat: u64) {
+        if let Some(Some(id)) = self.metrics.shadow_msat.get(decision as usize) {
+            let amount = i64::try_from(amount_msat).unwrap_or(i64::MAX);
+            let _ = hostcalls::increment_metric(*id, amount);
         }
     }
 

@@ -70,7 +70,7 @@ impl RootContext for Root {
         );
         self.set_tick_period(Duration::from_millis(config.tick_ms));
         let gate = Rc::new(Gate::new(config, &host_seed(self.context_id)));
-        let metrics = Rc::new(Metrics::define());
+        let metrics = Rc::new(Metrics::define(gate.config().has_shadow));
         let running = Running { gate, metrics, parking: Rc::default() };
         running.gate.tick(&running.host());
         self.running = Some(running);

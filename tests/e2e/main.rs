@@ -29,6 +29,7 @@ mod refunds;
 mod reload;
 mod restore;
 mod sales;
+mod shadow;
 mod shipped;
 mod snippets;
 mod sold;

@@ -25,4 +25,5 @@ mod purchases;
 mod repeats;
 mod requests;
 mod sessions;
+mod shadow;
 mod world;

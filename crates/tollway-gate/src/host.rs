@@ -104,6 +104,10 @@ pub enum LogField {
     Reason,
     /// The route's name.
     Route,
+    /// The [`Decision`] that a request in shadow would have met.
+    Shadow,
+    /// What it would have cost.
+    ShadowCostMsat,
 }
 
 impl LogField {
@@ -116,6 +120,8 @@ impl LogField {
             Self::Decision => "decision",
             Self::Reason => "reason",
             Self::Route => "route",
+            Self::Shadow => "shadow",
+            Self::ShadowCostMsat => "shadow_cost_msat",
         }
     }
 }
@@ -133,6 +139,12 @@ pub trait Host {
 
     /// Counts a decision.
     fn count(&self, decision: Decision);
+
+    /// Counts what would have become of a request in shadow.
+    fn count_shadow(&self, decision: Decision);
+
+    /// Adds up what requests in shadow with this decision would have cost.
+    fn count_shadow_msat(&self, decision: Decision, amount_msat: u64);
 
     /// Records how long a call took.
     fn record_call_ms(&self, kind: CallKind, elapsed_ms: u64);

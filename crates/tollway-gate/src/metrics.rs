@@ -25,11 +25,13 @@ pub enum Decision {
     Limited,
     /// The client went away before the gate had decided.
     Abandoned,
+    /// Passed in shadow mode, which counts beside it what would have become of the request.
+    Shadowed,
 }
 
 impl Decision {
     /// Every decision, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ok,
         Self::Challenged,
         Self::Denied,
@@ -40,6 +42,7 @@ impl Decision {
         Self::Invalid,
         Self::Limited,
         Self::Abandoned,
+        Self::Shadowed,
     ];
 
     /// The label value.
@@ -56,6 +59,7 @@ impl Decision {
             Self::Invalid => "invalid",
             Self::Limited => "limited",
             Self::Abandoned => "abandoned",
+            Self::Shadowed => "shadowed",
         }
     }
 }

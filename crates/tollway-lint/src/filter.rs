@@ -38,5 +38,11 @@ fn whole(found: &Found, config: &Config) -> Vec<Finding> {
              refused customer costs you more than that",
         ));
     }
+    if config.has_shadow {
+        findings.push(Finding::warning(
+            found.at("shadow"),
+            "requests in shadow pass unpaid; take it out when you have seen enough",
+        ));
+    }
     findings
 }

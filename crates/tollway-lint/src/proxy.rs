@@ -65,6 +65,10 @@ impl Host for Proxy {
 
     fn count(&self, _: Decision) {}
 
+    fn count_shadow(&self, _: Decision) {}
+
+    fn count_shadow_msat(&self, _: Decision, _: u64) {}
+
     fn record_call_ms(&self, _: CallKind, _: u64) {}
 
     fn count_lost_postings(&self, _: u64) {}

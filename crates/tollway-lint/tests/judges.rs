@@ -117,6 +117,7 @@ fn each_protection_that_is_taken_out_of_envoy_is_missed() {
             "failure_mode_allow",
             Severity::Warning,
         ),
+        ("\"tick_ms\": 100", "\"shadow\": true", "shadow", Severity::Warning),
         ("\"price_sats\": 10", "\"price_sats\": \"10\"", "configuration", Severity::Error),
     ];
     for (from, into, place, severity) in rows {

@@ -55,8 +55,16 @@ fn examples(schema: &Value) -> Vec<(String, Value)> {
         for fence in text.split("```json\n").skip(1) {
             let json = fence.split("```").next().unwrap();
             let value: Value = serde_json::from_str(json).unwrap_or_default();
-            if value.get("tollwayd").is_some() {
-                all.push((path.display().to_string(), value));
+            // A part of a configuration, with what it needs.
+            let mut config = json!({
+                "tollwayd": {"cluster": "tollwayd", "gate_token": "env:TOLLWAY_GATE_TOKEN"},
+                "services": [{"name": "demo"}],
+                "unmatched": "deny"
+            });
+            if value.get("routes").is_some() {
+                let fields = value.as_object().unwrap().clone();
+                config.as_object_mut().unwrap().extend(fields);
+                all.push((path.display().to_string(), config));
             }
         }
     }
@@ -159,7 +167,8 @@ impl<'s> Comparison<'s> {
                     };
                     self.visit(config, &here.field(name), property);
                 }
-                for (_, schema) in &places {
+                // Of what stands under anyOf, another may be there.
+                for (_, schema) in places.iter().filter(|(at, _)| !at.contains("/anyOf/")) {
                     let required = schema.get("required").and_then(Value::as_array);
                     for name in required.into_iter().flatten() {
                         let mut without = config.clone();

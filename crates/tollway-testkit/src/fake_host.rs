@@ -51,6 +51,8 @@ pub struct FakeHost {
     calls_sent: Cell<u32>,
     cluster_is_gone: Cell<bool>,
     counts: RefCell<HashMap<Decision, u64>>,
+    shadow_counts: RefCell<HashMap<Decision, u64>>,
+    shadow_msat: RefCell<HashMap<Decision, u64>>,
     lost_postings: Cell<u64>,
     warnings: RefCell<Vec<String>>,
     request: RefCell<HeaderList>,
@@ -183,6 +185,15 @@ impl FakeHost {
         self.counts.borrow().get(&decision).copied().unwrap_or(0)
     }
 
+    /// How often a decision was counted for a request in shadow, and for how much.
+    #[must_use]
+    pub fn shadow_of(&self, decision: Decision) -> (u64, u64) {
+        let of = |counts: &RefCell<HashMap<Decision, u64>>| {
+            counts.borrow().get(&decision).copied().unwrap_or(0)
+        };
+        (of(&self.shadow_counts), of(&self.shadow_msat))
+    }
+
     /// How many postings were counted as lost.
     #[must_use]
     pub fn lost_postings(&self) -> u64 {
@@ -231,6 +242,16 @@ impl Host for FakeHost {
     fn count(&self, decision: Decision) {
         self.asked("count");
         *self.counts.borrow_mut().entry(decision).or_default() += 1;
+    }
+
+    fn count_shadow(&self, decision: Decision) {
+        self.asked("count_shadow");
+        *self.shadow_counts.borrow_mut().entry(decision).or_default() += 1;
+    }
+
+    fn count_shadow_msat(&self, decision: Decision, amount_msat: u64) {
+        self.asked("count_shadow_msat");
+        *self.shadow_msat.borrow_mut().entry(decision).or_default() += amount_msat;
     }
 
     fn record_call_ms(&self, _: CallKind, _: u64) {

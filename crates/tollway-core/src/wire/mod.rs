@@ -58,8 +58,12 @@ pub const REVOKED_TOKENS_MAX: usize = 1_000;
 pub const ROUTE_NAME_BYTES_MAX: usize = 128;
 /// The longest service name, in bytes; see [`crate::caveat::is_service_name`].
 pub const SERVICE_NAME_BYTES_MAX: usize = crate::caveat::SERVICE_NAME_BYTES_MAX;
-/// The longest plan name of an allowance, in bytes: a service's name, a slash and a route's.
-pub const PLAN_NAME_BYTES_MAX: usize = SERVICE_NAME_BYTES_MAX + 1 + ROUTE_NAME_BYTES_MAX;
+/// What stands before the plan of a request in shadow, so that it uses nothing up.
+pub const PLAN_IN_SHADOW: &str = "shadow ";
+/// The longest plan name of an allowance, in bytes: a service's name, a slash and a route's, in
+/// shadow.
+pub const PLAN_NAME_BYTES_MAX: usize =
+    PLAN_IN_SHADOW.len() + SERVICE_NAME_BYTES_MAX + 1 + ROUTE_NAME_BYTES_MAX;
 /// The longest client address or fingerprint, in bytes.
 pub const CLIENT_TEXT_BYTES_MAX: usize = 64;
 /// The longest rolling window of an allowance: 31 days.

@@ -56,7 +56,7 @@ const GATE_TOKEN_BYTES_MIN: usize = 16;
 const NAME_BYTES_MAX: usize = 255;
 
 /// The fields of a configuration.
-const ROOT_FIELDS: [&str; 13] = [
+const ROOT_FIELDS: [&str; 14] = [
     "tollwayd",
     "services",
     "routes",
@@ -70,6 +70,7 @@ const ROOT_FIELDS: [&str; 13] = [
     "cache",
     "lease_idle_s",
     "lease_ttl_s",
+    "shadow",
 ];
 
 /// What the filter runs by.
@@ -98,6 +99,10 @@ pub struct Config {
     pub lease_ttl_ms: Option<u64>,
     /// After how long without use a lease is given back.
     pub lease_idle_ms: u64,
+    /// Whether prices are only worked out and counted where a route does not say otherwise.
+    pub shadow: bool,
+    /// Whether any request is in shadow.
+    pub has_shadow: bool,
 }
 
 /// How to reach tollwayd.
@@ -175,8 +180,14 @@ impl Config {
             Some(node) => visible_name(&node, LOCATION_BYTES_MAX)?,
             None => "tollway".to_owned(),
         };
+        let shadow = match root.optional("shadow") {
+            Some(node) => node.flag()?,
+            None => false,
+        };
         Ok(Self {
             tollwayd,
+            has_shadow: shadow || every_route(&routes, &unmatched).any(|r| r.shadow == Some(true)),
+            shadow,
             lease_ttl_ms: lease_ttl_ms(&root, &routes, &unmatched)?,
             lease_idle_ms: root.integer("lease_idle_s", 5, 1..=LEASE_TTL_S_MAX)? * 1_000,
             routes: PriceTable::new(routes),
@@ -202,13 +213,19 @@ fn lease_ttl_ms(
     unmatched: &Unmatched,
 ) -> Result<Option<u64>, ConfigError> {
     let spend_ms = root.integer("lease_ttl_s", 30, 10..=LEASE_TTL_S_MAX)? * 1_000;
+    let leased = every_route(routes, unmatched).filter(|route| route.spend != Spend::Exact);
+    Ok(leased.map(|route| route.hold_ttl_ms).max().map(|longest_ms| longest_ms + spend_ms))
+}
+
+fn every_route<'r>(
+    routes: &'r Routes,
+    unmatched: &'r Unmatched,
+) -> impl Iterator<Item = &'r Rc<Route>> {
     let other = match unmatched {
         Unmatched::Route(route) => Some(route),
         Unmatched::Deny => None,
     };
-    let routes = routes.iter().map(|(_, route)| route).chain(other);
-    let leased = routes.filter(|route| route.spend != Spend::Exact);
-    Ok(leased.map(|route| route.hold_ttl_ms).max().map(|longest_ms| longest_ms + spend_ms))
+    routes.iter().map(|(_, route)| route).chain(other)
 }
 
 fn tollwayd(

@@ -22,7 +22,7 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 const UNMATCHED: &str = "unmatched";
 
 /// The fields of a route: its own, and [`TERMS`].
-pub(super) const ROUTE_FIELDS: [&str; 21] = [
+pub(super) const ROUTE_FIELDS: [&str; 22] = [
     "name",
     "match",
     "service",
@@ -44,6 +44,7 @@ pub(super) const ROUTE_FIELDS: [&str; 21] = [
     "spend",
     "lease_max_sats",
     "exact_above_sats",
+    "shadow",
 ];
 
 /// Routes in the order of the configuration.

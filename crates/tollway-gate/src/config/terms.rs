@@ -18,7 +18,7 @@ use super::{RefundOn, Service};
 /// The highest price, and the most credit that one invoice sells.
 pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
 /// The fields that are read here, and the service's name.
-pub(super) const TERMS: [&str; 19] = [
+pub(super) const TERMS: [&str; 20] = [
     "service",
     "price",
     "price_sats",
@@ -38,6 +38,7 @@ pub(super) const TERMS: [&str; 19] = [
     "spend",
     "lease_max_sats",
     "exact_above_sats",
+    "shadow",
 ];
 
 const HOLD_TTL_S_DEFAULT: u64 = 300;
@@ -75,6 +76,8 @@ pub struct Route {
     pub hold_ttl_ms: u64,
     /// How its requests are paid from their account.
     pub spend: Spend,
+    /// Whether its price is only worked out and counted; `None` as the whole configuration says.
+    pub shadow: Option<bool>,
 }
 
 /// What the price of a route buys.
@@ -129,6 +132,7 @@ impl Route {
             overrun: Overrun::Cap,
             hold_ttl_ms: HOLD_TTL_S_DEFAULT * 1_000,
             spend: Spend::Exact,
+            shadow: None,
             name,
             service,
         }
@@ -144,6 +148,7 @@ pub(super) fn charge(
 ) -> Result<Route, ConfigError> {
     let ttl_s = fields.integer("hold_ttl_s", HOLD_TTL_S_DEFAULT, 1..=HOLD_TTL_MS_MAX / 1_000)?;
     let mut route = Route::free(name, service);
+    route.shadow = fields.optional("shadow").map(|node| node.flag()).transpose()?;
     route.price = prices.of_route(fields)?;
     route.body_bytes_max = body_bytes_max(fields, &route.price)?;
     route.hold_ttl_ms = ttl_s * 1_000;

@@ -27,7 +27,11 @@ impl Exchange {
         offer: Offer,
     ) -> Step {
         stream.note(LogField::Reason, offer.code);
-        if headers::find(&context.headers, ":method") == Some(b"HEAD") {
+        let price_only = headers::find(&context.headers, ":method") == Some(b"HEAD");
+        if self.shadow && price_only {
+            return self.challenged_in_shadow(stream, &context);
+        }
+        if price_only {
             return self.answer(stream, Decision::Challenged, reply::price_only(context.cost));
         }
         let sale = match Sale::of(&context) {
@@ -37,6 +41,9 @@ impl Exchange {
                 return self.answer(stream, Decision::Denied, answer);
             }
         };
+        if self.shadow {
+            return self.challenged_in_shadow(stream, &context);
+        }
         let service = &context.route.service;
         let request = ChallengeRequest {
             route: context.route.name.clone(),

@@ -1,7 +1,7 @@
 //! A request that may be free: asked of `tollwayd`, which counts for all gates.
 
 use tollway_core::wire::{
-    AllowanceClient, AllowanceReply, AllowanceRequest, CLIENT_TEXT_BYTES_MAX,
+    AllowanceClient, AllowanceReply, AllowanceRequest, CLIENT_TEXT_BYTES_MAX, PLAN_IN_SHADOW,
 };
 
 use super::offer::Offer;
@@ -16,7 +16,7 @@ impl Exchange {
     /// A request without a credential: free, where its route has a free tier and the client's
     /// address is known; else to be paid for.
     pub(super) fn unpaid(&mut self, stream: &impl Stream, mut context: Context) -> Step {
-        let Some(request) = allowance(stream, &context) else {
+        let Some(request) = allowance(stream, &context, self.shadow) else {
             return self.challenge(stream, context, Offer::first_payment());
         };
         context.call_started_ms = stream.now_ms();
@@ -59,7 +59,7 @@ impl Exchange {
 }
 
 /// What to ask; `None` where nothing is free. A HEAD request only asks for the price.
-fn allowance(stream: &impl Stream, context: &Context) -> Option<AllowanceRequest> {
+fn allowance(stream: &impl Stream, context: &Context, shadow: bool) -> Option<AllowanceRequest> {
     let FreeTier { plan, window, ipv4_prefix, ipv6_prefix, .. } =
         context.route.free_tier.as_ref()?;
     if headers::find(&context.headers, ":method") == Some(b"HEAD") {
@@ -67,7 +67,8 @@ fn allowance(stream: &impl Stream, context: &Context) -> Option<AllowanceRequest
     }
     let address = stream.client_address().filter(|text| text.len() <= CLIENT_TEXT_BYTES_MAX)?;
     Some(AllowanceRequest {
-        plan: plan.clone(),
+        // What is only counted uses nothing up.
+        plan: if shadow { format!("{PLAN_IN_SHADOW}{plan}") } else { plan.clone() },
         route: context.route.name.clone(),
         client: AllowanceClient { address, ipv4_prefix: *ipv4_prefix, ipv6_prefix: *ipv6_prefix },
         quota: context.route.free_tier.as_ref()?.quota(context.cost),

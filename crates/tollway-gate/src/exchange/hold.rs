@@ -15,7 +15,7 @@ use super::offer::Offer;
 use super::refresh::Keys;
 use super::repeat::idempotency_key;
 use super::response::Recording;
-use super::{Admitted, Context, Exchange, Holding, State, Step, decided};
+use super::{Admitted, Context, Exchange, Holding, State, Step};
 use crate::cache::{Carriers, Known};
 use crate::config::{Idempotency, Mode};
 use crate::headers::{self, ResponseMarks};
@@ -46,7 +46,7 @@ impl Exchange {
                 self.refresh(stream, context)
             }
             Err(offer) => {
-                stream.count(Decision::Invalid);
+                self.invalid(stream);
                 self.challenge(stream, context, offer)
             }
             Ok(None) => self.unpaid(stream, context),
@@ -62,7 +62,7 @@ impl Exchange {
                     }
                 },
                 Err(offer) => {
-                    stream.count(Decision::Invalid);
+                    self.invalid(stream);
                     self.challenge(stream, context, offer)
                 }
             },
@@ -136,6 +136,8 @@ impl Exchange {
                 return self.answer(stream, Decision::Denied, answer);
             }
         };
+        // In shadow nothing is charged that a repeated request could refer to.
+        let idempotency = idempotency.filter(|_| !self.shadow);
         let keyed = idempotency.is_some();
         let hold = self.gate.mint_hold_id(context.call_started_ms);
         // The proof travels every time: it costs less than knowing whether the ledger needs it,
@@ -237,7 +239,7 @@ impl Exchange {
                 self.gate.reached(stream);
                 self.answer(stream, Decision::Denied, reply::key_mismatch(grpc))
             }
-            HoldRefusal::InsufficientCredit => {
+            HoldRefusal::InsufficientCredit if !self.shadow => {
                 self.gate.reached(stream);
                 self.relieve(stream, holding, balance)
             }
@@ -258,9 +260,13 @@ impl Exchange {
         let Admission { context, payment, account, balance, keyed } = admission;
         let Context { route, cost, tokens, headers: list, .. } = context;
         headers::strip_request(stream, &list, context.authorization_rest.as_deref());
-        headers::mark_paid_request(stream, &account, cost, balance);
+        if self.shadow {
+            headers::mark_free_request(stream);
+        } else {
+            headers::mark_paid_request(stream, &account, cost, balance);
+        }
         stream.note(LogField::Account, account.hex_digits().as_str());
-        decided(stream, Decision::Ok);
+        self.decided(stream, Decision::Ok);
         // A gRPC response ends with trailers, which a stored one has not.
         let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
         let recording = replayable.then(Recording::default);

@@ -86,7 +86,7 @@ impl Exchange {
         let leases = &self.gate.leases;
         // Of a revoked token the ledger says so itself.
         let ask = leased_ask(&context, &credential);
-        let Some(ask) = ask.filter(|ask| !self.gate.is_revoked(&ask.token)) else {
+        let Some(ask) = ask.filter(|ask| !self.shadow && !self.gate.is_revoked(&ask.token)) else {
             return self.hold(stream, context, credential, Plan::Exact);
         };
         match leases.spend(stream, &ask) {

@@ -28,6 +28,7 @@ mod reading;
 mod refresh;
 mod repeat;
 mod response;
+mod shadow;
 
 use std::rc::Rc;
 
@@ -68,6 +69,8 @@ pub enum Step {
 pub struct Exchange {
     gate: Rc<Gate>,
     state: State,
+    /// What is decided is not enforced.
+    shadow: bool,
 }
 
 #[derive(Debug)]
@@ -199,7 +202,7 @@ impl Exchange {
     /// A request that has not been seen yet.
     #[must_use]
     pub const fn new(gate: Rc<Gate>) -> Self {
-        Self { gate, state: State::Undecided }
+        Self { gate, state: State::Undecided, shadow: false }
     }
 
     /// Whether the request must be held back: nothing of it may reach the upstream yet, neither
@@ -211,6 +214,7 @@ impl Exchange {
 
     /// The request's headers are here; `end` says that nothing follows them.
     pub fn request_headers(&mut self, stream: &impl Stream, end: bool) -> Step {
+        self.shadow = self.gate.config().shadow;
         let list = stream.request_headers();
         let grpc = headers::find(&list, "content-type")
             .is_some_and(|value| value.starts_with(b"application/grpc"));
@@ -233,6 +237,7 @@ impl Exchange {
             }
         };
         stream.note(LogField::Route, &route.name);
+        self.shadow = route.shadow.unwrap_or(self.shadow);
         let asked = Asked { route, headers: list, grpc };
         match asked.route.price {
             Price::Free => self.pass_free(stream, &asked.headers),
@@ -312,13 +317,17 @@ impl Exchange {
         marks: Option<ResponseMarks>,
         from_browser: bool,
     ) -> Step {
-        decided(stream, decision);
+        self.decided(stream, decision);
+        let marks = marks.filter(|_| !self.shadow);
         self.state = State::Passed(Passed { marks, from_browser });
         Step::Continue
     }
 
     fn answer(&mut self, stream: &impl Stream, decision: Decision, reply: Reply) -> Step {
-        decided(stream, decision);
+        self.decided(stream, decision);
+        if self.shadow {
+            return self.let_pass(stream);
+        }
         self.state = State::Answered;
         Step::Answer(reply)
     }
@@ -326,9 +335,4 @@ impl Exchange {
 
 fn record(stream: &impl Stream, kind: CallKind, context: &Context) {
     stream.record_call_ms(kind, stream.now_ms().saturating_sub(context.call_started_ms));
-}
-
-fn decided(stream: &impl Stream, decision: Decision) {
-    stream.count(decision);
-    stream.note(LogField::Decision, decision.name());
 }

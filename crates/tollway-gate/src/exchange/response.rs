@@ -6,11 +6,12 @@ use tollway_core::wire::{Posting, STORED_BODY_BYTES_MAX, StoredResponse};
 
 use super::leased::Payment;
 use super::metering::Metering;
-use super::{Admitted, Exchange, State, decided};
+use super::{Admitted, Exchange, State};
 use crate::config::{Mode, Route};
 use crate::decimal::Decimal;
 use crate::headers::{self, ResponseMarks};
 use crate::host::{LogField, Stream};
+use crate::lease;
 use crate::metrics::Decision;
 use crate::settle::{Answer, charge};
 
@@ -81,6 +82,9 @@ impl Exchange {
         if let Some(metering) = &mut admitted.metering {
             metering.response_headers(stream, &admitted.route, answer);
         }
+        if self.shadow {
+            return;
+        }
         let held = admitted.cost;
         let cost = charge(&admitted.route, Some(answer), trouble, || admitted.cost_at_headers());
         let marks = if let Some(cost) = cost {
@@ -136,6 +140,13 @@ impl Exchange {
                 let trouble = if well { Default::default() } else { stream.response_trouble() };
                 let amount_msat =
                     charge(&done.route, done.answer, trouble, || done.cost_at_end(stream));
+                if self.shadow {
+                    self.shadow_cost(stream, Decision::Ok, amount_msat);
+                    if let Payment::Hold(hold) = done.payment {
+                        self.release(hold, &done.route);
+                    }
+                    return;
+                }
                 stream.note(LogField::CostMsat, Decimal::of(amount_msat.get()).as_str());
                 let hold = match done.payment {
                     Payment::Hold(hold) => hold,
@@ -155,20 +166,22 @@ impl Exchange {
                 // The client left; the hold may stand in the ledger all the same.
                 self.forget_plan(stream, &holding, false);
                 self.release(holding.hold, &holding.context.route);
-                decided(stream, Decision::Abandoned);
+                self.decided(stream, Decision::Abandoned);
             }
             State::Reading(_)
             | State::Challenging(_)
             | State::Asking(_)
             | State::Refreshing(_)
-            | State::Parked(_) => decided(stream, Decision::Abandoned),
+            | State::Parked(_) => self.decided(stream, Decision::Abandoned),
             State::Undecided | State::Passed(_) | State::Answered => {}
         }
     }
 
     /// Gives back what may have been set aside.
     pub(super) fn release(&self, hold: HoldId, route: &Route) {
-        self.gate.post(release(hold, route));
+        // In shadow it was no request of the route's.
+        let row = if self.shadow { lease::release(hold, 0) } else { release(hold, route) };
+        self.gate.post(row);
     }
 }
 

@@ -38,6 +38,10 @@ impl Host for Shared {
 
     fn count_lease(&self, _: LeaseEvent) {}
 
+    fn count_shadow(&self, _: Decision) {}
+
+    fn count_shadow_msat(&self, _: Decision, _: u64) {}
+
     fn shared(&self, key: &str) -> (Vec<u8>, u32) {
         self.0.borrow().get(key).cloned().unwrap_or((Vec::new(), CAS_ABSENT))
     }
