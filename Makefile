@@ -57,8 +57,9 @@ bench-build: $(STAMPS)/python wasm
 bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per second and per fsync, HTTP, memory. Short bars end with 1.
 	$(CARGO) bench --locked -p tollwayd --bench ledger
 
-test-lightning: $(STAMPS)/lightning build ## Runs tollwayd and the filter on a real Lightning network: two lnd nodes, built from their Go modules.
+test-lightning: $(STAMPS)/lightning $(STAMPS)/lnbits build ## Runs tollwayd and the filter on real Lightning: two lnd nodes from their Go modules, and an LNbits.
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked --test lightning
+	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked -p tollwayd --lib lightning::real
 
 test-compose: ## Builds docker-compose.yml and plays the story on it, where Docker runs or can be started.
 	@sh tests/compose/run.sh
@@ -118,6 +119,15 @@ $(STAMPS)/lightning: $(wildcard tests/lightning/go/*/go.*) | $(STAMPS)/system
 	  -o $(CURDIR)/$(LIGHTNING)/ github.com/btcsuite/btcd
 	cd tests/lightning/go/lnd && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' \
 	  -tags 'invoicesrpc lowscrypt' -o $(CURDIR)/$(LIGHTNING)/ github.com/lightningnetwork/lnd/cmd/lnd
+	@touch $@
+
+# LNbits wants Python 3.10 to 3.12.
+$(STAMPS)/lnbits: tests/lightning/requirements.txt | $(STAMPS)/system
+	@mkdir -p $(STAMPS)
+	@python3 -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { \
+	  echo "LNbits needs Python 3.10, 3.11 or 3.12 as python3."; exit 1; }
+	@[ -x .tools/lnbits/bin/python ] || python3 -m venv .tools/lnbits
+	.tools/lnbits/bin/pip install --quiet --disable-pip-version-check -r tests/lightning/requirements.txt
 	@touch $@
 
 # The load of `make bench`; nothing else needs it.

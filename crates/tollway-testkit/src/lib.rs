@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fake_host;
+pub mod lnbits;
 pub mod nodes;
 pub mod postgres;
 pub mod stack;

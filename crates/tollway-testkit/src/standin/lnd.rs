@@ -17,10 +17,8 @@ use super::till::{Mischief, Sold, Till, Wish};
 
 /// What it accepts; a macaroon begins so.
 pub(super) const MACAROON: &str = "0201036c6e6473757065722d7365637265742d7374616e642d696e";
-pub(super) const REFUSAL: Refusal = (
-    StatusCode::UNAUTHORIZED,
-    r#"{"code":16,"message":"verification failed: signature mismatch after caveat verification"}"#,
-);
+pub(super) const REFUSAL: Refusal =
+    (StatusCode::INTERNAL_SERVER_ERROR, r#"{"code":2,"message":"permission denied","details":[]}"#);
 
 pub(super) fn router() -> Router<Arc<Till>> {
     Router::new()

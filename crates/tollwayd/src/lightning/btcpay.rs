@@ -14,9 +14,10 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::secret::SecretText;
 
 use super::http::{self, Http};
+use super::invoice::asked;
 use super::tls::TlsFault;
 use super::{
-    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice, asked,
+    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
     payment_hash_of,
 };
 use crate::config::BtcpayConfig;

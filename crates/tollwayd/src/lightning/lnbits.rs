@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use tollway_core::payment::PaymentHash;
 
 use super::http::{self, Http, Reply};
+use super::invoice::asked;
 use super::tls::TlsFault;
 use super::{
-    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice, asked,
-    whole_sats,
+    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice, whole_sats,
 };
 use crate::config::LnbitsConfig;
 

@@ -8,14 +8,16 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use reqwest::StatusCode;
 use reqwest::header::HeaderName;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
-use super::http::{self, Http};
+use super::http::{self, Http, Reply};
 use super::tls::TlsFault;
 use super::{
-    Answer, Call, Event, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice, read,
+    Answer, Call, Event, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
+    payment_hash_of,
 };
 use crate::config::LndConfig;
 
@@ -100,8 +102,8 @@ impl Node for Lnd {
                 expiry: order.expiry_s.to_string(),
                 private: true,
             };
-            let Added { payment_request: bolt11 } =
-                http::send(self.http.post("/v1/invoices", &new)).await?.json()?;
+            let reply = http::send(self.http.post("/v1/invoices", &new)).await?;
+            let Added { payment_request: bolt11 } = json(&reply)?;
             let payment_hash = hash_in(&bolt11)?;
             Ok(MadeInvoice { payment_hash, bolt11 })
         })
@@ -111,15 +113,12 @@ impl Node for Lnd {
         Box::pin(async move {
             let path = format!("/v1/invoice/{}", hash.to_hex());
             let reply = http::send(self.http.get(&path)).await?;
-            // Releases differ in the status, not in the words.
-            let words = ["unable to locate invoice", "there are no existing invoices"];
-            let absent = || words.iter().any(|word| reply.said().contains(word));
             if reply.status() == StatusCode::NOT_FOUND
-                || (reply.status() == StatusCode::INTERNAL_SERVER_ERROR && absent())
+                || fails_with(&reply, &["unable to locate", "no existing invoices"])
             {
                 return Ok(Answer::Unknown);
             }
-            let invoice: Invoice = reply.json()?;
+            let invoice: Invoice = json(&reply)?;
             Ok(match invoice.state {
                 State::Open | State::Accepted => Answer::Open,
                 State::Canceled => Answer::Expired,
@@ -141,6 +140,21 @@ impl Node for Lnd {
     fn name(&self) -> String {
         self.http.name("lnd")
     }
+}
+
+/// The text of a success. LND says 500 also to who lacks a permission.
+fn json<T: DeserializeOwned>(reply: &Reply) -> Result<T, NodeFault> {
+    if fails_with(reply, &["permission denied", "verification failed", "macaroon"]) {
+        tracing::error!(said = reply.said(), "LND does not accept the macaroon");
+        return Err(NodeFault::Denied);
+    }
+    reply.json()
+}
+
+/// Whether it is a fault in one of these words. Releases differ in the status, not in the words.
+fn fails_with(reply: &Reply, words: &[&str]) -> bool {
+    let said = reply.said();
+    reply.status().is_server_error() && words.iter().any(|word| said.contains(word))
 }
 
 impl Invoice {
@@ -167,7 +181,7 @@ fn event(line: &[u8]) -> Result<Option<Event>, NodeFault> {
 
 /// The node names the hash apart from the invoice as well, but the invoice is what is paid.
 fn hash_in(bolt11: &str) -> Result<PaymentHash, NodeFault> {
-    read(bolt11).map(|invoice| super::payment_hash(&invoice)).map_err(|_| NodeFault::Unreadable)
+    payment_hash_of(bolt11).ok_or(NodeFault::Unreadable)
 }
 
 /// Where a stream of lines stands.

@@ -9,6 +9,7 @@
 mod btcpay;
 mod cln;
 mod http;
+mod invoice;
 mod lnbits;
 mod lnd;
 mod memory;
@@ -16,23 +17,19 @@ mod phoenixd;
 mod simulated;
 mod tls;
 
+pub(crate) use invoice::{InvoiceFault, check_invoice, check_payment, payment_hash_of};
 pub(crate) use simulated::{PayError, Simulated, SimulatedNode};
 pub(crate) use tls::TlsFault as ConnectFault;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use bitcoin::hashes::Hash;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use lightning_invoice::{Bolt11Invoice, Currency};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
 use crate::config::{Network, NodeConfig};
-
-/// The longest text that is read as an invoice; one with the longest memo is half of it.
-const INVOICE_BYTES_MAX: usize = 4_096;
 
 /// An invoice to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,101 +203,6 @@ pub(crate) enum MakeError {
     Node(#[from] NodeFault),
 }
 
-/// How a node's invoice differs from what it has to be. Such an invoice is neither handed out
-/// nor credited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvoiceFault {
-    /// It asks another amount, or none.
-    #[error("expected the ordered amount in the node's invoice, but found another or none")]
-    Amount,
-    /// It is expired, or lives longer than ordered.
-    #[error("expected the ordered expiry in the node's invoice, but found another")]
-    Expiry,
-    /// It is for another chain than was configured.
-    #[error("expected an invoice for the configured network, but found another")]
-    Network,
-    /// It is for another payment hash than the node said.
-    #[error("expected the node's payment hash in its invoice, but found another")]
-    PaymentHash,
-    /// Less was paid than it asks, which no node lets happen.
-    #[error("expected at least the invoice's amount to be paid, but found less")]
-    Received,
-    /// It cannot be read, or its signature does not hold.
-    #[error("expected a signed BOLT 11 invoice from the node, but found something else")]
-    Unreadable,
-}
-
-/// Reads back what a node returned and compares it with the order.
-///
-/// # Errors
-/// [`InvoiceFault`] names the first difference.
-pub(crate) fn check_invoice(
-    order: &InvoiceOrder,
-    bolt11: String,
-    said_hash: &PaymentHash,
-    network: Network,
-    now_s: u64,
-) -> Result<CheckedInvoice, InvoiceFault> {
-    let invoice = read(&bolt11)?;
-    if currency(network) != invoice.currency() {
-        return Err(InvoiceFault::Network);
-    }
-    if invoice.amount_milli_satoshis() != Some(order.amount.get()) {
-        return Err(InvoiceFault::Amount);
-    }
-    let payment_hash = payment_hash(&invoice);
-    if payment_hash != *said_hash {
-        return Err(InvoiceFault::PaymentHash);
-    }
-    let expires_at_s = invoice.expires_at().ok_or(InvoiceFault::Expiry)?.as_secs();
-    if expires_at_s <= now_s || invoice.expiry_time().as_secs() != order.expiry_s {
-        return Err(InvoiceFault::Expiry);
-    }
-    Ok(CheckedInvoice { payment_hash, bolt11, expires_at_s })
-}
-
-/// Reads back what a node says was paid and compares it with itself.
-///
-/// # Errors
-/// [`InvoiceFault`] names the first difference.
-pub(crate) fn check_payment(
-    hash: &PaymentHash,
-    settled: SettledInvoice,
-) -> Result<CheckedPayment, InvoiceFault> {
-    let SettledInvoice { bolt11, note, received } = settled;
-    let invoice = read(&bolt11)?;
-    if payment_hash(&invoice) != *hash {
-        return Err(InvoiceFault::PaymentHash);
-    }
-    let amount = invoice.amount_milli_satoshis().and_then(Msat::new);
-    let amount = amount.filter(|amount| *amount > Msat::ZERO).ok_or(InvoiceFault::Amount)?;
-    if received < amount {
-        return Err(InvoiceFault::Received);
-    }
-    let created_at_s = invoice.duration_since_epoch().as_secs();
-    let expires_at_s = created_at_s.saturating_add(invoice.expiry_time().as_secs());
-    let payment_hash = *hash;
-    Ok(CheckedPayment { payment_hash, bolt11, note, amount, received, created_at_s, expires_at_s })
-}
-
-/// The payment hash of a signed BOLT 11 invoice of any node, or `None` for other text.
-pub(crate) fn payment_hash_of(bolt11: &str) -> Option<PaymentHash> {
-    let fits = bolt11.len() <= INVOICE_BYTES_MAX;
-    fits.then(|| bolt11.trim().parse().ok()).flatten().as_ref().map(payment_hash)
-}
-
-/// Reads a signed invoice of bounded length.
-fn read(bolt11: &str) -> Result<Bolt11Invoice, InvoiceFault> {
-    let fits = bolt11.len() <= INVOICE_BYTES_MAX;
-    fits.then(|| bolt11.parse().ok()).flatten().ok_or(InvoiceFault::Unreadable)
-}
-
-/// What a paid invoice asked, for nodes that say no more than that it was paid.
-fn asked(bolt11: &str) -> Result<Msat, NodeFault> {
-    let amount = read(bolt11).ok().and_then(|invoice| invoice.amount_milli_satoshis());
-    amount.and_then(Msat::new).ok_or(NodeFault::Unreadable)
-}
-
 /// For nodes that count in sats.
 fn whole_sats(amount: Msat) -> Result<u64, NodeFault> {
     let sats = amount.to_sats_rounded_up();
@@ -311,22 +213,10 @@ fn whole_sats(amount: Msat) -> Result<u64, NodeFault> {
     Err(NodeFault::Refused)
 }
 
-const fn currency(network: Network) -> Currency {
-    match network {
-        Network::Bitcoin => Currency::Bitcoin,
-        Network::Testnet => Currency::BitcoinTestnet,
-        Network::Signet => Currency::Signet,
-        Network::Regtest => Currency::Regtest,
-        Network::Simnet => Currency::Simnet,
-    }
-}
-
-fn payment_hash(invoice: &Bolt11Invoice) -> PaymentHash {
-    PaymentHash::from_bytes(invoice.payment_hash().to_byte_array())
-}
-
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod real;
 #[cfg(test)]
 mod standins;
 #[cfg(test)]

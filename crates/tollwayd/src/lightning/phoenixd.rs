@@ -14,10 +14,9 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::secret::SecretText;
 
 use super::http::{self, Http};
+use super::invoice::asked;
 use super::tls::TlsFault;
-use super::{
-    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, SettledInvoice, asked, whole_sats,
-};
+use super::{Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, SettledInvoice, whole_sats};
 use crate::config::PhoenixdConfig;
 
 /// The longest description that it takes.

@@ -21,11 +21,9 @@ use sha2::Sha256;
 use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
 
+use super::invoice::INVOICE_BYTES_MAX;
 use super::memory::{Line, Memory, Remembered};
-use super::{
-    Answer, Call, Events, INVOICE_BYTES_MAX, InvoiceOrder, MadeInvoice, Node, NodeFault,
-    SettledInvoice, payment_hash,
-};
+use super::{Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice};
 use crate::clock::Clock;
 use crate::entropy::{self, EntropyError};
 use crate::ledger::KeyBytes;
@@ -213,6 +211,10 @@ impl std::fmt::Debug for SimulatedNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SimulatedNode").field("node_id", &self.node_id).finish_non_exhaustive()
     }
+}
+
+fn payment_hash(invoice: &Bolt11Invoice) -> PaymentHash {
+    PaymentHash::from_bytes(invoice.payment_hash().to_byte_array())
 }
 
 fn amount(invoice: &Bolt11Invoice) -> Option<Msat> {

@@ -1,5 +1,6 @@
-use lightning_invoice::{Bolt11InvoiceDescriptionRef, Currency};
+use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescriptionRef, Currency};
 
+use super::invoice::INVOICE_BYTES_MAX;
 use super::simulated::MintError;
 use super::*;
 use crate::ledger::KeyBytes;

@@ -1,0 +1,153 @@
+//! The contract on real nodes and servers. `make test-lightning` installs them and runs this;
+//! elsewhere each test prints why it is skipped.
+
+use std::fmt::Display;
+
+use tollway_core::secret::SecretText;
+use tollway_testkit::lnbits::Lnbits as RealLnbits;
+use tollway_testkit::nodes::Network as RealNetwork;
+use tollway_testkit::standin::{Kind, StandIn};
+
+use super::contract::{Subject, keeps_the_contract};
+use super::*;
+use crate::config::{LnbitsConfig, LndConfig, NodeUrl};
+
+/// Whether a part is there; otherwise the reason is printed, or the test fails where the parts
+/// have to be there.
+fn is_there<E: Display>(available: Result<(), E>) -> bool {
+    let Err(missing) = available else { return true };
+    let required = std::env::var("TOLLWAY_TEST_LIGHTNING").is_ok_and(|word| word == "required");
+    assert!(!required, "{missing}");
+    eprintln!("skipped: {missing}");
+    false
+}
+
+fn lnd(node: &tollway_testkit::nodes::Lnd, macaroon: &str) -> Lightning {
+    let macaroon = hex::encode(std::fs::read(node.macaroon(macaroon)).unwrap());
+    let config = NodeConfig::Lnd(LndConfig {
+        url: NodeUrl::parse(&node.url()).unwrap(),
+        cert: Some(node.certificate()),
+        macaroon: SecretText::new(macaroon),
+    });
+    Lightning::connect(&config, Network::Regtest).unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn lnd_keeps_the_contract() {
+    if !is_there(RealNetwork::available()) {
+        return;
+    }
+    let network = RealNetwork::start().await.unwrap_or_else(|error| panic!("{error}"));
+    let RealNetwork { payee, payer, .. } = &network;
+    let lightning = lnd(payee, "invoice");
+    // It may read, but make nothing; and the certificate is the other node's.
+    let stranger = Some(lnd(payee, "readonly").node);
+    let order = InvoiceOrder {
+        amount: Msat::new(1_000).unwrap(),
+        memo: String::new(),
+        note: String::new(),
+        expiry_s: 60,
+    };
+    let config = NodeConfig::Lnd(LndConfig {
+        url: NodeUrl::parse(&payee.url()).unwrap(),
+        cert: Some(payer.certificate()),
+        macaroon: SecretText::new("0201".to_owned()),
+    });
+    let other = Lightning::connect(&config, Network::Regtest).unwrap().unwrap();
+    assert_eq!(other.node.create_invoice(&order).await, Err(NodeFault::Down));
+    let (invoices, payments) = tokio::sync::mpsc::unbounded_channel::<Payment>();
+    let subject = Subject {
+        lightning,
+        stranger,
+        pay: Box::new(move |bolt11| {
+            let (done, paid) = tokio::sync::oneshot::channel();
+            invoices.send((bolt11, done)).unwrap();
+            Box::pin(async move { paid.await.unwrap() })
+        }),
+        keeps_notes: false,
+        counts_msat: true,
+    };
+    tokio::select! {
+        () = keeps_the_contract(&subject) => {}
+        () = pay_all(payer, payments) => panic!("the payer ended"),
+    }
+}
+
+/// An invoice to pay, and who waits for it.
+type Payment = (String, tokio::sync::oneshot::Sender<()>);
+
+async fn pay_all(
+    payer: &tollway_testkit::nodes::Lnd,
+    mut payments: tokio::sync::mpsc::UnboundedReceiver<Payment>,
+) {
+    while let Some((bolt11, done)) = payments.recv().await {
+        payer.pay(&bolt11).await.unwrap_or_else(|error| panic!("{error}"));
+        // A test that has failed waits for nothing.
+        let _ = done.send(());
+    }
+}
+
+fn lnbits(server: &RealLnbits, key: &str, network: Network) -> Lightning {
+    let config = NodeConfig::Lnbits(LnbitsConfig {
+        url: NodeUrl::parse(&server.url).unwrap(),
+        cert: None,
+        api_key: SecretText::new(key.to_owned()),
+        webhook: None,
+    });
+    Lightning::connect(&config, network).unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn lnbits_keeps_the_contract() {
+    if !is_there(RealLnbits::available()) {
+        return;
+    }
+    let server = Arc::new(RealLnbits::start(None).await.unwrap_or_else(|error| panic!("{error}")));
+    let payer = Arc::clone(&server);
+    let subject = Subject {
+        // Its FakeWallet's invoices look as if they were money.
+        lightning: lnbits(&server, &server.invoice_key, Network::Bitcoin),
+        stranger: Some(lnbits(&server, &"0".repeat(32), Network::Bitcoin).node),
+        pay: Box::new(move |bolt11| {
+            let payer = Arc::clone(&payer);
+            Box::pin(async move {
+                payer.pay(&bolt11).await.unwrap_or_else(|error| panic!("{error}"));
+            })
+        }),
+        keeps_notes: true,
+        counts_msat: false,
+    };
+    keeps_the_contract(&subject).await;
+}
+
+/// LNbits' own client of the node finds in the stand-in what it finds in the real one.
+async fn serves_lnbits(kind: Kind) {
+    if !is_there(RealLnbits::available()) {
+        return;
+    }
+    let standin = StandIn::start(kind).await.unwrap();
+    let server = RealLnbits::start(Some((kind, &standin))).await;
+    let server = server.unwrap_or_else(|error| panic!("{error}"));
+    let till = Arc::clone(&standin.till);
+    let subject = Subject {
+        lightning: lnbits(&server, &server.invoice_key, Network::Regtest),
+        stranger: None,
+        pay: Box::new(move |bolt11| {
+            till.pay(&bolt11, 0).expect("an invoice of this stand-in");
+            Box::pin(std::future::ready(()))
+        }),
+        keeps_notes: true,
+        counts_msat: false,
+    };
+    keeps_the_contract(&subject).await;
+}
+
+#[tokio::test]
+async fn the_cln_stand_in_serves_lnbits() {
+    serves_lnbits(Kind::Cln).await;
+}
+
+#[tokio::test]
+async fn the_phoenixd_stand_in_serves_lnbits() {
+    serves_lnbits(Kind::Phoenixd).await;
+}
