@@ -57,7 +57,7 @@ bench-build: $(STAMPS)/python wasm
 bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per second and per fsync, HTTP, memory. Short bars end with 1.
 	$(CARGO) bench --locked -p tollwayd --bench ledger
 
-test-lightning: $(STAMPS)/lightning $(STAMPS)/lnbits build ## Runs tollwayd and the filter on real Lightning: two lnd nodes from their Go modules, and an LNbits.
+test-lightning: $(STAMPS)/lightning $(STAMPS)/lnbits $(STAMPS)/nwc build ## Runs tollwayd and the filter on real Lightning: two lnd nodes from their Go modules, an LNbits, a wallet on a Nostr relay.
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked --test lightning
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked -p tollwayd --lib lightning::real
 
@@ -74,7 +74,7 @@ lint: $(STAMPS)/system $(STAMPS)/rust ## Checks format, lints on the host and fo
 
 clean: ## Removes what was built and what `make setup` put into .tools.
 	$(CARGO) clean
-	rm -rf .tools tests/clients/node_modules
+	rm -rf .tools tests/clients/node_modules tests/lightning/nwc/node_modules
 
 # A C compiler for SQLite and TLS, Python's venv, and PostgreSQL for the tests of its store. Only
 # root can install Debian packages.
@@ -128,6 +128,11 @@ $(STAMPS)/lnbits: tests/lightning/requirements.txt | $(STAMPS)/system
 	  echo "LNbits needs Python 3.10, 3.11 or 3.12 as python3."; exit 1; }
 	@[ -x .tools/lnbits/bin/python ] || python3 -m venv .tools/lnbits
 	.tools/lnbits/bin/pip install --quiet --disable-pip-version-check -r tests/lightning/requirements.txt
+	@touch $@
+
+$(STAMPS)/nwc: tests/lightning/nwc/package.json tests/lightning/nwc/package-lock.json | $(STAMPS)/node
+	@command -v npm >/dev/null || { echo "npm is missing: the wallet service comes from it."; exit 1; }
+	npm ci --prefix tests/lightning/nwc --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # The load of `make bench`; nothing else needs it.

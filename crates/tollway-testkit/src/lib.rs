@@ -13,6 +13,7 @@
 pub mod fake_host;
 pub mod lnbits;
 pub mod nodes;
+pub mod nwc;
 pub mod postgres;
 pub mod stack;
 pub mod standin;

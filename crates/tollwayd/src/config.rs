@@ -22,7 +22,7 @@ pub use lightning::{
 };
 pub use node::{
     BtcpayConfig, ClnConfig, LightningConfig, LnbitsConfig, LndConfig, Network, NodeConfig,
-    PhoenixdConfig,
+    NwcConfig, PhoenixdConfig,
 };
 pub use node_url::NodeUrl;
 

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use nostr::nips::nip47::NostrWalletConnectUri;
 use serde::Deserialize;
 use tollway_core::secret::SecretText;
 
 use super::node::{
     BtcpayConfig, ClnConfig, LightningConfig, LnbitsConfig, LndConfig, Network, NodeConfig,
-    PhoenixdConfig,
+    NwcConfig, PhoenixdConfig,
 };
 use super::node_url::NodeUrl;
 use super::{ConfigError, ENV_SIMULATED_FILE, Environment, RawSecret, Store, secret};
@@ -42,6 +43,7 @@ pub(super) struct RawLightning {
     api_key: Option<RawSecret>,
     password: Option<RawSecret>,
     store: Option<String>,
+    connection: Option<RawSecret>,
     webhook_url: Option<String>,
 }
 
@@ -59,6 +61,7 @@ impl Default for RawLightning {
             api_key: None,
             password: None,
             store: None,
+            connection: None,
             webhook_url: None,
         }
     }
@@ -74,6 +77,7 @@ enum Backend {
     Lnbits,
     Phoenixd,
     Btcpay,
+    Nwc,
 }
 
 impl RawLightning {
@@ -133,12 +137,16 @@ impl RawLightning {
             let file = self.simulated_file.take().or_else(|| beside(store));
             return Ok(NodeConfig::Simulated { file });
         }
+        if self.backend == Backend::Nwc {
+            let uri = connection(self.connection.take(), env)?;
+            return Ok(NodeConfig::Nwc(NwcConfig { uri }));
+        }
         let url = self.url.take().ok_or_else(|| missing("lightning.url"))?;
         let url = NodeUrl::parse(&url)
             .map_err(|error| value("lightning.url", &error.to_string(), NodeUrl::REMEDY))?;
         let cert = self.cert.take();
         Ok(match self.backend {
-            Backend::Simulated | Backend::Lnd => {
+            Backend::Simulated | Backend::Nwc | Backend::Lnd => {
                 let macaroon = macaroon(self.macaroon.take(), env)?;
                 NodeConfig::Lnd(LndConfig { url, cert, macaroon })
             }
@@ -180,6 +188,7 @@ impl RawLightning {
             ("lightning.api_key", self.api_key.is_some()),
             ("lightning.password", self.password.is_some()),
             ("lightning.store", self.store.is_some()),
+            ("lightning.connection", self.connection.is_some()),
             ("lightning.webhook_url", self.webhook_url.is_some()),
         ];
         let Some((field, _)) = left.into_iter().find(|(_, is_left)| *is_left) else {
@@ -247,6 +256,19 @@ fn macaroon(reference: Option<RawSecret>, env: Environment<'_>) -> Result<Secret
         return Err(value(FIELD, "expected a macaroon, but found something else", remedy));
     }
     Ok(SecretText::new(hex))
+}
+
+/// What a wallet's owner hands out: the wallet's key, relays and a secret.
+fn connection(
+    reference: Option<RawSecret>,
+    env: Environment<'_>,
+) -> Result<NostrWalletConnectUri, ConfigError> {
+    const FIELD: &str = "lightning.connection";
+    let text = credential(reference, FIELD, env)?;
+    NostrWalletConnectUri::parse(text.reveal()).map_err(|_| {
+        let problem = "expected nostr+walletconnect://KEY?relay=...&secret=..., but found another";
+        value(FIELD, problem, "make a connection in the wallet and copy all of it")
+    })
 }
 
 /// It becomes a part of a path.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nostr::nips::nip47::NostrWalletConnectUri;
 use serde::Deserialize;
 use tollway_core::secret::SecretText;
 
@@ -52,6 +53,8 @@ pub enum NodeConfig {
     Phoenixd(PhoenixdConfig),
     /// The Lightning node of a BTCPay store.
     Btcpay(BtcpayConfig),
+    /// A wallet behind Nostr Wallet Connect.
+    Nwc(NwcConfig),
 }
 
 /// LND over REST.
@@ -115,6 +118,19 @@ pub struct BtcpayConfig {
     pub store: String,
 }
 
+/// A wallet behind Nostr Wallet Connect.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NwcConfig {
+    /// The wallet's key, its relays, and the secret of the connection.
+    pub(crate) uri: NostrWalletConnectUri,
+}
+
+impl std::fmt::Debug for NwcConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NwcConfig").field("wallet", &self.uri.public_key).finish_non_exhaustive()
+    }
+}
+
 impl NodeConfig {
     /// The word for it in the configuration.
     #[must_use]
@@ -126,6 +142,7 @@ impl NodeConfig {
             Self::Lnbits(_) => "lnbits",
             Self::Phoenixd(_) => "phoenixd",
             Self::Btcpay(_) => "btcpay",
+            Self::Nwc(_) => "nwc",
         }
     }
 
@@ -141,7 +158,7 @@ impl NodeConfig {
     #[must_use]
     pub const fn url(&self) -> Option<&NodeUrl> {
         match self {
-            Self::Simulated { .. } => None,
+            Self::Simulated { .. } | Self::Nwc(_) => None,
             Self::Lnd(LndConfig { url, .. })
             | Self::Cln(ClnConfig { url, .. })
             | Self::Lnbits(LnbitsConfig { url, .. })
@@ -156,6 +173,7 @@ impl std::fmt::Display for NodeConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self, self.url()) {
             (Self::Simulated { file: Some(file) }, _) => write!(f, "simulated, {}", file.display()),
+            (Self::Nwc(NwcConfig { uri }), _) => write!(f, "nwc, wallet {}", uri.public_key),
             (_, Some(url)) => write!(f, "{}, {url}", self.word()),
             (_, None) => f.write_str(self.word()),
         }

@@ -13,6 +13,7 @@ mod invoice;
 mod lnbits;
 mod lnd;
 mod memory;
+mod nwc;
 mod phoenixd;
 mod simulated;
 mod tls;
@@ -168,6 +169,7 @@ impl Lightning {
             NodeConfig::Lnbits(config) => Arc::new(lnbits::Lnbits::new(config)?),
             NodeConfig::Phoenixd(config) => Arc::new(phoenixd::Phoenixd::new(config)?),
             NodeConfig::Btcpay(config) => Arc::new(btcpay::Btcpay::new(config)?),
+            NodeConfig::Nwc(config) => Arc::new(nwc::Nwc::new(config)),
         };
         Ok(Some(Self { node, network }))
     }

@@ -6,11 +6,12 @@ use std::fmt::Display;
 use tollway_core::secret::SecretText;
 use tollway_testkit::lnbits::Lnbits as RealLnbits;
 use tollway_testkit::nodes::Network as RealNetwork;
+use tollway_testkit::nwc::{Encryption, Wallet};
 use tollway_testkit::standin::{Kind, StandIn};
 
 use super::contract::{Subject, keeps_the_contract};
 use super::*;
-use crate::config::{LnbitsConfig, LndConfig, NodeUrl};
+use crate::config::{LnbitsConfig, LndConfig, NodeUrl, NwcConfig};
 
 /// Whether a part is there; otherwise the reason is printed, or the test fails where the parts
 /// have to be there.
@@ -150,4 +151,42 @@ async fn the_cln_stand_in_serves_lnbits() {
 #[tokio::test]
 async fn the_phoenixd_stand_in_serves_lnbits() {
     serves_lnbits(Kind::Phoenixd).await;
+}
+
+async fn wallet_keeps_the_contract(encryption: Encryption) {
+    if !is_there(Wallet::available()) {
+        return;
+    }
+    let wallet = Wallet::start(encryption).await.unwrap_or_else(|error| panic!("{error}"));
+    let connect = |connection: &str| {
+        let config = NodeConfig::Nwc(NwcConfig { uri: connection.parse().unwrap() });
+        Lightning::connect(&config, Network::Regtest).unwrap().unwrap()
+    };
+    let till = Arc::clone(&wallet.node.till);
+    let subject = Subject {
+        lightning: connect(&wallet.connection()),
+        // The wallet does not answer strangers at all, which takes long to find out.
+        stranger: None,
+        pay: Box::new(move |bolt11| {
+            till.pay(&bolt11, 0).expect("an invoice of this wallet");
+            Box::pin(std::future::ready(()))
+        }),
+        keeps_notes: true,
+        counts_msat: true,
+    };
+    keeps_the_contract(&subject).await;
+    let nobody = "nostr+walletconnect://4f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa\
+                  ?relay=ws%3A%2F%2F127.0.0.1%3A1&secret=2222222222222222222222222222222222222222222222222222222222222222";
+    let unknown = PaymentHash::from_bytes([9; 32]);
+    assert_eq!(connect(nobody).node.look_up(&unknown).await, Err(NodeFault::Down));
+}
+
+#[tokio::test]
+async fn a_wallet_on_nostr_keeps_the_contract_with_nip44() {
+    wallet_keeps_the_contract(Encryption::Nip44).await;
+}
+
+#[tokio::test]
+async fn a_wallet_on_nostr_keeps_the_contract_with_nip04() {
+    wallet_keeps_the_contract(Encryption::Nip04).await;
 }

@@ -7,6 +7,11 @@ fn env(name: &str) -> Option<String> {
     match name {
         "SECRET" => Some(SECRET.to_owned()),
         "HEX" => Some(HEX.to_owned()),
+        "NWC" => Some(format!(
+            "nostr+walletconnect://{}?relay=wss%3A%2F%2Frelay.example&secret={}",
+            "4f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa",
+            "ca".repeat(32),
+        )),
         _ => None,
     }
 }
@@ -29,11 +34,13 @@ fn every_backend_takes_its_own_fields() {
             "url = \"https://pay.example/btcpay/\"\napi_key = \"env:SECRET\"\nstore = \"A1b\"",
         ),
     ];
-    for (word, fields) in rows {
+    let nwc = ("nwc", "connection = \"env:NWC\"");
+    for (word, fields) in rows.into_iter().chain([nwc]) {
         let config = resolve(&format!("backend = \"{word}\"\n{fields}"), &env).unwrap();
         assert_eq!(config.node.word(), word);
         assert_eq!(config.network, Network::Bitcoin);
-        assert!(!format!("{config:?}").contains("canary"), "{config:?}");
+        let shown = format!("{config:?} {}", config.node);
+        assert!(!shown.contains("canary") && !shown.contains("cacaca"), "{shown}");
     }
     let simulated = resolve("", &env).unwrap();
     assert_eq!(simulated.node, NodeConfig::Simulated { file: Some(PathBuf::from("a.db.node")) });
@@ -84,6 +91,10 @@ fn faults_name_the_field_the_problem_and_the_remedy() {
         (&lnd.replace("env:HEX", "env:SECRET"), "lightning.macaroon: expected a macaroon, but"),
         (&lnd.replace("env:HEX", "0201036c"), "lightning.macaroon: expected a reference, but"),
         (&lnd.replace("env:HEX", "env:NONE"), "environment variable NONE is not set; write"),
+        (
+            "backend = \"nwc\"\nconnection = \"env:SECRET\"",
+            "lightning.connection: expected nostr+walletconnect://KEY?relay=...&secret=..., but",
+        ),
         ("network = \"bitcoin\"", "lightning.network: the simulated node makes regtest invoices"),
         (
             "backend = \"btcpay\"\nurl = \"https://a\"\napi_key = \"env:SECRET\"\nstore = \"../x\"",
