@@ -14,6 +14,7 @@ mod bodies;
 mod budgets;
 mod clients;
 mod credentials;
+mod discovery;
 mod failures;
 mod grpc;
 mod harness;

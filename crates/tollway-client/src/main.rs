@@ -13,6 +13,7 @@ async fn main() -> std::process::ExitCode {
         cli::Command::Attenuate(args) => cli::attenuate::run(*args),
         cli::Command::Inspect(args) => cli::inspect::run(&args),
         cli::Command::Price(args) => cli::price::run(&args).await,
+        cli::Command::DescribePrices(args) => cli::describe::run(&args),
         cli::Command::LintConfig(args) => cli::lint::run(&args),
     };
     exit.into()

@@ -130,3 +130,24 @@ fn the_lint_tells_by_its_exit_code() {
     assert_eq!(code, 7);
     assert!(problem.contains("expected"), "{problem}");
 }
+
+#[test]
+fn the_prices_are_written_down_for_machines() {
+    let envoy = shipped("envoy.yaml");
+    let (code, text, _) = tollway(&["describe-prices", "openapi", "--config", &envoy]);
+    assert_eq!(code, 0);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let offer = &document["paths"]["/api/joke"]["get"]["x-payment-info"]["offers"][0];
+    assert_eq!((&offer["amount"], &offer["price_msat"]), (&"5".into(), &5_000.into()));
+    let (code, text, _) =
+        tollway(&["describe-prices", "llms", "--title", "Jokes", "--config", &envoy]);
+    assert_eq!(code, 0);
+    assert!(
+        text.starts_with("# Jokes\n") && text.contains("- GET /api/joke: 5000 msat (a joke)\n")
+    );
+    assert!(text.contains("- GET /: free ("), "{text}");
+    let (code, text, _) = tollway(&["describe-prices", "manifest", "--config", &envoy]);
+    assert_eq!(code, 0);
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(manifest["services"][0]["resources"].as_array().unwrap().len(), 4);
+}

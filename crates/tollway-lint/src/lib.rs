@@ -7,10 +7,13 @@
 //! request logic over a proxy that only pretends. What the file says about the proxy is looked at
 //! as far as it decides about money.
 //!
+//! [`describe`] writes the same price table down for machines.
+//!
 //! What it does not do: it calls nobody, and it does not judge what Envoy itself would refuse.
 
 #![forbid(unsafe_code)]
 
+mod discovery;
 mod envoy;
 mod filter;
 mod finding;
@@ -20,6 +23,7 @@ mod reach;
 mod rehearsal;
 mod source;
 
+pub use discovery::{Form, describe};
 pub use finding::{Finding, Severity};
 pub use rehearsal::{Asked, Meets, Rehearsal, RehearsalError, rehearse};
 pub use source::{Found, SourceError, read};

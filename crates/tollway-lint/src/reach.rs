@@ -131,6 +131,12 @@ fn a_host(rule: &str) -> String {
     }
 }
 
+/// A request that the route is for.
+pub(crate) fn witness(route: &Value) -> Option<Asked> {
+    let host = match_field(route, "host").and_then(Value::as_str).map_or(OTHER_HOST.into(), a_host);
+    witnesses(route, &[host]).pop()
+}
+
 fn witnesses(route: &Value, hosts: &[String]) -> Vec<Asked> {
     let text = |field| match_field(route, field).and_then(Value::as_str);
     let targets = match (text("path"), text("path_prefix"), text("path_template")) {

@@ -1,6 +1,7 @@
 //! Arguments and exit codes.
 
 pub(crate) mod attenuate;
+pub(crate) mod describe;
 pub(crate) mod get;
 pub(crate) mod inspect;
 pub(crate) mod lint;
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     /// not run anywhere. Without it the gateway is asked, by a HEAD request, which costs nothing.
     #[command(after_help = EXIT_CODES)]
     Price(price::PriceArgs),
+    /// Write the prices of a configuration down for machines: to be served beside the API.
+    #[command(after_help = EXIT_CODES)]
+    DescribePrices(describe::DescribeArgs),
     /// Judge a configuration of the filter, and of the proxy around it.
     ///
     /// FILE is the filter's configuration by itself, or a whole configuration of Envoy, Istio or
