@@ -117,6 +117,29 @@ fn a_top_up_gets_the_bonus_but_no_second_seed() {
 }
 
 #[test]
+fn a_top_up_can_be_asked_for_while_there_is_credit_and_the_request_goes_nowhere() {
+    let world = shop();
+    let credential = world.credential("demo");
+    let (mut exchange, step) = world.get(
+        "/api/joke",
+        &[
+            ("authorization", credential.as_bytes()),
+            ("x-toll-top-up", b"1"),
+            ("x-toll-purchase-sats", b"200"),
+        ],
+    );
+    assert_eq!(step, Step::Wait);
+    let (asked, reply) = world.answer_challenge(&mut exchange);
+    assert!(asked["top_up"].is_string());
+    assert_eq!((&asked["amount_msat"], asked.get("seed_msat")), (&200_000.into(), None));
+    assert_eq!(body(&reply)["code"], "top_up");
+
+    // Without a credential it is a purchase like any other, and a bad one is told.
+    let (mut exchange, _) = world.get("/api/joke", &[("x-toll-top-up", b"1")]);
+    assert_eq!(world.answer_challenge(&mut exchange).0.get("top_up"), None);
+}
+
+#[test]
 fn a_token_for_one_request_costs_its_price_and_is_not_topped_up() {
     let world = shop();
     let (mut exchange, _) = world.get("/api/strict", &[]);

@@ -56,6 +56,9 @@ impl Exchange {
                         self.challenge(stream, context, Offer::account_revoked())
                     }
                     Mode::Session { .. } => self.admit_session(stream, context, &credential),
+                    Mode::Credits if headers::find(&context.headers, "x-toll-top-up").is_some() => {
+                        self.challenge(stream, context, Offer::top_up(credential.payment_hash()))
+                    }
                     Mode::Credits | Mode::SingleUse => {
                         context.budgets = budgets;
                         self.pay(stream, context, credential)

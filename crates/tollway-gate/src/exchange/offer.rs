@@ -35,6 +35,13 @@ impl Offer {
         Self { code: "free_tier_exhausted", detail, top_up: None, balance: None }
     }
 
+    /// For a client that wants more credit for its account, whatever it has left.
+    pub(super) fn top_up(paid: PaymentHash) -> Self {
+        let detail =
+            "Pay the invoice to top up the same account; the old credential keeps working.";
+        Self { code: "top_up", detail: detail.into(), top_up: Some(paid), balance: None }
+    }
+
     /// For a credential that is not accepted; the payment opens a new account.
     pub(super) fn rejected(code: &'static str, why: impl fmt::Display) -> Self {
         Self { code, detail: why.to_string(), top_up: None, balance: None }
