@@ -24,6 +24,7 @@ mod leases;
 mod metering;
 mod observe;
 mod paths;
+mod payer;
 mod pricing;
 mod races;
 mod refunds;

@@ -11,18 +11,26 @@
     reason = "a test binary: what it does not expect fails the test"
 )]
 
+mod wallets;
+
 use serde_json::json;
 use tollway_testkit::nodes::Network;
+use tollway_testkit::stack::StackError;
 
 /// A network, or `None` with the reason printed.
 async fn network() -> Option<Network> {
-    if let Err(missing) = Network::available() {
-        let required = std::env::var("TOLLWAY_TEST_LIGHTNING").is_ok_and(|word| word == "required");
-        assert!(!required, "{missing}");
-        eprintln!("skipped: {missing}");
+    if let Err(reason) = Network::available() {
+        missing(&reason);
         return None;
     }
     Some(Network::start().await.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Says why a test is skipped, unless it may not be.
+fn missing(reason: &StackError) {
+    let required = std::env::var("TOLLWAY_TEST_LIGHTNING").is_ok_and(|word| word == "required");
+    assert!(!required, "{reason}");
+    eprintln!("skipped: {reason}");
 }
 
 #[tokio::test]

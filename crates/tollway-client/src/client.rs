@@ -14,11 +14,13 @@ use crate::challenge::Challenge;
 use crate::clock::now_s;
 use crate::error::{ClientError, Fault, explained};
 use crate::request::{Outgoing, RequestBuilder, method_after, target};
-use crate::store::{Credential, CredentialStore, Purchase};
+use crate::store::{Credential, CredentialStore};
 use crate::wallet::Wallet;
 
 const COST_HEADER: &str = "x-toll-cost-msat";
 const BALANCE_HEADER: &str = "x-toll-balance-msat";
+const PURCHASE_HEADER: &str = "x-toll-purchase-sats";
+const TOP_UP_HEADER: &str = "x-toll-top-up";
 const PRICE_HEADER: &str = "x-toll-price-msat";
 
 /// An HTTP client with a wallet and a budget. Clones share everything.
@@ -133,6 +135,27 @@ impl PayingClient {
         self.ask(&Outgoing::new(request)).await
     }
 
+    /// Whether the budget allows to pay this to the host now, the payments in the store counted.
+    ///
+    /// # Errors
+    /// [`Fault::OverBudget`] if not, [`Fault::Store`] when the payments cannot be read.
+    pub fn check_budget(&self, host: &str, amount: Msat) -> Result<(), ClientError> {
+        let payments = self.store.payments()?;
+        Ok(self.budget.allows(amount, host, now_s(), payments.iter())?)
+    }
+
+    /// Buys more credit for the account of a URL, whatever it has left, and returns what was
+    /// paid. Where nothing was bought there before, this opens the account. Only gateways that
+    /// know `x-toll-top-up` do this; others serve the request as any other.
+    ///
+    /// # Errors
+    /// [`ClientError`] as for [`Self::execute`]; [`Fault::NotSold`] when the server asked for no
+    /// payment.
+    pub async fn top_up(&self, url: impl IntoUrl, sats: u64) -> Result<Payment, ClientError> {
+        let request = self.get(url).header(TOP_UP_HEADER, "1").header(PURCHASE_HEADER, sats);
+        self.buy_more(request.build()?).await
+    }
+
     /// What this client, clones included, has done since it was built.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -151,7 +174,7 @@ impl PayingClient {
         if response.status() != StatusCode::PAYMENT_REQUIRED {
             return Ok(Quote::Free(response.status()));
         }
-        match (read_challenge(response), number(response.headers(), PRICE_HEADER)) {
+        match (read_challenge(response), answer.price()) {
             (Ok(challenge), _) => Ok(Quote::Challenge(Box::new(challenge))),
             (Err(_), Some(price)) => Ok(Quote::Price(price)),
             (Err(fault), None) => Err(fault.into()),
@@ -193,9 +216,7 @@ impl PayingClient {
         outgoing: &Outgoing,
         mut paid: Option<Payment>,
     ) -> Result<Answer, ClientError> {
-        let url = outgoing.request.url();
-        let origin = url.origin().ascii_serialization();
-        let path = url.path();
+        let (origin, path) = (outgoing.origin(), outgoing.request.url().path());
         let own = outgoing.request.headers().contains_key(AUTHORIZATION);
         let known = self.store.load(&origin)?;
         let mut credential = if own { None } else { best(&known, path).cloned() };
@@ -214,14 +235,14 @@ impl PayingClient {
             if paid.is_some() {
                 return Ok(answer);
             }
-            tried.extend(credential.map(|credential| credential.token));
-            let challenge = read_challenge(&answer.response)?;
-            let purchase = Purchase {
-                host: url.host_str().unwrap_or_default().to_owned(),
-                path: path.to_owned(),
-                origin: origin.clone(),
-                now_s: now_s(),
+            let challenge = match read_challenge(&answer.response) {
+                Ok(challenge) => challenge,
+                // To HEAD, a gateway names the price alone.
+                Err(_) if answer.price().is_some() => return Ok(answer),
+                Err(fault) => return Err(fault.into()),
             };
+            tried.extend(credential.map(|credential| credential.token));
+            let purchase = outgoing.purchase();
             // The connection can be used again before the wallet has answered.
             drop(answer);
             let (next, payment) = self.obtain(&purchase, challenge, &tried).await?;
@@ -233,7 +254,7 @@ impl PayingClient {
         }
     }
 
-    async fn attempt(
+    pub(crate) async fn attempt(
         &self,
         outgoing: &Outgoing,
         credential: Option<&Credential>,
@@ -287,6 +308,12 @@ impl Answer {
         number(self.response.headers(), BALANCE_HEADER)
     }
 
+    /// What the server says such a request costs, where it says so without a challenge.
+    #[must_use]
+    pub fn price(&self) -> Option<Msat> {
+        number(self.response.headers(), PRICE_HEADER)
+    }
+
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -305,7 +332,7 @@ impl Answer {
 }
 
 /// The credential to try first: one that served this path, then the one from the nearest path.
-fn best<'a>(known: &'a [Credential], path: &str) -> Option<&'a Credential> {
+pub(crate) fn best<'a>(known: &'a [Credential], path: &str) -> Option<&'a Credential> {
     let now_s = now_s();
     let near = |credential: &Credential| {
         let common = |other: &String| {

@@ -27,6 +27,9 @@ pub enum Fault {
     /// The request cannot be sent twice, so it cannot be sent before a payment and after it.
     #[error("expected a body that can be sent twice, but found a stream; give it as a function")]
     NotRepeatable,
+    /// A top-up was asked for, and the server asked for no payment.
+    #[error("expected a challenge to pay for the top-up, but the server answered {0}")]
+    NotSold(u16),
     /// The invoice asks for more than the budget has left. Nothing was paid.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),

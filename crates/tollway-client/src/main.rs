@@ -5,16 +5,29 @@
 mod cli;
 
 use clap::Parser;
+use reqwest::Method;
+
+use cli::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
-    let exit = match cli::Cli::parse().command {
-        cli::Command::Get(args) => cli::get::run(args).await,
-        cli::Command::Attenuate(args) => cli::attenuate::run(*args),
-        cli::Command::Inspect(args) => cli::inspect::run(&args),
-        cli::Command::Price(args) => cli::price::run(&args).await,
-        cli::Command::DescribePrices(args) => cli::describe::run(&args),
-        cli::Command::LintConfig(args) => cli::lint::run(&args),
+    let exit = match Cli::parse().command {
+        Command::Get(args) => cli::fetch::run(Method::GET, args).await,
+        Command::Post(args) => cli::fetch::run(Method::POST, args).await,
+        Command::Put(args) => cli::fetch::run(Method::PUT, args).await,
+        Command::Delete(args) => cli::fetch::run(Method::DELETE, args).await,
+        Command::Head(args) => cli::fetch::run(Method::HEAD, args).await,
+        Command::Balance(args) => cli::account::balance(args).await,
+        Command::Topup(args) => cli::account::topup(args).await,
+        Command::History(args) => cli::account::history(&args),
+        Command::Wallet(command) => cli::wallets::run(command).await,
+        Command::Attenuate(args) => cli::attenuate::run(*args),
+        Command::Inspect(args) => cli::inspect::run(&args),
+        Command::Price(args) => cli::price::run(&args).await,
+        Command::DescribePrices(args) => cli::describe::run(&args),
+        Command::LintConfig(args) => cli::lint::run(&args),
+        Command::Completions { shell } => cli::completions(shell),
+        Command::Man => cli::man(),
     };
     exit.into()
 }

@@ -3,14 +3,40 @@
 //! The intent is written down before the wallet is asked, and the proof before it is used. What
 //! was begun and not seen to end is asked for at the wallet before anything else is paid.
 
+use reqwest::StatusCode;
+
 use crate::challenge::Challenge;
-use crate::client::{PayingClient, Payment};
+use crate::client::{PayingClient, Payment, best, read_challenge};
 use crate::error::{ClientError, Fault};
+use crate::request::Outgoing;
 use crate::store::{Credential, Purchase};
 use crate::token::Token;
 use crate::wallet::{Outcome, Paid, WalletError};
 
 impl PayingClient {
+    /// Pays the challenge that a request for more credit gets, with the credential that it is
+    /// for; the request is not sent again.
+    pub(crate) async fn buy_more(&self, outgoing: Outgoing) -> Result<Payment, ClientError> {
+        let purchase = outgoing.purchase();
+        let known = self.store.load(&purchase.origin)?;
+        let held = best(&known, &purchase.path);
+        let answer = self.attempt(&outgoing, held).await?;
+        if answer.status() != StatusCode::PAYMENT_REQUIRED {
+            return Err(Fault::NotSold(answer.status().as_u16()).into());
+        }
+        let challenge = read_challenge(&answer.response)?;
+        let scope = challenge.token().scope(&purchase.path);
+        // The new token opens the same account, and takes the place of the old one.
+        let tried: Vec<_> = held.map(|held| held.token.clone()).into_iter().collect();
+        let _lock = self.store.purchase(&purchase.origin, &scope).await?;
+        let (_, payment) = match self.resume(&purchase, &scope, &tried).await? {
+            Some(bought) => bought,
+            None => self.buy(&purchase, challenge, &tried).await?,
+        };
+        self.counters.count_payment(payment);
+        Ok(payment)
+    }
+
     /// A credential for the challenge that is not among those tried: one that is there already,
     /// one whose payment was begun before, or a new one. Says what was paid.
     pub(crate) async fn obtain(

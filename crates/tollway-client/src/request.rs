@@ -9,7 +9,9 @@ use serde::Serialize;
 use url::Url;
 
 use crate::client::{Answer, PayingClient, Quote};
+use crate::clock::now_s;
 use crate::error::{ClientError, Fault, explained};
+use crate::store::Purchase;
 
 /// A function that makes the same body again.
 type BodyMaker = Arc<dyn Fn() -> Body + Send + Sync>;
@@ -32,6 +34,21 @@ impl Outgoing {
             *copy.body_mut() = Some(maker());
         }
         Ok(copy)
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        self.request.url().origin().ascii_serialization()
+    }
+
+    /// What is bought when this request must be paid for.
+    pub(crate) fn purchase(&self) -> Purchase {
+        let url = self.request.url();
+        Purchase {
+            origin: self.origin(),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            path: url.path().to_owned(),
+            now_s: now_s(),
+        }
     }
 
     /// The same request without its body.
@@ -109,7 +126,7 @@ impl<'a> RequestBuilder<'a> {
         client.ask(&self.build()?).await
     }
 
-    fn build(self) -> Result<Outgoing, Fault> {
+    pub(crate) fn build(self) -> Result<Outgoing, Fault> {
         let request = self.inner.build().map_err(|error| Fault::Request(explained(&error)))?;
         Ok(Outgoing { request, maker: self.maker })
     }

@@ -3,6 +3,7 @@
 //! - [`upstream`] is the paid API of the demo and the upstream of the end-to-end tests.
 //! - [`stack`] starts `tollwayd`, that upstream and a real Envoy with the real filter, and ends
 //!   them all, however the process that started them ends.
+//! - [`lnbits`] is the real LNbits, for a test of its own.
 //! - [`nodes`] is a real Lightning network of a test's own.
 //! - [`postgres`] is a PostgreSQL of a test's own.
 //! - [`standin`] are nodes that no package brings, as far as a test needs them.

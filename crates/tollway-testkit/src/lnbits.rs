@@ -23,8 +23,8 @@ pub struct Lnbits {
     pub url: String,
     /// The invoice key of the wallet that sells.
     pub invoice_key: String,
-    /// The key of the wallet that pays.
-    buyer: String,
+    /// The admin key of the wallet that pays.
+    pub buyer_key: String,
     http: Client,
     _process: Process,
     // Last, so that the log outlives who writes it.
@@ -80,7 +80,7 @@ impl Lnbits {
         let mut lnbits = Self {
             url,
             invoice_key: String::new(),
-            buyer: String::new(),
+            buyer_key: String::new(),
             http,
             _process: process,
             _dir: dir,
@@ -95,7 +95,7 @@ impl Lnbits {
     /// It does not pay.
     pub async fn pay(&self, bolt11: &str) -> Result<(), StackError> {
         let order = json!({ "out": true, "bolt11": bolt11 });
-        let key = Some(("x-api-key", self.buyer.as_str()));
+        let key = Some(("x-api-key", self.buyer_key.as_str()));
         let url = format!("{}/api/v1/payments", self.url);
         let paid = call(&self.http, Method::POST, url, key, &order).await;
         paid.map(drop).map_err(|error| StackError::new("pay with LNbits", error))
@@ -119,7 +119,7 @@ impl Lnbits {
         let bearer = Some(("authorization", token.as_str()));
         call(http, Method::PUT, url("/users/api/v1/balance"), bearer, &money).await?;
         self.invoice_key = text(&seller, "inkey")?;
-        self.buyer = text(&buyer, "adminkey")?;
+        self.buyer_key = text(&buyer, "adminkey")?;
         Ok(())
     }
 }

@@ -16,7 +16,8 @@ use tollway_core::macaroon::{Macaroon, MacaroonError};
 use tollway_core::payment::{PaymentHash, Preimage};
 
 use crate::invoice::{parse_bolt11, payment_hash};
-use moment::{date, distance};
+pub use moment::date;
+use moment::distance;
 
 /// The most characters of a caveat that is not understood.
 const UNKNOWN_CHARS_MAX: usize = 120;

@@ -1,7 +1,8 @@
 //! Times in words. Dates follow the proleptic Gregorian calendar, in UTC.
 
 /// `2026-03-01 12:00:00 UTC`.
-pub(super) fn date(unix_s: u64) -> String {
+#[must_use]
+pub fn date(unix_s: u64) -> String {
     let (days, second) = (unix_s / 86_400, unix_s % 86_400);
     let Some((year, month, day)) = civil(days) else {
         return format!("Unix time {unix_s}");

@@ -54,6 +54,13 @@ pub(super) fn at(base: &Url, path: &str) -> Url {
 
 /// Sends the request and reads the answer, whatever its status.
 pub(super) async fn send(request: RequestBuilder) -> Result<Answer, WalletError> {
+    read(request, |_| false).await
+}
+
+async fn read(
+    request: RequestBuilder,
+    enough: impl Fn(&[u8]) -> bool,
+) -> Result<Answer, WalletError> {
     let unreachable = |error: reqwest::Error| WalletError::Unreachable(explained(&error));
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
@@ -63,8 +70,16 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, WalletError>
             return Err(WalletError::NoProof);
         }
         body.extend_from_slice(&chunk);
+        if enough(&body) {
+            break;
+        }
     }
     Ok(Answer { status, body })
+}
+
+/// As [`send`], but reads only the first line of a stream.
+pub(super) async fn first_line(request: RequestBuilder) -> Result<Answer, WalletError> {
+    read(request, |body| body.contains(&b'\n')).await
 }
 
 impl Answer {

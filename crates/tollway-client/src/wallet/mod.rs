@@ -1,8 +1,23 @@
 //! Wallets: what pays an invoice and returns the proof.
 
+mod book;
 mod http;
+mod lnbits;
+mod lnd;
+mod nwc;
+mod phoenixd;
+mod secret;
+mod settings;
 mod simulated;
+mod tls;
 
+pub use book::{BookError, WalletBook, Wallets};
+pub use lnbits::Lnbits;
+pub use lnd::Lnd;
+pub use nwc::Nwc;
+pub use phoenixd::Phoenixd;
+pub use secret::Secret;
+pub use settings::Settings;
 pub use simulated::Simulated;
 
 use std::fmt::Debug;

@@ -40,6 +40,7 @@ async fn run(state: &Path, wallet: &str, args: &[&str]) -> Output {
         .args(args)
         .env_clear()
         .env("XDG_STATE_HOME", state)
+        .env("XDG_CONFIG_HOME", state)
         .env("TOLLWAY_WALLET_URL", wallet)
         .stdin(Stdio::null());
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
@@ -147,7 +148,7 @@ async fn other_statuses_exit_5_and_still_print_the_body() {
             Trick::Redirects,
             302,
             "tollway: the server answered 302 Found; it redirects to \
-             http://elsewhere.invalid/, which is not followed; paid nothing\n",
+             http://elsewhere.invalid/, which is not followed without --location; paid nothing\n",
         ),
         (
             Trick::AsksForEver,
@@ -176,7 +177,7 @@ async fn what_is_not_there_is_told_apart() {
     assert_eq!(output.status.code(), Some(4));
     let wallet = stderr(&output);
     assert!(wallet.starts_with("tollway: the wallet does not answer: "), "{wallet}");
-    assert!(wallet.ends_with("; name a running one with --wallet-url\n"), "{wallet}");
+    assert!(wallet.ends_with("; name a running one with --wallet or --wallet-url\n"), "{wallet}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,4 +309,168 @@ async fn a_narrower_token_is_made_offline_and_explained() {
     }
     let untouched = std::fs::read_to_string(desk.credentials()).unwrap();
     assert_eq!(untouched, kept, "nothing was kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_methods_send_data_and_write_files() {
+    let desk = Desk::open().await;
+    let url = format!("{}/jokes", desk.shop.url);
+    let input = desk.folder.path().join("input");
+    let output = desk.folder.path().join("output");
+    std::fs::write(&input, "from a file").unwrap();
+    let data = format!("@{}", input.display());
+    let posted = desk.run(&["post", &url, "-d", "text", "-o", output.to_str().unwrap()]).await;
+    assert_eq!((posted.status.code(), stdout(&posted)), (Some(0), ""));
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "one of jokes");
+    assert_eq!(desk.run(&["put", &url, "-d", &data]).await.status.code(), Some(0));
+    assert_eq!(desk.run(&["delete", &url]).await.status.code(), Some(0));
+    assert_eq!(desk.shop.bodies(), ["text", "text", "from a file", "", ""]);
+    let missing = desk.run(&["post", &url, "-d", "@/nowhere"]).await;
+    assert_eq!(missing.status.code(), Some(2));
+    let head = desk.run(&["head", &url]).await;
+    assert_eq!(head.status.code(), Some(0));
+    assert!(
+        stdout(&head).starts_with("200 OK\n") && stdout(&head).contains("x-toll-cost-msat: 5000\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_shows_the_price_and_pays_nothing() {
+    let desk = Desk::open().await;
+    let shown = desk.get("/jokes", &["--dry-run"]).await;
+    assert_eq!(shown.status.code(), Some(0));
+    assert!(stdout(&shown).starts_with("the server asks for 10 sats, payable until "), "{shown:?}");
+    assert!(stdout(&shown).ends_with("; within the budget; nothing was paid\n"), "{shown:?}");
+    let price = json(&desk.get("/jokes", &["--dry-run", "--json"]).await);
+    assert_eq!((&price["price_msat"], &price["scheme"]), (&10_000.into(), &"L402".into()));
+    let dear = desk.get("/jokes", &["--dry-run", "--max-sats", "9", "--json"]).await;
+    assert_eq!((dear.status.code(), &json(&dear)["within_budget"]), (Some(3), &false.into()));
+    let free = desk.get("/free", &["--dry-run"]).await;
+    assert_eq!(stdout(&free), "it is free; the server answered 200 OK; nothing was paid\n");
+    assert_eq!(desk.shop.payments(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_for_the_day_outlives_the_process() {
+    let desk = Desk::open().await;
+    assert_eq!(desk.get("/jokes", &["--max-sats-per-day", "15"]).await.status.code(), Some(0));
+    let refused = desk.get("/time", &["--max-sats-per-day", "15"]).await;
+    assert_eq!(refused.status.code(), Some(3));
+    assert_eq!(
+        stderr(&refused),
+        "tollway: the server asks for 10 sats, but 10 of 15 sats for this day are spent; allow \
+         more with --max-sats-per-day\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_and_balance_tell_what_was_paid_and_what_is_left() {
+    let desk = Desk::open().await;
+    assert_eq!(stdout(&desk.run(&["history"]).await), "");
+    desk.get("/jokes?key=canary", &[]).await;
+    desk.get("/time", &[]).await;
+    let history = desk.run(&["history"]).await;
+    let lines: Vec<&str> = stdout(&history).lines().collect();
+    assert!(lines[0].ends_with("10 sats  127.0.0.1/jokes"), "{lines:?}");
+    assert_eq!((lines.len(), history.status.code()), (2, Some(0)));
+    let last = json(&desk.run(&["history", "-n", "1", "--json"]).await);
+    assert_eq!(last.as_array().unwrap().len(), 1);
+    assert_eq!((&last[0]["path"], &last[0]["state"]), (&"/time".into(), &"paid".into()));
+    let balance = desk.run(&["balance"]).await;
+    let expected = format!(
+        "wallet (simulated), simulated: unknown\ncredit at {0}, services=time:0: 5 sats\ncredit at \
+         {0}, services=jokes:0: 5 sats\n",
+        desk.shop.url
+    );
+    assert_eq!((stdout(&balance), balance.status.code()), (&*expected, Some(0)));
+    let balance = json(&desk.run(&["balance", "--json"]).await);
+    assert_eq!(balance["credit"][0]["balance_msat"], 5_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topup_buys_while_there_is_credit() {
+    let desk = Desk::open().await;
+    let url = format!("{}/jokes", desk.shop.url);
+    for payments in 1..=2 {
+        let bought = desk.run(&["topup", &url, "--sats", "10"]).await;
+        assert_eq!((bought.status.code(), stderr(&bought)), (Some(0), "tollway: paid 10 sats\n"));
+        assert_eq!(desk.shop.payments(), payments);
+    }
+    let sent = desk.shop.seen();
+    assert!(sent[1].contains_key("authorization"), "the second one is for the same account");
+    assert_eq!(sent[1]["x-toll-purchase-sats"], "10");
+    let free = desk.run(&["topup", &format!("{}/free", desk.shop.url), "--sats", "1"]).await;
+    assert_eq!(free.status.code(), Some(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wallets_are_kept_privately_and_used_by_name() {
+    let desk = Desk::open().await;
+    let secret = desk.folder.path().join("key");
+    std::fs::write(&secret, "canary-key\n").unwrap();
+    let key = secret.to_str().unwrap();
+    let added = desk
+        .run(&[
+            "wallet",
+            "add",
+            "bits",
+            "lnbits",
+            "--url",
+            "http://u:canary@127.0.0.1:1",
+            "--key-file",
+            key,
+        ])
+        .await;
+    assert_eq!(added.status.code(), Some(0), "{added:?}");
+    let shop = desk.shop.url.clone();
+    let added = desk.run(&["wallet", "add", "--default", "sim", "simulated", "--url", &shop]).await;
+    assert_eq!(added.status.code(), Some(0), "{added:?}");
+    let listed = desk.run(&["wallet", "list"]).await;
+    let expected =
+        format!("bits  lnbits  http://127.0.0.1:1/\nsim (default)  simulated  {shop}/\n");
+    assert_eq!(stdout(&listed), expected);
+    let kept = desk.folder.path().join("tollway/wallets.json");
+    assert!(std::fs::read_to_string(&kept).unwrap().contains("canary-key"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    // TOLLWAY_WALLET_URL would say otherwise, so these run without it.
+    let plain = async |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollway"));
+        command.args(args).env_clear().env("XDG_STATE_HOME", desk.folder.path());
+        command.env("XDG_CONFIG_HOME", desk.folder.path()).stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    };
+    let url = format!("{shop}/jokes");
+    assert_eq!(plain(&["get", &url]).await.status.code(), Some(0));
+    let checked = plain(&["wallet", "check"]).await;
+    assert_eq!(stdout(&checked), "sim, simulated: it does not say what it can spend\n");
+    let down = plain(&["wallet", "check", "--wallet", "bits"]).await;
+    assert_eq!(down.status.code(), Some(4));
+    let unpaid = plain(&["get", &format!("{shop}/time"), "--wallet", "bits"]).await;
+    assert_eq!(unpaid.status.code(), Some(4));
+    for output in [&added, &listed, &checked, &down, &unpaid] {
+        assert!(!format!("{output:?}").contains("canary"), "{output:?}");
+    }
+    assert_eq!(plain(&["wallet", "remove", "sim"]).await.status.code(), Some(0));
+    assert_eq!(plain(&["get", &url, "--wallet", "sim"]).await.status.code(), Some(2));
+    let bad = plain(&["wallet", "add", "x", "simulated", "--url", "ftp://x"]).await;
+    assert_eq!(bad.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_and_the_manual_name_every_command() {
+    let desk = Desk::open().await;
+    let scripts = ["bash", "zsh", "fish"].map(|shell| vec!["completions", shell]);
+    for args in scripts.iter().chain([&vec!["man"]]) {
+        let output = desk.run(args).await;
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        let text = stdout(&output).to_lowercase();
+        for command in ["get", "topup", "history", "wallet", "inspect", "completions"] {
+            assert!(text.contains(command), "{args:?} {command}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "the helpers of tests may panic as tests may; clippy knows only test functions"
 )]
 
@@ -11,3 +12,5 @@ mod library;
 mod resuming;
 mod sharing;
 mod shop;
+mod standins;
+mod wallets;
