@@ -3,8 +3,11 @@
 use std::convert::Infallible;
 
 use serde_json::Value;
+use tollway_core::pricing::BodyNeed;
 
 use crate::finding::Finding;
+use crate::reach::witness;
+use crate::rehearsal::{self, route_of};
 use crate::source::{of_wasm_filter, walk};
 
 /// Envoy's default circuit breakers let so many calls wait or run.
@@ -148,6 +151,14 @@ fn plugin(place: &str, typed: &Value, config: &Value) -> Vec<Finding> {
             "a crashed filter answers 503 until Envoy restarts; write FAIL_RELOAD",
         ));
     }
+    let shows_bodies = field("allow_on_headers_stop_iteration").and_then(Value::as_bool);
+    if shows_bodies != Some(true) && reads_bodies(config) {
+        findings.push(Finding::error(
+            format!("{place}.allow_on_headers_stop_iteration"),
+            "a price depends on the body, which Envoy does not show a waiting filter without \
+             this; write true",
+        ));
+    }
     let token = config.pointer("/tollwayd/gate_token").and_then(Value::as_str);
     let variables = typed.pointer("/config/vm_config/environment_variables");
     if let Some(name) = token.and_then(|token| token.strip_prefix("env:")) {
@@ -169,6 +180,14 @@ fn plugin(place: &str, typed: &Value, config: &Value) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether a price of a route depends on the body of requests.
+fn reads_bodies(config: &Value) -> bool {
+    let Ok(read) = rehearsal::config(config) else { return false };
+    rehearsal::routes(config)
+        .filter_map(|(_, route)| route_of(&read, &witness(route)?))
+        .any(|route| route.price.body_need() != BodyNeed::Nothing)
 }
 
 /// The cluster by which the filter calls tollwayd.

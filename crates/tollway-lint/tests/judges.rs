@@ -112,6 +112,12 @@ fn each_protection_that_is_taken_out_of_envoy_is_missed() {
         ),
         ("\"unmatched\": \"deny\"", "\"unmatched\": \"free\"", "unmatched", Severity::Warning),
         (
+            r#""price_sats": 10}"#,
+            r#""price": {"by": {"json": "a"}, "present": {"sats": 1}, "absent": "deny"}}"#,
+            "allow_on_headers_stop_iteration",
+            Severity::Error,
+        ),
+        (
             "\"failure_mode_allow\": false",
             "\"failure_mode_allow\": true",
             "failure_mode_allow",
