@@ -13,6 +13,7 @@ mod budgets;
 mod cost;
 mod failures;
 mod flood;
+mod formats;
 mod free;
 mod interleavings;
 mod leases;

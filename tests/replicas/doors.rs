@@ -65,6 +65,7 @@ impl Doors {
             idempotency: None,
             take_back: None,
             budgets: Vec::new(),
+            import_msat: None,
         };
         let request = to_value(request).unwrap();
         from_value(self.insist(Method::PUT, &format!("/v1/holds/{id}"), &request).await).unwrap()

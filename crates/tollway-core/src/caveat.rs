@@ -131,9 +131,9 @@ impl Caveat {
                 }
             }
             Self::ValidUntil { service, unix_s } => {
-                (service != facts.service || facts.now_s < *unix_s, Rejection::Expired)
+                (service != facts.service || is_before(facts, *unix_s), Rejection::Expired)
             }
-            Self::ExpiresAt(unix_s) => (facts.now_s < *unix_s, Rejection::Expired),
+            Self::ExpiresAt(unix_s) => (is_before(facts, *unix_s), Rejection::Expired),
             Self::Endpoint(path) => {
                 let found = facts.path.split(|byte| *byte == b'?').next();
                 (found == Some(path.as_bytes()), Rejection::WrongEndpoint)
@@ -306,6 +306,10 @@ fn parse_services(value: &str) -> Result<Vec<Service>, CaveatError> {
     Ok(services)
 }
 
+fn is_before(facts: &RequestFacts<'_>, unix_s: u64) -> bool {
+    facts.now_ms / 1_000 < unix_s
+}
+
 /// Reads decimal digits only: Rust's own reading would let a plus sign pass.
 fn parse_number(text: &str) -> Result<u64, CaveatError> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -445,7 +449,7 @@ mod tests {
         path: b"/v1/joke?lang=en",
         method: b"GET",
         client_ip: Some("203.0.113.7"),
-        now_s: 1_000,
+        now_ms: 1_000_999,
         cost: Msat::ZERO,
     };
 

@@ -104,6 +104,13 @@ impl Challenge {
         format!(r#"L402 macaroon="{}", invoice="{}""#, self.macaroon_base64, self.invoice)
     }
 
+    /// The same challenge under the scheme's old name, for clients that know only that; it stands
+    /// before the other line.
+    #[must_use]
+    pub fn lsat(&self) -> String {
+        format!(r#"LSAT macaroon="{}", invoice="{}""#, self.macaroon_base64, self.invoice)
+    }
+
     /// The JSON body: the same challenge for clients that read no header, and the reasons.
     #[must_use]
     pub fn body(&self, notes: ChallengeNotes<'_>) -> ChallengeBody {
@@ -174,7 +181,7 @@ fn mint_token(keyring: &Keyring, terms: &ChallengeTerms<'_>) -> Macaroon {
 }
 
 /// A lowercase bech32 string; anything else could end the quoted value in the header.
-fn is_invoice(text: &str) -> bool {
+pub(crate) fn is_invoice(text: &str) -> bool {
     (1..=INVOICE_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
 }
@@ -322,6 +329,7 @@ mod tests {
             keys: keys.into(),
             seed: Seed::from_bytes([0; 32]),
             revoked: Vec::new(),
+            legacy: Vec::new(),
             revision: 0,
         };
         Keyring::from_reply(&reply).unwrap()

@@ -12,10 +12,12 @@ use core::fmt;
 
 use crate::budget::TokenBudget;
 use crate::caveat::{Caveat, Caveats};
+use crate::compat::{Admission, Format, lightning_toll, toll_booth};
 use crate::id::KeyId;
 use crate::identifier::Identifier;
 use crate::keyring::Keyring;
 use crate::macaroon::Macaroon;
+use crate::money::Msat;
 use crate::payment::{PaymentHash, Preimage};
 pub use crate::verdict::{Rejection, RequestFacts};
 
@@ -27,8 +29,14 @@ pub const MACAROONS_MAX: usize = 8;
 /// Two are equal when their decoded bytes are, whatever carried them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
-    macaroons: Vec<Macaroon>,
+    tokens: Tokens,
     preimage: Option<Preimage>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Tokens {
+    Macaroons(Vec<Macaroon>),
+    LightningToll(lightning_toll::Token),
 }
 
 impl Credential {
@@ -42,13 +50,24 @@ impl Credential {
                 _ => None,
             })
         });
-        Self { macaroons, preimage }
+        Self { tokens: Tokens::Macaroons(macaroons), preimage }
     }
 
-    /// The macaroons, in the order presented.
+    /// A credential of lightning-toll, which has one token.
+    pub(crate) const fn lightning_toll(
+        token: lightning_toll::Token,
+        preimage: Option<Preimage>,
+    ) -> Self {
+        Self { tokens: Tokens::LightningToll(token), preimage }
+    }
+
+    /// The macaroons, in the order presented; none in a credential of lightning-toll.
     #[must_use]
     pub fn macaroons(&self) -> &[Macaroon] {
-        &self.macaroons
+        match &self.tokens {
+            Tokens::Macaroons(macaroons) => macaroons,
+            Tokens::LightningToll(_) => &[],
+        }
     }
 
     /// The preimage, if one was presented.
@@ -64,9 +83,33 @@ impl Credential {
     /// # Errors
     /// The first [`Rejection`] in its order.
     pub fn verify(&self, keyring: &Keyring) -> Result<VerifiedCredential, Rejection> {
-        let mut key_ids = Vec::with_capacity(self.macaroons.len());
+        let (payment_hash, admission) = match &self.tokens {
+            Tokens::LightningToll(token) => token.admit(keyring.legacy())?,
+            Tokens::Macaroons(macaroons) => match macaroons.as_slice() {
+                [token] if toll_booth::is_toll_booth(token) => {
+                    toll_booth::admit(token, keyring.legacy())?
+                }
+                macaroons => return self.verify_macaroons(macaroons, keyring),
+            },
+        };
+        let preimage = self.proof_of(&payment_hash)?.clone();
+        let admits = Admits::Foreign(admission);
+        Ok(VerifiedCredential { payment_hash, preimage, key_ids: Vec::new(), admits })
+    }
+
+    fn proof_of(&self, payment_hash: &PaymentHash) -> Result<&Preimage, Rejection> {
+        let preimage = self.preimage.as_ref().ok_or(Rejection::PreimageMissing)?;
+        if preimage.proves(payment_hash) { Ok(preimage) } else { Err(Rejection::PreimageMismatch) }
+    }
+
+    fn verify_macaroons(
+        &self,
+        macaroons: &[Macaroon],
+        keyring: &Keyring,
+    ) -> Result<VerifiedCredential, Rejection> {
+        let mut key_ids = Vec::with_capacity(macaroons.len());
         let mut payment_hash = None;
-        for macaroon in &self.macaroons {
+        for macaroon in macaroons {
             let identifier = verify_origin(macaroon, keyring)?;
             if *payment_hash.get_or_insert(identifier.payment_hash) != identifier.payment_hash {
                 return Err(Rejection::PaymentsDiffer);
@@ -75,16 +118,13 @@ impl Credential {
         }
         // The parser never builds a credential without a macaroon; if it did, it proves nothing.
         let payment_hash = payment_hash.ok_or(Rejection::IdentifierUnknown)?;
-        let preimage = self.preimage.as_ref().ok_or(Rejection::PreimageMissing)?;
-        if !preimage.proves(&payment_hash) {
-            return Err(Rejection::PreimageMismatch);
-        }
-        let caveats = self
-            .macaroons
+        let preimage = self.proof_of(&payment_hash)?;
+        let caveats = macaroons
             .iter()
             .map(|macaroon| Caveats::parse(macaroon.identifier(), macaroon.caveats(), preimage))
             .collect::<Result<_, _>>()?;
-        Ok(VerifiedCredential { payment_hash, preimage: preimage.clone(), key_ids, caveats })
+        let admits = Admits::Native(caveats);
+        Ok(VerifiedCredential { payment_hash, preimage: preimage.clone(), key_ids, admits })
     }
 }
 
@@ -112,7 +152,14 @@ pub struct VerifiedCredential {
     payment_hash: PaymentHash,
     preimage: Preimage,
     key_ids: Vec<KeyId>,
-    caveats: Vec<Caveats>,
+    admits: Admits,
+}
+
+#[derive(Clone, Debug)]
+enum Admits {
+    /// What one of the macaroons admits to.
+    Native(Vec<Caveats>),
+    Foreign(Admission),
 }
 
 impl VerifiedCredential {
@@ -139,7 +186,38 @@ impl VerifiedCredential {
     /// tokens are bound to one, and in a proxy it costs to ask.
     #[must_use]
     pub fn names_client_ip(&self) -> bool {
-        self.caveats.iter().any(Caveats::name_client_ip)
+        match &self.admits {
+            Admits::Native(caveats) => caveats.iter().any(Caveats::name_client_ip),
+            Admits::Foreign(admission) => admission.name_client_ip(),
+        }
+    }
+
+    /// How the token is written.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        match &self.admits {
+            Admits::Native(_) => Format::L402,
+            Admits::Foreign(admission) => admission.format,
+        }
+    }
+
+    /// The credit that a token of another paywall says it was sold with.
+    #[must_use]
+    pub const fn legacy_credit(&self) -> Option<Msat> {
+        match &self.admits {
+            Admits::Native(_) => None,
+            Admits::Foreign(admission) => admission.credit,
+        }
+    }
+
+    /// What a token of another paywall asks for where [`VerifiedCredential::authorize`] gives
+    /// this rejection: the path, the method or the address.
+    #[must_use]
+    pub fn expected(&self, facts: &RequestFacts<'_>, why: Rejection) -> Option<&str> {
+        match &self.admits {
+            Admits::Native(_) => None,
+            Admits::Foreign(admission) => admission.expected(facts, why),
+        }
     }
 
     /// Whether the caveats of at least one macaroon admit this request, and which budgets of
@@ -148,8 +226,12 @@ impl VerifiedCredential {
     /// # Errors
     /// The [`Rejection`] of the macaroon that came furthest in the order of the checks.
     pub fn authorize(&self, facts: &RequestFacts<'_>) -> Result<&[TokenBudget], Rejection> {
+        let list = match &self.admits {
+            Admits::Native(list) => list,
+            Admits::Foreign(admission) => return admission.check(facts).map(|()| &[][..]),
+        };
         let mut furthest = Rejection::WrongService;
-        for caveats in &self.caveats {
+        for caveats in list {
             match caveats.check(facts) {
                 Ok(()) => return Ok(caveats.budgets()),
                 Err(rejection) => furthest = furthest.max(rejection),
@@ -167,7 +249,6 @@ mod tests {
     use super::*;
     use crate::entropy::Seed;
     use crate::identifier::TokenId;
-    use crate::money::Msat;
     use crate::secret::{MasterKey, RootKey};
     use crate::wire::{KeyringKey, KeyringReply};
 
@@ -179,7 +260,7 @@ mod tests {
         path: b"/v1/joke",
         method: b"GET",
         client_ip: None,
-        now_s: 1_000,
+        now_ms: 1_000_000,
         cost: Msat::ZERO,
     };
 
@@ -196,6 +277,7 @@ mod tests {
             keys: keys.into(),
             seed: Seed::from_bytes([0; 32]),
             revoked: Vec::new(),
+            legacy: Vec::new(),
             revision: 0,
         };
         Keyring::from_reply(&reply).unwrap()
@@ -320,7 +402,7 @@ mod tests {
     fn caveats_are_asked_again_for_every_request() {
         let verified = verify(&[token()]).unwrap();
         assert_eq!(verified.authorize(&FACTS), Ok(&[][..]));
-        let later = RequestFacts { now_s: 2_000, ..FACTS };
+        let later = RequestFacts { now_ms: 2_000_000, ..FACTS };
         assert_eq!(verified.authorize(&later), Err(Rejection::Expired));
         let elsewhere = RequestFacts { service: "time", ..FACTS };
         assert_eq!(verified.authorize(&elsewhere), Err(Rejection::WrongService));

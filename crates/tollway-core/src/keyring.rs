@@ -4,8 +4,10 @@
 //! minted before a rotation. Taking a key out of the ring revokes every token minted with it.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::fmt;
 
+use crate::compat::{LEGACY_KEYS_MAX, LegacyKey};
 use crate::id::KeyId;
 use crate::secret::MasterKey;
 use crate::wire::KeyringReply;
@@ -18,6 +20,7 @@ pub const KEYS_MAX: usize = 64;
 pub struct Keyring {
     current: (KeyId, MasterKey),
     previous: BTreeMap<KeyId, MasterKey>,
+    legacy: Vec<LegacyKey>,
 }
 
 impl Keyring {
@@ -25,7 +28,8 @@ impl Keyring {
     ///
     /// # Errors
     /// [`KeyringError`] if the ring is empty, larger than [`KEYS_MAX`], has one id twice, or
-    /// lacks its current key.
+    /// lacks its current key, or has keys of other
+    /// paywalls that are none, or more than [`LEGACY_KEYS_MAX`].
     pub fn from_reply(reply: &KeyringReply) -> Result<Self, KeyringError> {
         if reply.keys.is_empty() {
             return Err(KeyringError::Empty);
@@ -40,13 +44,24 @@ impl Keyring {
             }
         }
         let current = keys.remove(&reply.current).ok_or(KeyringError::NoCurrentKey)?;
-        Ok(Self { current: (reply.current, current), previous: keys })
+        if reply.legacy.len() > LEGACY_KEYS_MAX {
+            return Err(KeyringError::TooManyKeys);
+        }
+        let legacy = reply.legacy.iter().map(LegacyKey::from_wire).collect::<Option<_>>();
+        let legacy = legacy.ok_or(KeyringError::BadLegacyKey)?;
+        Ok(Self { current: (reply.current, current), previous: keys, legacy })
     }
 
     /// The key that new tokens are minted with, and its id.
     #[must_use]
     pub const fn current(&self) -> (KeyId, &MasterKey) {
         (self.current.0, &self.current.1)
+    }
+
+    /// What other paywalls signed their tokens with, in the operator's order.
+    #[must_use]
+    pub fn legacy(&self) -> &[LegacyKey] {
+        &self.legacy
     }
 
     /// The key with this id.
@@ -61,12 +76,14 @@ impl Keyring {
 pub enum KeyringError {
     /// No keys at all.
     Empty,
-    /// More than [`KEYS_MAX`] keys.
+    /// More than [`KEYS_MAX`] keys, or more than [`LEGACY_KEYS_MAX`] of other paywalls.
     TooManyKeys,
     /// One id names two keys.
     DuplicateId,
     /// The current id names no key.
     NoCurrentKey,
+    /// A key of another paywall that no format of theirs has.
+    BadLegacyKey,
 }
 
 impl fmt::Display for KeyringError {
@@ -78,6 +95,9 @@ impl fmt::Display for KeyringError {
             Self::NoCurrentKey => {
                 f.write_str("expected the current key in the ring, but found only others")
             }
+            Self::BadLegacyKey => {
+                f.write_str("expected the secret of a known format, but found another")
+            }
         }
     }
 }
@@ -86,8 +106,6 @@ impl core::error::Error for KeyringError {}
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
     use crate::entropy::Seed;
     use crate::wire::KeyringKey;
@@ -105,6 +123,7 @@ mod tests {
             keys,
             seed: Seed::from_bytes([0; 32]),
             revoked: Vec::new(),
+            legacy: Vec::new(),
             revision: 0,
         }
     }

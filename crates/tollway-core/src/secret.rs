@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::hex_text::hex_bytes;
@@ -41,16 +42,11 @@ impl fmt::Debug for MasterKey {
 
 hex_bytes!(MasterKey);
 
-/// The root key of one macaroon.
+/// The root key of one macaroon, or of all that toll-booth mints.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RootKey([u8; 32]);
 
 impl RootKey {
-    /// A root key of these 32 bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// The key that signs, as libmacaroons derives it:
     /// `HMAC-SHA256("macaroons-key-generator", root key)`.
     #[must_use]
@@ -65,8 +61,12 @@ impl fmt::Debug for RootKey {
     }
 }
 
-/// Text that must not be shown: a token read from a configuration.
-#[derive(Clone, PartialEq, Eq)]
+hex_bytes!(RootKey);
+
+/// Text that must not be shown: a token read from a configuration, or another paywall's secret
+/// on its way to the gate.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct SecretText(String);
 
 impl SecretText {

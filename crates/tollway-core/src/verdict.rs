@@ -17,8 +17,8 @@ pub struct RequestFacts<'a> {
     pub method: &'a [u8],
     /// The client's address as trusted text; a token bound to an address refuses without it.
     pub client_ip: Option<&'a str>,
-    /// Unix time in seconds.
-    pub now_s: u64,
+    /// Unix time in milliseconds.
+    pub now_ms: u64,
     /// What the request costs.
     pub cost: Msat,
 }
@@ -44,6 +44,8 @@ pub enum Rejection {
     CaveatMalformed,
     /// A later caveat allows what an earlier one did not.
     CaveatWidens,
+    /// The service does not accept tokens of this format.
+    FormatNotAccepted,
     /// No `services` caveat, or one without this request's service.
     WrongService,
     /// The token was bought for another way of paying.
@@ -74,6 +76,7 @@ impl Rejection {
             Self::CaveatUnknown => "caveat_unknown",
             Self::CaveatMalformed => "caveat_malformed",
             Self::CaveatWidens => "caveat_widens",
+            Self::FormatNotAccepted => "format_not_accepted",
             Self::WrongService => "wrong_service",
             Self::WrongTier => "wrong_tier",
             Self::Expired => "credential_expired",
@@ -115,6 +118,9 @@ impl fmt::Display for Rejection {
             }
             Self::CaveatWidens => {
                 "A caveat added to the token allows more than an earlier one. Caveats only narrow."
+            }
+            Self::FormatNotAccepted => {
+                "Tokens of this format are not accepted here any more. Pay this challenge for a new one."
             }
             Self::WrongService => {
                 "The token is for another service. Pay this challenge for one that fits."

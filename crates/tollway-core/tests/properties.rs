@@ -25,7 +25,7 @@ const FACTS: RequestFacts<'_> = RequestFacts {
     path: b"/v1/joke",
     method: b"GET",
     client_ip: Some("203.0.113.7"),
-    now_s: 1_000,
+    now_ms: 1_000_000,
     cost: Msat::ZERO,
 };
 
@@ -36,6 +36,7 @@ fn keyring() -> Keyring {
         keys,
         seed: Seed::from_bytes([0; 32]),
         revoked: Vec::new(),
+        legacy: Vec::new(),
         revision: 0,
     };
     Keyring::from_reply(&reply).unwrap()
@@ -193,7 +194,7 @@ proptest! {
         now_s in 0_u64..2_500,
         service in prop::sample::select(vec!["a", "b", "c"]),
     ) {
-        let facts = RequestFacts { now_s, service, ..FACTS };
+        let facts = RequestFacts { now_ms: now_s * 1_000, service, ..FACTS };
         let admits = |token: &Macaroon| {
             verify(token, [1; 32]).and_then(|v| v.authorize(&facts).map(drop))
         };

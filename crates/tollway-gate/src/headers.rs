@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tollway_core::money::Msat;
+use tollway_core::money::{MSAT_PER_SAT, Msat};
 use tollway_core::payment::PaymentHash;
 
 use crate::decimal::Decimal;
@@ -12,6 +12,10 @@ use crate::host::{HeaderList, Stream};
 const OURS: &str = "x-toll-";
 /// Carriers of our credential that are removed whole.
 const MACAROON_CARRIERS: [&str; 2] = ["macaroon", "grpc-metadata-macaroon"];
+/// Headers that toll-booth sets, which an upstream of its may still read.
+const TOLL_BOOTH: [&str; 2] = [TOLL_BOOTH_BALANCE, "x-free-remaining"];
+/// What is left, in sats.
+pub(crate) const TOLL_BOOTH_BALANCE: &str = "x-credit-balance";
 /// The response headers that a browser's script may read.
 pub(crate) const EXPOSED: &str = "WWW-Authenticate, Retry-After, Idempotent-Replayed, X-Toll-Cost-Msat, X-Toll-Held-Msat, \
      X-Toll-Balance-Msat, \
@@ -48,7 +52,10 @@ pub(crate) fn strip_request(
             if authorization_rest != Some(value.as_slice()) {
                 stream.set_request_header(name, authorization_rest);
             }
-        } else if name.starts_with(OURS) || MACAROON_CARRIERS.contains(&name.as_str()) {
+        } else if name.starts_with(OURS)
+            || MACAROON_CARRIERS.contains(&name.as_str())
+            || TOLL_BOOTH.contains(&name.as_str())
+        {
             stream.set_request_header(name, None);
         }
     }
@@ -64,6 +71,18 @@ pub(crate) fn mark_paid_request(
     stream.set_request_header("x-toll-account", Some(account.hex_digits().as_str().as_bytes()));
     stream.set_request_header("x-toll-cost-msat", Some(Decimal::of(cost.get()).as_bytes()));
     stream.set_request_header("x-toll-balance-msat", Some(Decimal::of(balance.get()).as_bytes()));
+}
+
+/// Tells the upstream what is left as toll-booth does.
+pub(crate) fn mark_toll_booth_request(stream: &impl Stream, balance: Msat) {
+    let sats = Decimal::of(balance.get() / MSAT_PER_SAT);
+    stream.set_request_header(TOLL_BOOTH_BALANCE, Some(sats.as_bytes()));
+}
+
+/// Tells the client the same.
+pub(crate) fn mark_toll_booth_response(stream: &impl Stream, balance: Msat) {
+    let sats = Decimal::of(balance.get() / MSAT_PER_SAT);
+    stream.set_response_header(TOLL_BOOTH_BALANCE, Some(sats.as_bytes()));
 }
 
 /// Tells the upstream whose session it is.

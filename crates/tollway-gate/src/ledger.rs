@@ -23,6 +23,8 @@ pub(crate) enum CallFault {
     Status(u16),
     /// A reply that is not what was asked for.
     Garbage,
+    /// Its keyring has no secret to mint a token of the service's profile with.
+    NoLegacyKey,
 }
 
 impl CallFault {
@@ -42,6 +44,10 @@ impl fmt::Display for CallFault {
             }
             Self::Status(504) => f.write_str("no reply came in time"),
             Self::Status(status) => write!(f, "status {status}"),
+            Self::NoLegacyKey => f.write_str(
+                "its legacy_keys have none for the profile of this service; add it, or change the \
+                 profile",
+            ),
             Self::Garbage => f.write_str("the reply is not what tollwayd sends"),
         }
     }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use tollway_core::challenge::{Challenge, ChallengeBody};
+use tollway_core::challenge::ChallengeBody;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PathFault, PriceFault};
 use tollway_core::wire::{Problem, StoredResponse};
@@ -14,14 +14,38 @@ const PROBLEM_JSON: &str = "application/problem+json";
 /// When a client may try again after a 503.
 const RETRY_AFTER_S: &str = "1";
 
-/// 402 with an invoice.
-pub(crate) fn challenge(challenge: &Challenge, body: &ChallengeBody, grpc: bool) -> Reply {
-    let mut reply = problem(402, body.to_json());
-    reply.headers.push(("www-authenticate", challenge.www_authenticate()));
+/// 402 with an invoice, or 401 where the operator answers so to a credential.
+pub(crate) fn challenge(lines: Vec<String>, body: &ChallengeBody, grpc: bool) -> Reply {
+    let mut reply = problem(body.status, body.to_json());
+    reply.headers.extend(lines.into_iter().map(|line| ("www-authenticate", line)));
     if let Some(balance) = body.balance_msat {
         reply.headers.push(("x-toll-balance-msat", balance.get().to_string()));
     }
     or_grpc(reply, grpc, GrpcStatus::Internal, "payment required")
+}
+
+/// 402 with an invoice in the form of another paywall.
+pub(crate) fn foreign_challenge(line: String, body: String, grpc: bool) -> Reply {
+    let mut reply = plain_json(402, body);
+    reply.headers.push(("www-authenticate", line));
+    or_grpc(reply, grpc, GrpcStatus::Internal, "payment required")
+}
+
+/// 401 as lightning-toll says it: without a challenge.
+pub(crate) fn unauthorized(error: &str, grpc: bool) -> Reply {
+    let body = serde_json::to_string(error).unwrap_or_default();
+    let reply = plain_json(401, format!("{{\"error\":{body}}}"));
+    or_grpc(reply, grpc, GrpcStatus::Internal, "invalid credential")
+}
+
+fn plain_json(status: u16, body: String) -> Reply {
+    let mut reply = problem(status, body);
+    for (name, value) in &mut reply.headers {
+        if *name == "content-type" {
+            *value = "application/json".to_owned();
+        }
+    }
+    reply
 }
 
 /// 402 that names the price and sells nothing: the answer to HEAD.

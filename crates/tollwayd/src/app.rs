@@ -132,8 +132,10 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         recovery,
         watch,
         invoice_expiry_s,
+        imports: !config.legacy_keys.is_empty(),
     };
-    let doors = Doors { paywall: paywall.clone(), metrics };
+    let legacy_keys = config.legacy_keys.clone().into();
+    let doors = Doors { paywall: paywall.clone(), metrics, legacy_keys };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
     Ok(Service { gate, admin, ledger, paywall, writer, node_id })

@@ -10,12 +10,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tollway_core::secret::SecretText;
+use tollway_core::wire::LegacyKey;
 
+mod legacy;
 mod lightning;
 mod node;
 mod node_url;
+mod secrets;
 
 pub use crate::flood::FloodLimits;
+use legacy::RawLegacyKey;
 use lightning::RawLightning;
 pub use lightning::{
     ENV_LIGHTNING_BACKEND, ENV_LIGHTNING_CERT, ENV_LIGHTNING_NETWORK, ENV_LIGHTNING_URL,
@@ -25,6 +29,7 @@ pub use node::{
     NwcConfig, PhoenixdConfig,
 };
 pub use node_url::NodeUrl;
+use secrets::{RawSecret, secret};
 
 /// Overrides `gate.listen`.
 pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";
@@ -34,11 +39,6 @@ pub const ENV_ADMIN_LISTEN: &str = "TOLLWAYD_ADMIN_LISTEN";
 pub const ENV_STORE: &str = "TOLLWAYD_STORE";
 /// Overrides `lightning.simulated_file`.
 pub const ENV_SIMULATED_FILE: &str = "TOLLWAYD_SIMULATED_FILE";
-
-/// A shorter token could be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
-/// An HTTP header carries this much everywhere.
-const TOKEN_BYTES_MAX: usize = 1_024;
 
 /// Reads environment variables; tests pass a table of their own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -55,6 +55,8 @@ pub struct RawConfig {
     #[serde(default)]
     challenges: FloodLimits,
     #[serde(default)]
+    legacy_keys: Vec<RawLegacyKey>,
+    #[serde(default)]
     log: LogConfig,
 }
 
@@ -63,17 +65,6 @@ pub struct RawConfig {
 struct RawDoor {
     listen: Option<String>,
     token: RawSecret,
-}
-
-/// Kept apart from plain text, so that a token typed here by mistake is not shown.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-struct RawSecret(String);
-
-impl std::fmt::Debug for RawSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RawSecret(redacted)")
-    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -139,6 +130,8 @@ pub struct Config {
     pub lightning: LightningConfig,
     /// How many invoices may be asked for.
     pub challenges: FloodLimits,
+    /// What other paywalls signed their tokens with.
+    pub legacy_keys: Vec<LegacyKey>,
     /// The log.
     pub log: LogConfig,
 }
@@ -269,6 +262,7 @@ impl RawConfig {
             lightning: self.lightning.resolve(&store, env)?,
             store,
             challenges: self.challenges,
+            legacy_keys: legacy::resolve(&self.legacy_keys, env)?,
             log: self.log,
         })
     }
@@ -333,52 +327,6 @@ fn listen(
         problem: format!("expected an address and a port, but found {text:?}"),
         remedy: "write it like \"127.0.0.1:8403\"; a host name is not accepted".to_owned(),
     })
-}
-
-fn secret(
-    reference: &RawSecret,
-    field: &'static str,
-    env: Environment<'_>,
-) -> Result<SecretText, ConfigError> {
-    let value = |problem: String, remedy: &str| ConfigError::Value {
-        field,
-        problem,
-        remedy: remedy.to_owned(),
-    };
-    let text = match reference.0.split_once(':') {
-        Some(("env", name)) => env(name).ok_or_else(|| {
-            value(
-                format!("environment variable {name} is not set"),
-                "set it, for example to the output of `openssl rand -hex 32`",
-            )
-        })?,
-        Some(("file", path)) => std::fs::read_to_string(path).map_err(|error| {
-            value(format!("cannot read {path}: {error}"), "create it or name another file")
-        })?,
-        _ => {
-            return Err(value(
-                "expected a reference, but found the secret itself".to_owned(),
-                "write \"env:NAME\" or \"file:PATH\" and replace that secret",
-            ));
-        }
-    };
-    let text = text.trim();
-    if !(TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&text.len()) {
-        return Err(value(
-            format!(
-                "expected {TOKEN_BYTES_MIN} to {TOKEN_BYTES_MAX} bytes, but found {}",
-                text.len()
-            ),
-            "use the output of `openssl rand -hex 32`",
-        ));
-    }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(value(
-            "expected visible ASCII characters without spaces".to_owned(),
-            "use the output of `openssl rand -hex 32`",
-        ));
-    }
-    Ok(SecretText::new(text.to_owned()))
 }
 
 fn located(error: &toml::de::Error, text: &str) -> String {

@@ -28,6 +28,8 @@ pub(crate) struct Paywall {
     /// What the node is asked about; nothing if it is the simulated one.
     pub(crate) watch: Option<Arc<Watch>>,
     pub(crate) invoice_expiry_s: u64,
+    /// Whether credit of other paywalls is taken over.
+    pub(crate) imports: bool,
 }
 
 /// Why there is no challenge.

@@ -137,7 +137,7 @@ impl Paywall {
     }
 }
 
-fn is_unknown(outcome: &HoldOutcome) -> bool {
+pub(crate) fn is_unknown(outcome: &HoldOutcome) -> bool {
     const UNKNOWN: HoldRefusal = HoldRefusal::UnknownPayment;
     matches!(outcome, HoldOutcome::Answered(HoldReply::Refused { refusal: UNKNOWN, .. }))
 }
@@ -155,6 +155,7 @@ impl From<CheckedPayment> for LostInvoice {
                 Buys::Credit => terms.credit >= amount,
                 Buys::Session => terms.credit == Msat::ZERO && terms.account.is_none(),
             }),
+            imported: false,
             created_at_ms: payment.created_at_s.saturating_mul(1_000),
             expires_at_ms: payment.expires_at_s.saturating_mul(1_000),
         }

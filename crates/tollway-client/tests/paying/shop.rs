@@ -146,6 +146,7 @@ fn keyring() -> Keyring {
         keys: vec![key],
         seed: Seed::from_bytes([0; 32]),
         revoked: Vec::new(),
+        legacy: Vec::new(),
         revision: 0,
     };
     Keyring::from_reply(&reply).unwrap()
@@ -176,7 +177,7 @@ async fn sell(
         let facts = tollway_core::credential::RequestFacts {
             service: &service,
             tier: 0,
-            now_s: 1_700_000_000,
+            now_ms: 1_700_000_000_000,
             path: b"/",
             method: b"GET",
             client_ip: None,

@@ -13,6 +13,9 @@
 //! L402 macaroon="<macaroon>", preimage="<preimage>"     also token=, any order, bare values
 //! ```
 //!
+//! A macaroon that begins with `eyJ`, which is `{"` in base64, is a token of lightning-toll and
+//! stands alone.
+//!
 //! Proxies join repeated headers with commas, so other schemes may stand before and after ours.
 //! Those are not ours to judge: they are what remains for the upstream.
 
@@ -25,6 +28,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use self::list::{elements, split_first, split_last, split_schemes, split_word};
+use crate::compat::lightning_toll;
 use crate::credential::{Credential, MACAROONS_MAX};
 use crate::macaroon::{Macaroon, MacaroonError};
 use crate::payment::Preimage;
@@ -56,6 +60,8 @@ pub enum Malformed {
     TooManyMacaroons,
     /// A macaroon that cannot be decoded.
     BadMacaroon(MacaroonError),
+    /// A JSON token of lightning-toll that cannot be decoded.
+    BadJsonToken(lightning_toll::TokenError),
     /// A preimage that is not 64 hexadecimal digits.
     BadPreimage,
     /// Two different credentials.
@@ -73,6 +79,7 @@ impl Malformed {
             | Self::BadParameters
             | Self::TooManyMacaroons
             | Self::BadMacaroon(_)
+            | Self::BadJsonToken(_)
             | Self::BadPreimage => "credential_malformed",
         }
     }
@@ -95,6 +102,10 @@ impl fmt::Display for Malformed {
                 write!(f, "The credential has too many tokens. Send at most {MACAROONS_MAX}.")
             }
             Self::BadMacaroon(fault) => write!(
+                f,
+                "The token cannot be read: {fault}. Send the token exactly as it was issued."
+            ),
+            Self::BadJsonToken(fault) => write!(
                 f,
                 "The token cannot be read: {fault}. Send the token exactly as it was issued."
             ),
@@ -184,11 +195,11 @@ fn parse_authorization(text: &[u8]) -> Result<Credential, Malformed> {
     } else {
         split_last(credential, b':').unwrap_or((credential, b""))
     };
-    let preimage = if preimage.is_empty() {
-        None
-    } else {
-        Some(Preimage::from_hex(preimage).map_err(|_| Malformed::BadPreimage)?)
-    };
+    if macaroons.starts_with(lightning_toll::PREFIX) {
+        let token =
+            lightning_toll::Token::from_base64(macaroons).map_err(Malformed::BadJsonToken)?;
+        return Ok(Credential::lightning_toll(token, parse_preimage(preimage)?));
+    }
     let macaroons: Vec<_> = elements(macaroons).collect();
     if macaroons.len() > MACAROONS_MAX {
         return Err(Malformed::TooManyMacaroons);
@@ -197,7 +208,15 @@ fn parse_authorization(text: &[u8]) -> Result<Credential, Malformed> {
         .into_iter()
         .map(|text| Macaroon::from_base64(text).map_err(Malformed::BadMacaroon))
         .collect::<Result<_, _>>()?;
-    Ok(Credential::new(macaroons, preimage))
+    Ok(Credential::new(macaroons, parse_preimage(preimage)?))
+}
+
+/// Reads a preimage; an empty text is none.
+fn parse_preimage(text: &[u8]) -> Result<Option<Preimage>, Malformed> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Preimage::from_hex(text).map(Some).map_err(|_| Malformed::BadPreimage)
 }
 
 /// Reads `macaroon=".."` or `token=".."` and `preimage=".."`; a missing preimage is empty.

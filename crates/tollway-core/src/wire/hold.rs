@@ -44,6 +44,10 @@ pub struct HoldRequest {
     /// [`BUDGETS_MAX`](crate::budget::BUDGETS_MAX); the hold counts against all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<TokenBudget>,
+    /// The payment is proven by a genuine token of another paywall, which is worth this much: if
+    /// neither ledger nor node know the payment, it opens an account with this credit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import_msat: Option<Msat>,
 }
 
 /// Credit that returns from a live hold before another hold of the same account is placed.

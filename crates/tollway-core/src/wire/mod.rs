@@ -15,10 +15,11 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compat::Format;
 use crate::entropy::Seed;
 use crate::id::KeyId;
 use crate::payment::PaymentHash;
-use crate::secret::MasterKey;
+use crate::secret::{MasterKey, SecretText};
 
 pub use allowance::{AllowanceClient, AllowanceReply, AllowanceRequest, Quota, Window};
 pub use challenge::{Buys, ChallengeReply, ChallengeRequest, ClientKey};
@@ -94,6 +95,9 @@ pub struct KeyringReply {
     /// [`REVOKED_TOKENS_MAX`]; the ledger itself refuses all of them.
     #[serde(default)]
     pub revoked: Vec<PaymentHash>,
+    /// What other paywalls signed their tokens with, which are good here too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legacy: Vec<LegacyKey>,
     /// Names the state of `keys` and `revoked`: another number when one of them has changed.
     #[serde(default)]
     pub revision: u64,
@@ -106,6 +110,17 @@ pub struct KeyringKey {
     pub id: KeyId,
     /// The key.
     pub secret: MasterKey,
+}
+
+/// What another paywall signed its tokens with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegacyKey {
+    /// How its tokens are written; never [`Format::L402`].
+    pub format: Format,
+    /// The text of lightning-toll's secret, or toll-booth's root key in hexadecimal digits.
+    pub secret: SecretText,
+    /// The services that its tokens are good for, at least one.
+    pub services: Vec<String>,
 }
 
 /// An error body, `application/problem+json` (RFC 9457).

@@ -6,6 +6,9 @@
 //! the remedy. What decides about money has no default: every route says its price, and
 //! `unmatched` says what becomes of the requests that no route matches.
 
+mod form;
+#[cfg(test)]
+mod form_tests;
 mod free_tier;
 mod lease;
 #[cfg(test)]
@@ -30,11 +33,12 @@ mod tests;
 
 use std::rc::Rc;
 
-use serde_json::Value;
 use tollway_core::challenge::LOCATION_BYTES_MAX;
 use tollway_core::pricing::PriceTable;
 use tollway_core::secret::SecretText;
 
+use form::FORM;
+pub use form::{Binding, Form};
 pub use free_tier::{FreeTier, Limit};
 use lease::LEASE_TTL_S_MAX;
 pub use lease::{LeaseTerms, Spend};
@@ -56,7 +60,7 @@ const GATE_TOKEN_BYTES_MIN: usize = 16;
 const NAME_BYTES_MAX: usize = 255;
 
 /// The fields of a configuration.
-const ROOT_FIELDS: [&str; 14] = [
+const ROOT_FIELDS: [&str; 20] = [
     "tollwayd",
     "services",
     "routes",
@@ -71,6 +75,12 @@ const ROOT_FIELDS: [&str; 14] = [
     "lease_idle_s",
     "lease_ttl_s",
     "shadow",
+    FORM[0],
+    FORM[1],
+    FORM[2],
+    FORM[3],
+    FORM[4],
+    FORM[5],
 ];
 
 /// What the filter runs by.
@@ -168,7 +178,7 @@ impl Config {
     /// );
     /// ```
     pub fn parse(json: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let value: Value = serde_json::from_slice(json).map_err(|error| {
+        let value = tollway_core::json_tree::parse(json).map_err(|error| {
             ConfigError::new("", format!("expected JSON, but found a fault in it: {error}"))
         })?;
         let root = Node::root(&value).object(&ROOT_FIELDS)?;

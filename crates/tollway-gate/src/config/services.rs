@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tollway_core::caveat::{SERVICE_NAME_BYTES_MAX, is_service_name};
 use tollway_core::money::Msat;
 
+use super::form::{FORM, Form};
 use super::free_tier::FreeTier;
 use super::lease::LeaseTerms;
 use super::purchase::Purchase;
@@ -37,14 +38,17 @@ pub struct Service {
     pub free_tier: Option<FreeTier>,
     /// How its routes are paid, unless they say otherwise.
     pub lease: LeaseTerms,
+    /// How its tokens and challenges are written.
+    pub form: Form,
 }
 
 /// Reads `services`.
 pub(super) fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigError> {
+    let form = Form::read(root, Form::default())?;
     let list = root.required("services", "write at least one, such as [{\"name\": \"api\"}]")?;
     let mut services: Vec<Rc<Service>> = Vec::new();
     for node in list.items(SERVICES_MAX)? {
-        let service = service(&node)?;
+        let service = service(&node, form)?;
         if services.iter().any(|known| known.name == service.name) {
             let name = node.object(&FIELDS)?.required("name", "")?;
             return Err(name.fault("a name that no service before has", "rename one of the two"));
@@ -58,7 +62,7 @@ pub(super) fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigErro
     Ok(services)
 }
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 16] = [
     "name",
     "purchase",
     "credential_ttl_s",
@@ -69,9 +73,15 @@ const FIELDS: [&str; 10] = [
     "spend",
     "lease_max_sats",
     "exact_above_sats",
+    FORM[0],
+    FORM[1],
+    FORM[2],
+    FORM[3],
+    FORM[4],
+    FORM[5],
 ];
 
-fn service(node: &Node<'_>) -> Result<Service, ConfigError> {
+fn service(node: &Node<'_>, form: Form) -> Result<Service, ConfigError> {
     let fields = node.object(&FIELDS)?;
     let name = service_name(&fields.required("name", "give the service a name")?)?;
     Ok(Service {
@@ -91,6 +101,7 @@ fn service(node: &Node<'_>) -> Result<Service, ConfigError> {
             None => None,
         },
         lease: LeaseTerms::read(&fields, LeaseTerms::default())?,
+        form: Form::read(&fields, form)?,
         name,
     })
 }

@@ -1,7 +1,6 @@
 //! A request that must be paid for: from the offer to the 402; and what becomes of a request
 //! when the gate cannot decide.
 
-use tollway_core::challenge::{Challenge, ChallengeNotes, ChallengeTerms};
 use tollway_core::digest::Digest;
 use tollway_core::header::read_credential;
 use tollway_core::money::Msat;
@@ -10,6 +9,7 @@ use tollway_core::wire::{
 };
 
 use super::offer::Offer;
+use super::profile::Sold;
 use super::{Challenging, Context, Exchange, State, Step};
 use crate::config::{Mode, Purchase, PurchaseFault, Route};
 use crate::headers;
@@ -75,14 +75,20 @@ impl Exchange {
     ) -> Step {
         let Challenging { context, offer, .. } = challenging;
         let outcome = ledger::decode::<ChallengeReply>(reply);
-        let (payment_hash, invoice, amount, credit, invoice_expires_at) = match outcome {
+        let sold = match outcome {
             Ok(ChallengeReply::Invoice {
                 payment_hash,
                 invoice,
                 amount_msat,
                 credit_msat,
                 expires_at,
-            }) => (payment_hash, invoice, amount_msat, credit_msat, expires_at),
+            }) => Sold {
+                payment_hash,
+                invoice,
+                amount: amount_msat,
+                credit: credit_msat,
+                invoice_expires_at: expires_at,
+            },
             Ok(ChallengeReply::Limited { retry_after_s }) => {
                 self.gate.reached(stream);
                 let answer = reply::limited(retry_after_s, context.grpc);
@@ -91,35 +97,10 @@ impl Exchange {
             Err(fault) => return self.fail(stream, context, Some(fault)),
         };
         self.gate.reached(stream);
-        let Route { service, mode, .. } = &*context.route;
-        let (valid_for_s, credit) = match mode {
-            Mode::Session { duration_s } => (*duration_s, None),
-            Mode::Credits | Mode::SingleUse => (service.credential_ttl_s, Some(credit)),
-        };
-        let terms = ChallengeTerms {
-            location: &self.gate.config().location,
-            payment_hash,
-            service: &service.name,
-            tier: mode.tier(),
-            valid_until: (stream.now_ms() / 1_000).saturating_add(valid_for_s),
-            random: self.gate.random(),
-        };
-        let minted = self.gate.with_keyring(|keyring| Challenge::mint(keyring, terms, &invoice));
-        let Some(Ok(challenge)) = minted else {
-            return self.fail(stream, context, Some(CallFault::Garbage));
-        };
-        let body = challenge.body(ChallengeNotes {
-            detail: &offer.detail,
-            code: offer.code,
-            amount,
-            price: context.cost,
-            credit,
-            invoice_expires_at,
-            description: &context.route.description,
-            balance: offer.balance,
-        });
-        let answer = reply::challenge(&challenge, &body, context.grpc);
-        self.answer(stream, Decision::Challenged, answer)
+        match self.sold(stream, &context, &offer, &sold) {
+            Ok(answer) => self.answer(stream, Decision::Challenged, answer),
+            Err(fault) => self.fail(stream, context, Some(fault)),
+        }
     }
 
     /// The gate cannot decide: 503, unless the operator chose to let requests pass.

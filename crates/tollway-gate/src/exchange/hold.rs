@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tollway_core::budget::TokenBudget;
+use tollway_core::compat::Format;
 use tollway_core::credential::{Rejection, RequestFacts, VerifiedCredential};
 use tollway_core::header::read_credential;
 use tollway_core::money::Msat;
@@ -12,6 +13,7 @@ use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
 use super::leased::{Granted, Payment, Plan};
 use super::metering::Metering;
 use super::offer::Offer;
+use super::profile::{malformed_error, mismatch_error, rejection_error};
 use super::refresh::Keys;
 use super::repeat::idempotency_key;
 use super::response::Recording;
@@ -45,10 +47,7 @@ impl Exchange {
             Err(offer) if keys == Keys::Known && offer.code == Rejection::KeyUnknown.code() => {
                 self.refresh(stream, context)
             }
-            Err(offer) => {
-                self.invalid(stream);
-                self.challenge(stream, context, offer)
-            }
+            Err(offer) => self.refuse(stream, context, offer),
             Ok(None) => self.unpaid(stream, context),
             Ok(Some(credential)) => match self.authorize(stream, &context, &credential) {
                 Ok(budgets) => match context.route.mode {
@@ -64,10 +63,7 @@ impl Exchange {
                         self.pay(stream, context, credential)
                     }
                 },
-                Err(offer) => {
-                    self.invalid(stream);
-                    self.challenge(stream, context, offer)
-                }
+                Err(offer) => self.refuse(stream, context, offer),
             },
         }
     }
@@ -81,15 +77,20 @@ impl Exchange {
         }
         let presented = read_credential(&context.headers);
         context.authorization_rest.clone_from(&presented.authorization_rest);
-        let credential =
-            presented.credential.map_err(|fault| Offer::rejected(fault.code(), fault))?;
+        let credential = presented.credential.map_err(|fault| Offer {
+            error: malformed_error(fault),
+            ..Offer::rejected(fault.code(), fault)
+        })?;
         let Some(credential) = credential else { return Ok(None) };
         let verified = self
             .gate
             .with_keyring(|keyring| credential.verify(keyring))
             // `is_ready` was asked before; without keys nothing is accepted.
             .ok_or_else(Offer::first_payment)?
-            .map_err(|fault| Offer::rejected(fault.code(), fault))?;
+            .map_err(|fault| Offer {
+                error: rejection_error(fault),
+                ..Offer::rejected(fault.code(), fault)
+            })?;
         let credential = Rc::new(verified);
         let authorization_rest = context.authorization_rest.clone();
         let known = Known { credential: Rc::clone(&credential), authorization_rest };
@@ -104,6 +105,11 @@ impl Exchange {
         context: &Context,
         credential: &VerifiedCredential,
     ) -> Result<Vec<TokenBudget>, Offer> {
+        if !context.route.service.form.accepts(credential.format()) {
+            let fault = Rejection::FormatNotAccepted;
+            let error = rejection_error(fault);
+            return Err(Offer { error, ..Offer::rejected(fault.code(), fault) });
+        }
         let target = headers::find(&context.headers, ":path").unwrap_or_default();
         // Asking costs a host call that returns bytes, and few tokens are bound to an address.
         let client = credential.names_client_ip().then(|| stream.client_address()).flatten();
@@ -113,15 +119,18 @@ impl Exchange {
             path: target.split(|byte| *byte == b'?').next().unwrap_or_default(),
             method: headers::find(&context.headers, ":method").unwrap_or_default(),
             client_ip: client.as_deref(),
-            now_s: context.call_started_ms / 1_000,
+            now_ms: context.call_started_ms,
             // A session is paid for; its requests cost nothing.
             cost: match context.route.mode {
                 Mode::Session { .. } => Msat::ZERO,
                 Mode::Credits | Mode::SingleUse => context.cost,
             },
         };
-        let budgets = credential.authorize(&facts);
-        budgets.map(<[_]>::to_vec).map_err(|fault| Offer::rejected(fault.code(), fault))
+        let budgets = credential.authorize(&facts).map(<[_]>::to_vec);
+        budgets.map_err(|fault| Offer {
+            error: mismatch_error(fault, credential, &facts),
+            ..Offer::rejected(fault.code(), fault)
+        })
     }
 
     /// Asks `tollwayd` to set the cost aside, or what else the plan is.
@@ -159,6 +168,12 @@ impl Exchange {
             idempotency,
             take_back,
             budgets: context.budgets.clone(),
+            import_msat: match credential.format() {
+                Format::L402 => None,
+                // Its tokens name no amount: one request is what they surely bought.
+                Format::LightningToll => Some(context.cost),
+                Format::TollBooth => credential.legacy_credit(),
+            },
         };
         let sent = ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request);
         let call = *sent.as_ref().unwrap_or(&CallId(0));
@@ -267,6 +282,9 @@ impl Exchange {
             headers::mark_free_request(stream);
         } else {
             headers::mark_paid_request(stream, &account, cost, balance);
+            if route.service.form.profile == Format::TollBooth {
+                headers::mark_toll_booth_request(stream, balance);
+            }
         }
         stream.note(LogField::Account, account.hex_digits().as_str());
         self.decided(stream, Decision::Ok);

@@ -23,6 +23,7 @@ mod hold;
 mod leased;
 mod metering;
 mod offer;
+mod profile;
 mod quote;
 mod reading;
 mod refresh;

@@ -16,6 +16,10 @@ pub(super) struct Offer {
     pub(super) detail: String,
     pub(super) top_up: Option<PaymentHash>,
     pub(super) balance: Option<Msat>,
+    /// A credential was shown and is not accepted.
+    pub(super) rejected: bool,
+    /// The same in lightning-toll's words, if it answers with an error.
+    pub(super) error: Option<String>,
 }
 
 impl Offer {
@@ -23,7 +27,7 @@ impl Offer {
     pub(super) fn first_payment() -> Self {
         let detail = "This request is paid for in advance. Pay the invoice, then repeat the \
                       request with Authorization: L402 <macaroon>:<preimage>.";
-        Self { code: "payment_required", detail: detail.into(), top_up: None, balance: None }
+        Self::unpaid("payment_required", detail.into())
     }
 
     /// For a client that has had what is free.
@@ -32,7 +36,11 @@ impl Offer {
             "What is free is used up until {resets_at} (Unix time in seconds). Pay the invoice, \
              then repeat the request with Authorization: L402 <macaroon>:<preimage>."
         );
-        Self { code: "free_tier_exhausted", detail, top_up: None, balance: None }
+        Self::unpaid("free_tier_exhausted", detail)
+    }
+
+    const fn unpaid(code: &'static str, detail: String) -> Self {
+        Self { code, detail, top_up: None, balance: None, rejected: false, error: None }
     }
 
     /// For a client that wants more credit for its account, whatever it has left.
@@ -44,7 +52,7 @@ impl Offer {
 
     /// For a credential that is not accepted; the payment opens a new account.
     pub(super) fn rejected(code: &'static str, why: impl fmt::Display) -> Self {
-        Self { code, detail: why.to_string(), top_up: None, balance: None }
+        Self { rejected: true, ..Self::unpaid(code, why.to_string()) }
     }
 
     /// For a token that the operator revoked, or whose account.
@@ -79,14 +87,16 @@ impl Offer {
                 )
             }
             HoldRefusal::InsufficientCredit => Self {
-                code: "insufficient_credit",
-                detail: format!(
-                    "This request costs {}, the account has {balance} left. Pay the invoice to top \
-                     up the same account; the old credential keeps working.",
-                    context.cost
-                ),
                 top_up: Some(paid),
                 balance: Some(balance),
+                ..Self::unpaid(
+                    "insufficient_credit",
+                    format!(
+                        "This request costs {}, the account has {balance} left. Pay the invoice \
+                         to top up the same account; the old credential keeps working.",
+                        context.cost
+                    ),
+                )
             },
             HoldRefusal::IdempotencyMismatch
             | HoldRefusal::IdempotencyInFlight

@@ -1,5 +1,6 @@
 //! The way back: what the client is told, what is charged, what is kept for a repeat.
 
+use tollway_core::compat::Format;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::wire::{Posting, STORED_BODY_BYTES_MAX, StoredResponse};
@@ -99,6 +100,13 @@ impl Exchange {
             ResponseMarks::Held { held, balance: admitted.balance }
         };
         headers::mark_response(stream, marks, admitted.from_browser);
+        if let (
+            Format::TollBooth,
+            ResponseMarks::Paid { balance, .. } | ResponseMarks::Held { balance, .. },
+        ) = (admitted.route.service.form.profile, marks)
+        {
+            headers::mark_toll_booth_response(stream, balance);
+        }
     }
 
     /// A part of the response's body passes; `end` says that it is the last. It is changed only

@@ -76,7 +76,8 @@ async fn hold(
     }
     check_ttl(request.ttl_ms)?;
     check_budgets(&request.budgets)?;
-    match doors.paywall.hold(HoldOrder::new(id, request)).await? {
+    let import = request.import_msat;
+    match doors.paywall.hold_or_import(HoldOrder::new(id, request), import).await? {
         HoldOutcome::Answered(reply) => Ok(Json(reply)),
         HoldOutcome::BalanceLimit => Err(ApiError::BalanceLimit),
         HoldOutcome::Conflict => Err(ApiError::HoldConflict),
@@ -181,6 +182,7 @@ async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiErr
             .collect(),
         seed: Seed::from_bytes(entropy::random_bytes()?),
         revoked: keyring.revoked,
+        legacy: doors.legacy_keys.to_vec(),
         revision,
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(reply)))

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
+use tollway_core::wire::LegacyKey;
 
 use crate::lightning::SimulatedNode;
 use crate::metrics::Metrics;
@@ -37,6 +38,8 @@ const BODY_BYTES_MAX: usize = 256 * 1_024;
 pub(crate) struct Doors {
     pub(crate) paywall: Paywall,
     pub(crate) metrics: Arc<Metrics>,
+    /// What other paywalls signed their tokens with.
+    pub(crate) legacy_keys: Arc<[LegacyKey]>,
 }
 
 /// The doors of the gate's listener.

@@ -150,3 +150,44 @@ fn a_missing_file_names_its_path() {
     let error = RawConfig::load(Path::new("/nowhere/tollwayd.toml")).unwrap_err();
     assert!(error.to_string().starts_with("cannot read /nowhere/tollwayd.toml: "));
 }
+
+fn with_legacy_key(lines: &str) -> Result<Config, ConfigError> {
+    let env = |name: &str| match name {
+        "OLD_SECRET" => Some(" short ".to_owned()),
+        "OLD_ROOT_KEY" => Some("AB".repeat(32)),
+        "EMPTY" => Some("\n".to_owned()),
+        _ => env(name),
+    };
+    let text = format!("{EXAMPLE}\n[[legacy_keys]]\n{lines}");
+    RawConfig::parse(&text).and_then(|raw| raw.resolve(&env))
+}
+
+#[test]
+fn keys_of_other_paywalls_are_read() {
+    let key = |format: &str, secret: &str, services: &str| {
+        format!("format = \"{format}\"\nsecret = \"{secret}\"\nservices = {services}\n")
+    };
+    let toll = key("lightning-toll", "env:OLD_SECRET", "[\"jokes\", \"time\"]");
+    let config = with_legacy_key(&toll).unwrap();
+    let [found] = &config.legacy_keys[..] else { panic!("expected one key") };
+    assert_eq!(found.secret.reveal(), " short ", "spaces belong to the secret");
+    assert_eq!(found.services, ["jokes", "time"]);
+    assert!(with_legacy_key(&key("toll-booth", "env:OLD_ROOT_KEY", "[\"a\"]")).is_ok());
+    for (lines, expected) in [
+        (key("l402", "env:OLD_SECRET", "[\"a\"]"), "expected `lightning-toll` or `toll-booth`"),
+        (key("toll-booth", "env:OLD_SECRET", "[\"a\"]"), "expected a root key of 64 hexadecimal"),
+        (key("lightning-toll", "env:EMPTY", "[\"a\"]"), "expected a secret of 1 to 1024 bytes"),
+        (key("lightning-toll", "env:OLD_SECRET", "[]"), "and services, but found others; write"),
+        (key("lightning-toll", "env:OLD_SECRET", "[\"A b\"]"), "and services, but found others"),
+        (
+            key("lightning-toll", "env:ABSENT", "[\"a\"]"),
+            "legacy_keys: environment variable ABSENT",
+        ),
+        (key("lightning-toll", "canary", "[\"a\"]"), "write \"env:NAME\" or \"file:PATH\""),
+        (vec![toll.clone(); 9].join("[[legacy_keys]]\n"), "expected at most 8 keys, but found 9"),
+    ] {
+        let found = with_legacy_key(&lines).unwrap_err().to_string();
+        assert!(found.contains(expected), "expected {expected:?} in {found:?}");
+        assert!(!found.contains("canary"));
+    }
+}

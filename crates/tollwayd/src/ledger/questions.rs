@@ -107,6 +107,8 @@ pub(crate) struct LostInvoice {
     /// What it promised, where the node kept that. Without it the payment buys what was paid,
     /// for an account of its own.
     pub(crate) terms: Option<Terms>,
+    /// Another paywall sold it: the ledger never had it.
+    pub(crate) imported: bool,
     pub(crate) created_at_ms: u64,
     pub(crate) expires_at_ms: u64,
 }

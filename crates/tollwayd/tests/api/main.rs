@@ -14,6 +14,7 @@ mod canary;
 mod challenges;
 mod faults;
 mod holds;
+mod imports;
 mod operator;
 mod process;
 mod races;

@@ -66,7 +66,16 @@ impl Server {
     }
 
     async fn start_in(directory: tempfile::TempDir, clock: Arc<ManualClock>) -> Self {
-        let running = App::start(config(directory.path()), clock.clone()).await.unwrap();
+        let config = config(directory.path());
+        Self::start_with(directory, clock, config).await
+    }
+
+    pub(crate) async fn start_with(
+        directory: tempfile::TempDir,
+        clock: Arc<ManualClock>,
+        config: Config,
+    ) -> Self {
+        let running = App::start(config, clock.clone()).await.unwrap();
         let doors = Doors::new(
             &running.gate_addr().to_string(),
             &running.admin_addr().to_string(),
@@ -247,6 +256,7 @@ pub(crate) fn hold_request(paid: &Paid, amount: u64) -> HoldRequest {
         idempotency: None,
         take_back: None,
         budgets: Vec::new(),
+        import_msat: None,
     }
 }
 

@@ -261,6 +261,7 @@ impl LostInvoice {
     /// Its line in the audit log.
     fn line(&self, account: PaymentHash, at_ms: u64) -> Action {
         let reason = match self.terms {
+            Some(_) if self.imported => "the credit of another paywall's token, taken over once",
             Some(_) => "the ledger had lost this paid invoice; restored with its terms",
             None => "the ledger had lost this paid invoice; restored without bonus and top-up",
         };

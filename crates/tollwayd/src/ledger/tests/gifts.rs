@@ -206,6 +206,7 @@ pub(super) async fn a_pruned_invoice_that_was_paid_comes_back_once(bench: Bench)
     bench.ledger.prune().await.unwrap();
     assert_eq!(settle(&bench, 1).await, SettleOutcome::Unknown);
     let lost = LostInvoice {
+        imported: false,
         payment_hash: hash(1),
         bolt11: "invoice 1".to_owned(),
         amount: msat(100),
@@ -227,6 +228,7 @@ pub(super) async fn a_pruned_invoice_that_was_paid_comes_back_once(bench: Bench)
 
 pub(super) async fn lost_invoices_come_back_with_their_terms_in_any_order(bench: Bench) {
     let lost = |tag, credit, seed| LostInvoice {
+        imported: false,
         payment_hash: hash(tag),
         bolt11: format!("invoice {tag}"),
         amount: msat(100),

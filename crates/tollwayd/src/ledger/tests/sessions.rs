@@ -110,6 +110,7 @@ pub(super) async fn a_lost_session_comes_back_as_one(bench: Bench) {
         route: "joke".to_owned(),
     };
     let lost = LostInvoice {
+        imported: false,
         payment_hash: hash(1),
         bolt11: "invoice 1".to_owned(),
         amount: msat(100),

@@ -1,0 +1,53 @@
+//! Credit that another paywall sold before its operator moved here.
+//!
+//! Its tokens come with holds like ours, but their payments are in no ledger of ours. The gate
+//! says what such a token is worth: what it was sold with, or the price of one request. It is
+//! credited once, to an account that the payment opens; from then on the ledger knows it. What
+//! the old system already spent of it, nobody can say here.
+
+use tollway_core::money::Msat;
+use tollway_core::wire::Buys;
+
+use crate::ledger::{HoldOrder, HoldOutcome, LostInvoice, Terms};
+use crate::paywall::Paywall;
+use crate::recovery::{RecoveryError, is_unknown};
+
+impl Paywall {
+    /// Sets credit aside. A payment that neither the ledger nor the node knows opens an account
+    /// with the credit of `import`, if the operator takes tokens of other paywalls.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] if the ledger or the node did not answer.
+    pub(crate) async fn hold_or_import(
+        &self,
+        order: HoldOrder,
+        import: Option<Msat>,
+    ) -> Result<HoldOutcome, RecoveryError> {
+        let outcome = self.hold(order.clone()).await?;
+        let import = import.filter(|credit| *credit > Msat::ZERO && self.imports);
+        let Some(credit) = import.filter(|_| order.proven && is_unknown(&outcome)) else {
+            return Ok(outcome);
+        };
+        let now_ms = self.clock.now_ms();
+        let credited = self.ledger.restore_invoice(LostInvoice {
+            payment_hash: order.payment_hash,
+            bolt11: String::new(),
+            amount: credit,
+            received: credit,
+            terms: Some(Terms {
+                account: None,
+                buys: Buys::Credit,
+                credit,
+                seed: Msat::ZERO,
+                credit_ttl_ms: None,
+                route: order.route.clone(),
+            }),
+            imported: true,
+            created_at_ms: now_ms,
+            expires_at_ms: now_ms,
+        });
+        let outcome = credited.await?;
+        tracing::info!(hash = %order.payment_hash, ?outcome, %credit, "a token of another paywall");
+        Ok(self.ledger.hold(order).await?)
+    }
+}
