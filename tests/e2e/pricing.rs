@@ -159,3 +159,106 @@ async fn a_body_without_a_length_is_read_up_to_the_cap() {
     }
     assert_eq!(buyer.books_are_right().await["charged_msat"], 9_000);
 }
+
+fn headers<'a>(headers: &'a [(&'a str, &'a str)]) -> Said<'a> {
+    Said { headers, body: None }
+}
+
+#[tokio::test]
+async fn the_presence_of_a_parameter_and_the_value_of_a_header_decide() {
+    let gateway = snippets::gateway("by-presence").await;
+    let buyer = Buyer::new(gateway, Method::GET, "/v1/search", Said::default()).await;
+    let high = [("x-priority", "high")];
+    buyer.costs(Method::GET, "/v1/search?q=100%25", headers(&high), 1_500).await;
+    buyer.costs(Method::GET, "/v1/search?q=a&deep", Said::default(), 5_000).await;
+    buyer.costs(Method::GET, "/v1/search?d%65ep=0", headers(&high), 9_000).await;
+    let twice = [("x-priority", "low"), ("x-priority", "high")];
+    let once = [("x-priority", "low, high")];
+    buyer.refused("/v1/search?deep", headers(&twice), 400, "price_field_repeated").await;
+    buyer.refused("/v1/search?deep", headers(&once), 400, "price_field_repeated").await;
+    buyer.refused("/v1/search?deep=1&Deep=2", Said::default(), 400, "price_field_repeated").await;
+    buyer.refused("/v1/search?a;deep", Said::default(), 400, "price_field_malformed").await;
+    assert_eq!(buyer.books_are_right().await["charged_msat"], 15_500);
+}
+
+#[tokio::test]
+async fn a_share_of_a_number_is_exact_to_the_msat() {
+    let gateway = snippets::gateway("percent").await;
+    let buyer = Buyer::new(gateway, Method::GET, "/v1/transfer?amount=1", Said::default()).await;
+    for (amount, msat) in [
+        ("100", 2_500),
+        ("100.01", 2_501),
+        ("1e2", 2_500),
+        ("40.00001", 1_001),
+        ("0", 1_000),
+        ("99999999", 50_000),
+    ] {
+        let path = format!("/v1/transfer?amount={amount}");
+        buyer.costs(Method::GET, &path, Said::default(), msat).await;
+    }
+    buyer.costs(Method::POST, "/v1/order", body(r#"{"order":{"total":150001}}"#), 1_501).await;
+    buyer.costs(Method::POST, "/v1/order", body(r#"{"order":{"total":0}}"#), 1).await;
+    for (path, text, code) in [
+        ("/v1/transfer", "", "price_field_missing"),
+        ("/v1/transfer?amount=-1", "", "price_field_malformed"),
+        ("/v1/transfer?amount=NaN", "", "price_field_malformed"),
+        ("/v1/transfer?amount=1&amount=100", "", "price_field_repeated"),
+        ("/v1/order", r#"{"order":{"total":-1}}"#, "price_field_malformed"),
+        ("/v1/order", r#"{"order":{"total":1e24}}"#, "price_out_of_range"),
+        ("/v1/order", r#"{"order":{"total":1,"total":2}}"#, "price_field_repeated"),
+    ] {
+        buyer.refused(path, body(text), 400, code).await;
+    }
+    buyer.books_are_right().await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_sent_cost_by_their_number() {
+    let gateway = snippets::gateway("request-bytes").await;
+    let buyer = Buyer::new(gateway, Method::POST, "/v1/upload", body("")).await;
+    for (bytes, msat) in [(0, 1_000), (1, 1_001), (1_024, 1_010), (300_000, 3_930)] {
+        let text = "x".repeat(bytes);
+        buyer.costs(Method::POST, "/v1/upload", body(&text), msat).await;
+    }
+    buyer.costs(Method::GET, "/v1/upload", Said::default(), 1_000).await;
+    buyer.books_are_right().await;
+}
+
+#[tokio::test]
+async fn the_moment_decides_what_a_request_costs() {
+    // The clock is the machine's: a window around it and one beside it tell the two apart.
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 60 % (24 * 60);
+    let clock = |minute: u64| format!("{:02}:{:02}", minute % 1_440 / 60, minute % 60);
+    let around = (clock(now + 1_440 - 120), clock(now + 120));
+    let beside = (around.1.clone(), around.0.clone());
+    for ((from, to), msat) in [(around, 2_000), (beside, 4_000)] {
+        let gateway = snippets::with("windows", |filter| {
+            filter["routes"][0]["price"]["windows"] =
+                json!([{"from": from, "to": to, "percent": 50}]);
+        })
+        .await;
+        let buyer = Buyer::new(gateway, Method::GET, "/v1/live", Said::default()).await;
+        buyer.costs(Method::GET, "/v1/live", Said::default(), msat).await;
+    }
+    let gateway = snippets::gateway("windows").await;
+    let price = gateway.http.get("/v1/live", None).await.json()["priceMsat"].as_u64().unwrap();
+    assert!([1_000, 2_000, 4_000].contains(&price), "{price}");
+}
+
+#[tokio::test]
+async fn a_client_s_limit_is_kept() {
+    let gateway = snippets::gateway("classes").await;
+    let buyer = Buyer::new(gateway, Method::POST, "/v1/items", Said::default()).await;
+    let limit = [("x-toll-max-cost-msat", "4999")];
+    buyer.refused("/v1/items", headers(&limit), 402, "max_cost_exceeded").await;
+    let refused = buyer.pays(&Method::POST, "/v1/items", headers(&limit)).await;
+    assert_eq!(refused.number("x-toll-price-msat"), 5_000);
+    assert_eq!(refused.header("www-authenticate"), "");
+    let odd = [("x-toll-max-cost-msat", "five")];
+    buyer.refused("/v1/items", headers(&odd), 400, "max_cost_malformed").await;
+    let limit = [("x-toll-max-cost-msat", "5000")];
+    let paid = buyer.pays(&Method::POST, "/v1/items", headers(&limit)).await;
+    assert_eq!((paid.status.as_u16(), paid.number("x-toll-cost-msat")), (200, 5_000));
+    assert_eq!(paid.json()["headers"].get("x-toll-max-cost-msat"), None);
+    assert_eq!(buyer.books_are_right().await["charged_msat"], 5_000);
+}

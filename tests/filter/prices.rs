@@ -232,3 +232,89 @@ fn a_lease_pays_requests_of_different_prices_and_a_dear_one_has_its_own_hold() {
         (&json!(21_000), &Value::Null)
     );
 }
+
+#[test]
+fn an_announced_length_is_priced_without_the_body_and_another_is_counted() {
+    let price = json!({"base": {"sats": 1}, "request_bytes": {"msat": 10, "per": 4}});
+    let world = world(&price);
+    let (mut exchange, step) = post(&world, "/api/by", &[("content-length", b"2000000")]);
+    assert_eq!(step, Step::Wait);
+    let (_, reply) = world.answer_challenge(&mut exchange);
+    assert_eq!(body(&reply)["priceMsat"], 5_001_000);
+
+    for length in [&[][..], &[("content-length", &b"many"[..])]] {
+        let (mut exchange, step) = post(&world, "/api/by", length);
+        assert_eq!(step, Step::Wait);
+        world.assert_no_call();
+        assert_eq!(send(&world, &mut exchange, b"12345"), Step::Wait);
+        let (_, reply) = world.answer_challenge(&mut exchange);
+        assert_eq!(body(&reply)["priceMsat"], 1_013);
+    }
+    let (mut exchange, _) = world.method("POST", "/api/by", &[]);
+    let (_, reply) = world.answer_challenge(&mut exchange);
+    assert_eq!(body(&reply)["priceMsat"], 1_000, "without a body");
+    let (mut exchange, _) = post(&world, "/api/by", &[]);
+    let step = exchange.request_body(&world.host, 65_537, false).unwrap();
+    assert_eq!(answer(step).status, 413);
+}
+
+#[test]
+fn a_credential_bought_before_pays_the_price_of_the_moment() {
+    // The clock stands at Friday, 2027-01-15, 08:00 UTC.
+    let price = json!({"windows": [{"days": ["fri"], "from": "08:00", "to": "09:00",
+                                    "percent": 50}],
+                       "otherwise": {"sats": 9}});
+    let world = world(&price);
+    let credential = world.credential("demo");
+    for (after_ms, msat) in [(0, 4_500), (3_599_999, 4_500), (1, 9_000)] {
+        world.host.advance_ms(after_ms);
+        let renewed = crate::world::credential("demo", 1, crate::world::NOW_S + 10_000);
+        let credential = if after_ms == 0 { &credential } else { &renewed };
+        let (_, step) = world.get("/api/by", &[("authorization", credential.as_bytes())]);
+        assert_eq!(step, Step::Wait);
+        assert_eq!(world.one_call("PUT", "/v1/holds/").json()["amount_msat"], msat);
+    }
+}
+
+#[test]
+fn a_request_dearer_than_its_client_wants_is_answered_and_not_charged() {
+    let world = World::new();
+    let credential = world.credential("demo");
+    let paid = ("authorization", credential.as_bytes());
+    for more in [&[][..], &[paid]] {
+        for (limit, expected) in [
+            ("5000", None),
+            ("9007199254740991", None),
+            ("4999", Some((402, "max_cost_exceeded"))),
+            ("0", Some((402, "max_cost_exceeded"))),
+            ("", Some((400, "max_cost_malformed"))),
+            ("-1", Some((400, "max_cost_malformed"))),
+            ("+5000", Some((400, "max_cost_malformed"))),
+            ("5e3", Some((400, "max_cost_malformed"))),
+            ("9007199254740992", Some((400, "max_cost_malformed"))),
+            ("99999999999999999999", Some((400, "max_cost_malformed"))),
+        ] {
+            let mut headers = vec![("x-toll-max-cost-msat", limit.as_bytes())];
+            headers.extend_from_slice(more);
+            let (_, step) = world.get("/api/joke", &headers);
+            let Some((status, code)) = expected else {
+                assert_eq!(step, Step::Wait, "{limit}");
+                assert_eq!(world.host.take_calls().len(), 1);
+                continue;
+            };
+            let reply = answer(step);
+            assert_eq!((reply.status, body(&reply)["code"].as_str()), (status, Some(code)));
+            if status == 402 {
+                assert_eq!(crate::world::header(&reply, "x-toll-price-msat"), "5000");
+                assert_eq!(crate::world::header(&reply, "www-authenticate"), "");
+            }
+            world.assert_no_call();
+        }
+    }
+    let twice: &[(&str, &[u8])] =
+        &[("x-toll-max-cost-msat", b"9000"), ("x-toll-max-cost-msat", b"9000"), paid];
+    assert_eq!(answer(world.get("/api/joke", twice).1).status, 400);
+    // What is free is not dear, and the header never reaches the upstream.
+    assert_eq!(world.get("/", &[("x-toll-max-cost-msat", b"0")]).1, Step::Continue);
+    assert_eq!(world.host.upstream_header("x-toll-max-cost-msat"), None);
+}

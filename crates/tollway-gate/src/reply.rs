@@ -56,6 +56,18 @@ pub(crate) fn price_only(price: Msat) -> Reply {
     reply
 }
 
+/// 402 that names the price and sells nothing: it is above what the client allows.
+pub(crate) fn too_dear(price: Msat, limit: Msat, grpc: bool) -> Reply {
+    let detail = format!(
+        "This request costs {price}, and its x-toll-max-cost-msat allows {}. Nothing was charged; \
+         raise the limit or ask for less.",
+        limit.get()
+    );
+    let mut reply = plain(402, "max_cost_exceeded", "Payment Required", &detail);
+    reply.headers.push(("x-toll-price-msat", price.get().to_string()));
+    or_grpc(reply, grpc, GrpcStatus::Internal, "max_cost_exceeded")
+}
+
 /// 403: the configuration has no price for this request.
 pub(crate) fn not_priced(grpc: bool) -> Reply {
     let detail = "no route of this gateway matches the request's host, path and method";

@@ -48,8 +48,11 @@ impl ByValue {
     }
 
     pub(super) fn body_need(&self) -> BodyNeed {
-        let prices = self.values.iter().map(|(_, price)| price.body_need());
-        prices.fold(self.field.body_need().max(self.default.body_need()), BodyNeed::max)
+        self.prices().map(Price::body_need).fold(self.field.body_need(), BodyNeed::max)
+    }
+
+    pub(super) fn prices(&self) -> impl Iterator<Item = &Price> {
+        self.values.iter().map(|(_, price)| price).chain([&self.default])
     }
 
     pub(super) fn quote(&self, request: &PricedRequest<'_>) -> Result<Quote, PriceFault<'_>> {

@@ -20,6 +20,7 @@
 //! What it does not do: it does not normalise, and it never guesses. No query takes part in the
 //! match. A path parameter (`/joke;x=1`) is part of its segment, as it is for Envoy's own routes.
 
+mod by_size;
 mod by_value;
 mod conditions;
 mod entries;
@@ -27,27 +28,32 @@ mod fault;
 mod field;
 mod host;
 mod path;
+mod percent;
 mod price;
 mod query;
 mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod windows;
 #[cfg(test)]
 mod work_tests;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use by_size::{BySize, Rate};
 pub use by_value::{ByPresence, ByValue};
 pub use conditions::{HeaderFault, HeaderRule, MethodFault, MethodRule};
 pub use fault::{PriceFault, PriceProblem};
 pub use field::{Field, FieldFault};
 pub use host::{HostFault, HostRule};
 pub use path::{PathFault, PathRule, PatternFault, check_normalised};
+pub use percent::Percent;
 pub use price::{BodyNeed, Price, PricedRequest, Quote, Rule, Ruled};
 pub use table::PriceTable;
 pub use tokens::{TokenPrice, TokenQuote};
+pub use windows::{DAY_MINUTES, Window, WindowPrice, Windows};
 
 /// What the price table looks at.
 #[derive(Clone, Copy, Debug)]

@@ -4,13 +4,16 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::by_size::BySize;
 use super::by_value::{ByPresence, ByValue};
+use super::percent::Percent;
 use super::tokens::{TokenPrice, TokenQuote};
+use super::windows::Windows;
 use super::{PriceFault, PriceProblem};
 use crate::money::Msat;
 
 /// The least that a request costs which is not free: nothing becomes free by arithmetic.
-const COST_MIN: Msat = match Msat::new(1) {
+pub(super) const COST_MIN: Msat = match Msat::new(1) {
     Some(least) => least,
     None => Msat::ZERO,
 };
@@ -45,6 +48,12 @@ pub enum Rule {
     ByPresence(ByPresence),
     /// The tokens of a language model.
     Tokens(TokenPrice),
+    /// A share of a number.
+    Percent(Percent),
+    /// How much is sent.
+    BySize(BySize),
+    /// The time of the week.
+    Windows(Windows),
 }
 
 /// What of a request's body must be known before its price is.
@@ -52,6 +61,8 @@ pub enum Rule {
 pub enum BodyNeed {
     /// Nothing.
     Nothing,
+    /// How long it is.
+    Length,
     /// All of it.
     Text,
 }
@@ -63,8 +74,12 @@ pub struct PricedRequest<'a> {
     pub headers: &'a [(String, Vec<u8>)],
     /// What stands behind the `?` of the path; empty where there is none.
     pub query: &'a [u8],
-    /// The whole body; empty where [`Price::body_need`] asks for nothing.
+    /// The whole body, where [`Price::body_need`] asks for its text.
     pub body: &'a [u8],
+    /// How long the body is, where anything of it is asked for.
+    pub body_bytes: u64,
+    /// The moment, Unix time in milliseconds.
+    pub now_ms: u64,
 }
 
 /// The price of one request.
@@ -92,8 +107,25 @@ impl Price {
             Rule::ByValue(rule) => rule.body_need(),
             Rule::ByPresence(rule) => rule.body_need(),
             Rule::Tokens(_) => BodyNeed::Text,
+            Rule::Percent(rule) => rule.of.body_need(),
+            Rule::BySize(rule) => rule.body_need(),
+            Rule::Windows(rule) => rule.body_need(),
         };
         Self::Rule(Box::new(Ruled { rule, body_need }))
+    }
+
+    /// Whether what a request costs may only show in the usage of its response.
+    #[must_use]
+    pub fn follows_usage(&self) -> bool {
+        let Self::Rule(ruled) = self else { return false };
+        match &ruled.rule {
+            Rule::Tokens(_) => true,
+            Rule::Percent(_) => false,
+            Rule::ByValue(rule) => rule.prices().any(Self::follows_usage),
+            Rule::ByPresence(rule) => rule.present.follows_usage() || rule.absent.follows_usage(),
+            Rule::BySize(rule) => rule.base.follows_usage(),
+            Rule::Windows(rule) => rule.prices().any(Self::follows_usage),
+        }
     }
 
     /// What must be known of a request's body to price it.
@@ -105,8 +137,7 @@ impl Price {
         }
     }
 
-    /// The price of this request. The same request has the same price, whoever asks and however
-    /// often.
+    /// The price of this request at its moment. It is the same whoever asks, and however often.
     ///
     /// # Errors
     /// [`PriceFault`] for a request that is not sold, or whose fields leave its price open.
@@ -119,6 +150,9 @@ impl Price {
                 Rule::ByValue(rule) => rule.quote(request),
                 Rule::ByPresence(rule) => rule.quote(request),
                 Rule::Tokens(price) => price.quote(request),
+                Rule::Percent(rule) => rule.quote(request),
+                Rule::BySize(rule) => rule.quote(request),
+                Rule::Windows(rule) => rule.quote(request),
             },
         }
     }
@@ -133,7 +167,7 @@ pub(super) mod tests {
     }
 
     pub(crate) const fn request() -> PricedRequest<'static> {
-        PricedRequest { headers: &[], query: b"", body: b"" }
+        PricedRequest { headers: &[], query: b"", body: b"", body_bytes: 0, now_ms: 0 }
     }
 
     #[test]

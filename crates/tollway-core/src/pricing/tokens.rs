@@ -163,6 +163,7 @@ mod tests {
     use alloc::format;
     use alloc::string::ToString;
 
+    use super::super::price::tests::request;
     use super::*;
     use crate::money::Msat;
 
@@ -186,7 +187,7 @@ mod tests {
 
     fn quote(provider: Provider, path: &str, body: &str) -> Result<(u64, bool), PriceProblem> {
         let headers = [(":path".to_string(), path.as_bytes().to_vec())];
-        let request = PricedRequest { headers: &headers, query: b"", body: body.as_bytes() };
+        let request = PricedRequest { headers: &headers, body: body.as_bytes(), ..request() };
         let price = price(provider);
         let quote = price.quote(&request).map_err(|fault| fault.problem)?;
         let tokens = quote.tokens.unwrap();
@@ -298,7 +299,7 @@ mod tests {
         };
         let price = TokenPrice::new(Provider::OpenAiChat, 10, false).with("m", rates);
         let body = br#"{"model":"m","stream":1}"#;
-        let request = PricedRequest { headers: &[], query: b"", body };
+        let request = PricedRequest { body, ..request() };
         let quote = price.quote(&request).unwrap();
         assert_eq!((body.len(), quote.cost), (24, msat(6 * 3 + 10 * 7)));
         assert_eq!(quote.tokens.unwrap().rates, rates);

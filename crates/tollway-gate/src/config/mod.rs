@@ -18,6 +18,7 @@ mod meter;
 #[cfg(test)]
 mod meter_tests;
 mod price;
+mod price_rules;
 #[cfg(test)]
 mod price_tests;
 mod purchase;

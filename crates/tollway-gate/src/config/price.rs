@@ -4,6 +4,7 @@ use tollway_core::money::Msat;
 use tollway_core::pricing::{ByPresence, ByValue, Field, Price, Rule};
 
 use super::llm;
+use super::price_rules::{by_size, percent, windows};
 use super::reader::{ConfigError, Node, Object};
 use super::terms::PRICE_SATS_MAX;
 
@@ -73,7 +74,7 @@ impl PriceReader {
         self.price_at(node, 0)
     }
 
-    fn price_at(&self, node: &Node<'_>, depth: usize) -> Result<Price, ConfigError> {
+    pub(super) fn price_at(&self, node: &Node<'_>, depth: usize) -> Result<Price, ConfigError> {
         if node.is_text() {
             return match node.text(EXPECTED)? {
                 "free" => Ok(Price::Free),
@@ -90,7 +91,16 @@ impl PriceReader {
         if node.has("by") {
             return self.by_field(node, depth + 1);
         }
-        let fields = node.object(&["sats", "msat", "free", "by", "llm"])?;
+        if node.has("percent") {
+            return percent(node);
+        }
+        if node.has("request_bytes") {
+            return by_size(self, node, depth + 1);
+        }
+        if node.has("windows") {
+            return windows(self, node, depth + 1);
+        }
+        let fields = node.object(&["sats", "msat", "free", "llm"])?;
         match fields.one_of(&["sats", "msat", "llm", "free"])? {
             Some((node, 0)) => sats(&node, "msat").map(Price::Fixed),
             Some((node, 1)) => msat(&node).map(Price::Fixed),
@@ -152,7 +162,7 @@ impl PriceReader {
 }
 
 /// A field of requests: `{"header": ..}`, `{"query": ..}` or `{"json": ..}`.
-fn field(node: &Node<'_>) -> Result<Field, ConfigError> {
+pub(super) fn field(node: &Node<'_>) -> Result<Field, ConfigError> {
     const EXPECTED: &str = "a field such as {\"header\": \"x-model\"}, {\"query\": \"size\"} or \
          {\"json\": \"options.size\"}";
     let fields = node.object(&["header", "query", "json"])?;
@@ -172,7 +182,7 @@ fn field(node: &Node<'_>) -> Result<Field, ConfigError> {
 
 const NOTHING: &str = "write \"free\": true for what costs nothing";
 
-fn sats(node: &Node<'_>, finer: &str) -> Result<Msat, ConfigError> {
+pub(super) fn sats(node: &Node<'_>, finer: &str) -> Result<Msat, ConfigError> {
     let sats = if node.is_below(1) {
         node.integer_or(1, PRICE_SATS_MAX, NOTHING)?
     } else if node.is_fraction() {
@@ -184,7 +194,7 @@ fn sats(node: &Node<'_>, finer: &str) -> Result<Msat, ConfigError> {
     Ok(Msat::from_sats(sats).unwrap_or(Msat::MAX))
 }
 
-fn msat(node: &Node<'_>) -> Result<Msat, ConfigError> {
+pub(super) fn msat(node: &Node<'_>) -> Result<Msat, ConfigError> {
     let msat = if node.is_below(1) {
         node.integer_or(1, Msat::MAX.get(), NOTHING)?
     } else {

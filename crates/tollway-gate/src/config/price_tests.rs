@@ -20,7 +20,14 @@ fn price(price: Value) -> Price {
 
 /// What a request costs, in msat; `None` where it is not sold.
 fn cost(price: &Price, query: &str, body: &str) -> Option<u64> {
-    let request = PricedRequest { headers: &[], query: query.as_bytes(), body: body.as_bytes() };
+    let request = PricedRequest {
+        headers: &[],
+        query: query.as_bytes(),
+        body: body.as_bytes(),
+        body_bytes: body.len() as u64,
+        // A Monday, 12:00 UTC.
+        now_ms: 1_800_273_600_000,
+    };
     price.quote(&request).ok().map(|quote| quote.cost.get())
 }
 
@@ -145,7 +152,7 @@ fn err_rules() {
     check(&[
         (
             priced(json!(5)),
-            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, by, llm",
+            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, llm",
         ),
         (
             priced(json!({})),
@@ -205,6 +212,110 @@ fn err_rules() {
             session,
             "routes[0]: expected one price for all requests of a session route, but found a \
              rule; write price_sats or price_msat",
+        ),
+    ]);
+}
+
+#[test]
+fn shares_bytes_and_times_are_reckoned() {
+    let share = price(json!({
+        "percent": 2.5, "of": { "query": "amount" }, "unit": "sat",
+        "min": { "sats": 1 }, "max": { "sats": 50 }
+    }));
+    for (query, expected) in [
+        ("amount=100", Some(2_500)),
+        ("amount=1", Some(1_000)),
+        ("amount=1e9", Some(50_000)),
+        ("amount=x", None),
+        ("", None),
+    ] {
+        assert_eq!(cost(&share, query, ""), expected, "{query}");
+    }
+    let size = price(json!({
+        "base": { "sats": 1 }, "request_bytes": { "msat": 10, "per": 4 }
+    }));
+    assert_eq!(size.body_need(), BodyNeed::Length);
+    assert_eq!((cost(&size, "", ""), cost(&size, "", "12345")), (Some(1_000), Some(1_013)));
+    let time = |from: &str, to: &str| {
+        price(json!({
+            "windows": [{ "days": ["mon"], "from": from, "to": to, "percent": 50 },
+                        { "from": "00:00", "to": "24:00", "price": { "sats": 4 } }],
+            "otherwise": { "sats": 9 }
+        }))
+    };
+    assert_eq!(cost(&time("12:00", "12:01"), "", ""), Some(4_500));
+    assert_eq!(cost(&time("12:01", "12:00"), "", ""), Some(4_000));
+}
+
+#[test]
+fn err_reckoned_prices() {
+    let share = |field: &str, value: Value| {
+        let mut price = json!({ "percent": 1, "of": { "query": "a" }, "unit": "sat" });
+        set(&mut price, &format!("/{field}"), value);
+        priced(price)
+    };
+    let window = |window: Value| priced(json!({ "windows": [window], "otherwise": "deny" }));
+    check(&[
+        (
+            share("percent", json!("2%")),
+            "routes[0].price.percent: expected a percentage above 0 such as 2.5, but found \
+             \"2%\"; write the number without a % sign",
+        ),
+        (
+            share("percent", json!(0)),
+            "routes[0].price.percent: expected a percentage above 0 such as 2.5, but found 0; \
+             write the number without a % sign",
+        ),
+        (
+            share("unit", json!("btc")),
+            "routes[0].price.unit: expected \"sat\" or \"msat\", but found \"btc\"; write one of \
+             the two",
+        ),
+        (
+            priced(json!({
+                "percent": 1, "of": { "query": "a" }, "unit": "sat",
+                "min": { "sats": 2 }, "max": { "sats": 1 }
+            })),
+            "routes[0].price: expected a max of at least min, but found less; change one of the \
+             two",
+        ),
+        (
+            priced(json!({ "request_bytes": { "msat": 1 } })),
+            "routes[0].price.base: missing; say what a request costs without a body, or \"free\"",
+        ),
+        (
+            priced(json!({ "base": "free", "request_bytes": { "per": 5 } })),
+            "routes[0].price.request_bytes: expected a rate such as {\"msat\": 10, \"per\": \
+             1024}, but found an object; write msat",
+        ),
+        (
+            priced(json!({
+                "base": { "llm": { "provider": "gemini",
+                                   "models": { "m": { "input_msat": 1, "output_msat": 1 } } } },
+                "request_bytes": { "msat": 1 }
+            })),
+            "routes[0].price.base: expected a price that is known before the response, but found \
+             one by tokens; write that one alone",
+        ),
+        (
+            window(json!({ "from": "5:00", "to": "24:00", "percent": 50 })),
+            "routes[0].price.windows[0].from: expected a time in UTC from \"00:00\" to \
+             \"24:00\", but found \"5:00\"; write two digits, a colon and two digits",
+        ),
+        (
+            window(json!({ "from": "05:00", "to": "24:01", "percent": 50 })),
+            "routes[0].price.windows[0].to: expected a time in UTC from \"00:00\" to \"24:00\", \
+             but found \"24:01\"; write two digits, a colon and two digits",
+        ),
+        (
+            window(json!({ "from": "05:00", "to": "06:00" })),
+            "routes[0].price.windows[0]: expected a price or a percentage of the other price, \
+             but found neither; write \"price\" or \"percent\"",
+        ),
+        (
+            window(json!({ "days": ["Monday"], "from": "05:00", "to": "06:00", "percent": 5 })),
+            "routes[0].price.windows[0].days[0]: expected a day of the week: mon, tue, wed, thu, \
+             fri, sat or sun, but found \"Monday\"; write it so",
         ),
     ]);
 }

@@ -138,6 +138,11 @@ impl<'a> Node<'a> {
         self.value.as_bool().ok_or_else(|| self.fault("true or false", remedy))
     }
 
+    /// The number as a person would write it, if it is one.
+    pub(super) fn number_text(&self) -> Option<String> {
+        self.value.is_number().then(|| self.value.to_string())
+    }
+
     /// A whole number from `min` to `max`.
     pub(super) fn integer(&self, min: u64, max: u64) -> Result<u64, ConfigError> {
         let remedy = match self.value {

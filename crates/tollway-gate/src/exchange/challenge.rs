@@ -34,6 +34,9 @@ impl Exchange {
         if price_only {
             return self.answer(stream, Decision::Challenged, reply::price_only(context.cost));
         }
+        if let Some(answered) = self.too_dear(stream, &context) {
+            return answered;
+        }
         let sale = match Sale::of(&context) {
             Ok(sale) => sale,
             Err(fault) => {

@@ -59,6 +59,9 @@ impl Exchange {
                         self.challenge(stream, context, Offer::top_up(credential.payment_hash()))
                     }
                     Mode::Credits | Mode::SingleUse => {
+                        if let Some(answered) = self.too_dear(stream, &context) {
+                            return answered;
+                        }
                         context.budgets = budgets;
                         self.pay(stream, context, credential)
                     }

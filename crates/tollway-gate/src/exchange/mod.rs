@@ -21,6 +21,7 @@ mod free;
 mod hiding;
 mod hold;
 mod leased;
+mod max_cost;
 mod metering;
 mod offer;
 mod profile;

@@ -14,17 +14,24 @@ use crate::reply;
 impl Exchange {
     /// Finds the price, and goes on with the request. The same request gets the same price
     /// whether it is challenged or charged.
-    pub(super) fn quote(&mut self, stream: &impl Stream, asked: Asked, body: &[u8]) -> Step {
+    pub(super) fn quote(
+        &mut self,
+        stream: &impl Stream,
+        asked: Asked,
+        body: &[u8],
+        body_bytes: u64,
+    ) -> Step {
         let target = headers::find(&asked.headers, ":path").unwrap_or_default();
         let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
-        let request = PricedRequest { headers: &asked.headers, query, body };
+        let now_ms = stream.now_ms();
+        let request = PricedRequest { headers: &asked.headers, query, body, body_bytes, now_ms };
         match asked.route.price.quote(&request) {
             Ok(quote) if quote.cost == Msat::ZERO => self.pass_free(stream, &asked.headers),
             Ok(quote) => {
                 if quote.tokens.is_some_and(|tokens| tokens.ask_for_usage) {
                     ask_for_usage(stream, body);
                 }
-                self.priced(stream, asked.at(quote, stream.now_ms()))
+                self.priced(stream, asked.at(quote, now_ms))
             }
             Err(fault) => {
                 stream.note(LogField::Reason, fault.problem.code());

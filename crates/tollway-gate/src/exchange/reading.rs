@@ -22,13 +22,19 @@ pub(super) struct Reading {
 impl Exchange {
     /// Prices a request by a rule: at once, or when its body is here. `end` says that it has none.
     pub(super) fn price_by_rule(&mut self, stream: &impl Stream, asked: Asked, end: bool) -> Step {
-        if end || asked.route.price.body_need() == BodyNeed::Nothing {
-            return self.quote(stream, asked, &[]);
-        }
-        // Nobody sends in vain what is going to be too long.
         let announced = headers::find(&asked.headers, "content-length")
-            .and_then(|value| core::str::from_utf8(value).ok()?.parse::<usize>().ok());
-        self.read_on(stream, Reading { asked, bytes: 0 }, announced.unwrap_or(0))
+            .and_then(|value| core::str::from_utf8(value).ok()?.parse::<u64>().ok());
+        match (asked.route.price.body_need(), announced) {
+            (BodyNeed::Nothing, _) => self.quote(stream, asked, &[], 0),
+            _ if end => self.quote(stream, asked, &[], 0),
+            // The proxy holds the client to what it announced.
+            (BodyNeed::Length, Some(bytes)) => self.quote(stream, asked, &[], bytes),
+            // Nobody sends in vain what is going to be too long.
+            _ => {
+                let bytes = usize::try_from(announced.unwrap_or(0)).unwrap_or(usize::MAX);
+                self.read_on(stream, Reading { asked, bytes: 0 }, bytes)
+            }
+        }
     }
 
     /// A part of the request's body is here, `bytes` in all; `end` says that it is the last.
@@ -79,6 +85,6 @@ impl Exchange {
             let answer = reply::unavailable(asked.grpc);
             return self.answer(stream, Decision::Error, answer);
         }
-        self.quote(stream, asked, &body)
+        self.quote(stream, asked, &body, bytes as u64)
     }
 }
