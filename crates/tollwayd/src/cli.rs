@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod lightning;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::config::{Config, ConfigError, LightningConfig, RawConfig, Store};
 use crate::ledger::{self, AuditReport};
 use crate::telemetry;
 
-/// An audit found differences.
+/// An audit found differences, or the node is not as it should be.
 const EXIT_DIFFERENCES: u8 = 1;
 /// The configuration is not usable (EX_USAGE).
 const EXIT_CONFIG: u8 = 64;
@@ -28,7 +29,7 @@ const EXIT_FAILED: u8 = 70;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 fine, 1 the audit found differences, 64 the configuration is \
+    after_help = "Exit codes: 0 fine, 1 the audit found differences or the node faults, 64 the configuration is \
                   not usable, 70 the service or its store failed."
 )]
 struct Cli {
@@ -42,6 +43,8 @@ enum Command {
     Serve(ConfigArg),
     /// Check a configuration and print what it means, without secrets
     CheckConfig(ConfigArg),
+    /// Ask the Lightning node for an invoice, look it up, and say what is missing or too much
+    CheckLightning(ConfigArg),
     /// Recompute every balance from its entries and print each difference
     Audit(AuditArgs),
     /// Look up and act on a running server's ledger; every act goes into its audit log
@@ -97,6 +100,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve(&args.config),
         Command::CheckConfig(args) => check_config(&args.config),
+        Command::CheckLightning(args) => lightning::run(&args.config),
         Command::Audit(args) => run_audit(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Backup(args) => run_backup(&args),

@@ -86,6 +86,8 @@ pub enum Lie {
 pub enum Mischief {
     /// Every call gets 503.
     Down,
+    /// The credential may do everything, also pay.
+    Generous,
     /// No settlement is told of.
     Silent,
     /// Every settlement is told of twice, and every stream begins with the first.

@@ -11,7 +11,7 @@ use super::node::{
     NwcConfig, PhoenixdConfig,
 };
 use super::node_url::NodeUrl;
-use super::{ConfigError, ENV_SIMULATED_FILE, Environment, RawSecret, Store, secret};
+use super::{ConfigError, ENV_SIMULATED_FILE, Environment, RawConfig, RawSecret, Store, secret};
 
 /// Overrides `lightning.backend`.
 pub const ENV_LIGHTNING_BACKEND: &str = "TOLLWAYD_LIGHTNING_BACKEND";
@@ -196,6 +196,16 @@ impl RawLightning {
         };
         let problem = format!("lightning.backend is \"{backend}\", which has no such field");
         Err(value(field, &problem, "remove it, or choose the backend it belongs to"))
+    }
+}
+
+impl RawConfig {
+    /// The Lightning node alone: to check it needs no tokens and no store.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the first field that is not usable.
+    pub fn resolve_lightning(&self, env: Environment<'_>) -> Result<LightningConfig, ConfigError> {
+        self.lightning.resolve(&self.resolve_store(env)?, env)
     }
 }
 

@@ -9,11 +9,12 @@
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::secret::SecretText;
 
-use super::http::{self, Http};
+use super::http::{self, Http, NO_INVOICE};
 use super::invoice::asked;
 use super::tls::TlsFault;
 use super::{
@@ -107,6 +108,15 @@ impl Node for Btcpay {
 
     fn settled_after(&self, _position: u64) -> Option<Events> {
         None
+    }
+
+    fn may_pay(&self) -> Call<'_, Option<bool>> {
+        Box::pin(async move {
+            let order = json!({ "BOLT11": NO_INVOICE });
+            let reply =
+                http::send(self.http.post(&format!("{}/pay", self.invoices), &order)).await?;
+            Ok(Some(!reply.denies()))
+        })
     }
 
     fn name(&self) -> String {

@@ -14,7 +14,7 @@ use serde_json::json;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
-use super::http::{self, Http};
+use super::http::{self, Http, NO_INVOICE};
 use super::tls::TlsFault;
 use super::{
     Answer, Call, Event, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
@@ -158,6 +158,13 @@ impl Node for Cln {
             }
         };
         Some(stream::unfold((self.clone(), position), next).boxed())
+    }
+
+    fn may_pay(&self) -> Call<'_, Option<bool>> {
+        Box::pin(async move {
+            let order = json!({ "bolt11": NO_INVOICE });
+            http::send(self.http.post("/v1/pay", &order)).await.map(|reply| Some(!reply.denies()))
+        })
     }
 
     fn name(&self) -> String {

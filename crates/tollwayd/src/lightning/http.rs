@@ -23,6 +23,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const REPLY_BYTES_MAX: usize = 256 * 1_024;
 /// How much of a fault's text goes to the log.
 const FAULT_CHARS_MAX: usize = 200;
+/// What nobody can pay.
+pub(super) const NO_INVOICE: &str = "no invoice";
 
 /// The client of one node.
 #[derive(Clone, Debug)]
@@ -151,6 +153,11 @@ pub(super) fn check(status: StatusCode) -> Result<(), NodeFault> {
 impl Reply {
     pub(super) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Whether the credential does not reach so far.
+    pub(super) fn denies(&self) -> bool {
+        check(self.status) == Err(NodeFault::Denied)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -7,9 +7,10 @@
 use reqwest::StatusCode;
 use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tollway_core::payment::PaymentHash;
 
-use super::http::{self, Http, Reply};
+use super::http::{self, Http, NO_INVOICE, Reply};
 use super::invoice::asked;
 use super::tls::TlsFault;
 use super::{
@@ -136,6 +137,14 @@ impl Node for Lnbits {
 
     fn settled_after(&self, _position: u64) -> Option<Events> {
         None
+    }
+
+    fn may_pay(&self) -> Call<'_, Option<bool>> {
+        Box::pin(async move {
+            let order = json!({ "out": true, "bolt11": NO_INVOICE });
+            let reply = http::send(self.http.post("/api/v1/payments", &order)).await?;
+            Ok(Some(!reply.denies() && !refuses_key(&reply)))
+        })
     }
 
     fn name(&self) -> String {

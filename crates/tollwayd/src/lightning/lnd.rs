@@ -10,10 +10,11 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
-use super::http::{self, Http, Reply};
+use super::http::{self, Http, NO_INVOICE, Reply};
 use super::tls::TlsFault;
 use super::{
     Answer, Call, Event, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
@@ -135,6 +136,17 @@ impl Node for Lnd {
             Ok(line) => event(&line).transpose(),
         });
         Some(events.boxed())
+    }
+
+    fn may_pay(&self) -> Call<'_, Option<bool>> {
+        Box::pin(async move {
+            let order = json!({ "payment_request": NO_INVOICE });
+            let reply = http::send(self.http.post("/v2/router/send", &order)).await?;
+            // A release without this call says nothing by that.
+            let is_served =
+                ![StatusCode::NOT_FOUND, StatusCode::NOT_IMPLEMENTED].contains(&reply.status());
+            Ok(is_served.then(|| !reply.said().contains("permission denied")))
+        })
     }
 
     fn name(&self) -> String {

@@ -142,6 +142,10 @@ pub(crate) trait Node: Debug + Send + Sync + 'static {
     /// looked up instead.
     fn settled_after(&self, position: u64) -> Option<Events>;
 
+    /// Whether the credential can spend, which it should not; `None` if the node does not say.
+    /// Found out by asking for a payment of what is no invoice.
+    fn may_pay(&self) -> Call<'_, Option<bool>>;
+
     /// What tells this node from others: its kind and its address.
     fn name(&self) -> String;
 }

@@ -252,6 +252,14 @@ impl Node for Nwc {
         None
     }
 
+    fn may_pay(&self) -> Call<'_, Option<bool>> {
+        Box::pin(async move {
+            let reply = self.call("get_info", json!({})).await?;
+            let methods = reply.result.as_ref().and_then(|info| info.get("methods")?.as_array());
+            Ok(methods.map(|methods| methods.iter().any(|method| method == "pay_invoice")))
+        })
+    }
+
     fn name(&self) -> String {
         format!("nwc {}", self.uri.public_key)
     }

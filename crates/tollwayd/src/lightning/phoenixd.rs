@@ -13,7 +13,7 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::secret::SecretText;
 
-use super::http::{self, Http};
+use super::http::{self, Http, NO_INVOICE};
 use super::invoice::asked;
 use super::tls::TlsFault;
 use super::{Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, SettledInvoice, whole_sats};
@@ -105,6 +105,14 @@ impl Node for Phoenixd {
 
     fn settled_after(&self, _position: u64) -> Option<Events> {
         None
+    }
+
+    fn may_pay(&self) -> Call<'_, Option<bool>> {
+        Box::pin(async move {
+            let form = [("invoice", NO_INVOICE)];
+            let reply = http::send(self.http.post_form("/payinvoice", &form)).await?;
+            Ok(Some(!reply.denies()))
+        })
     }
 
     fn name(&self) -> String {

@@ -56,6 +56,8 @@ async fn lnd_keeps_the_contract() {
     });
     let other = Lightning::connect(&config, Network::Regtest).unwrap().unwrap();
     assert_eq!(other.node.create_invoice(&order).await, Err(NodeFault::Down));
+    assert_eq!(lightning.node.may_pay().await, Ok(Some(false)));
+    assert_eq!(lnd(payee, "admin").node.may_pay().await, Ok(Some(true)));
     let (invoices, payments) = tokio::sync::mpsc::unbounded_channel::<Payment>();
     let subject = Subject {
         lightning,
@@ -119,6 +121,9 @@ async fn lnbits_keeps_the_contract() {
         counts_msat: false,
     };
     keeps_the_contract(&subject).await;
+    assert_eq!(subject.lightning.node.may_pay().await, Ok(Some(false)));
+    let admin = lnbits(&server, &server.buyer_key, Network::Bitcoin);
+    assert_eq!(admin.node.may_pay().await, Ok(Some(true)));
 }
 
 /// LNbits' own client of the node finds in the stand-in what it finds in the real one.
@@ -175,6 +180,8 @@ async fn wallet_keeps_the_contract(encryption: Encryption) {
         counts_msat: true,
     };
     keeps_the_contract(&subject).await;
+    // This one does not say what a connection may do.
+    assert_eq!(subject.lightning.node.may_pay().await, Ok(None));
     let nobody = "nostr+walletconnect://4f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa\
                   ?relay=ws%3A%2F%2F127.0.0.1%3A1&secret=2222222222222222222222222222222222222222222222222222222222222222";
     let unknown = PaymentHash::from_bytes([9; 32]);

@@ -56,6 +56,9 @@ async fn contract(kind: Kind, keeps_notes: bool, counts_msat: bool) {
         counts_msat,
     };
     keeps_the_contract(&subject).await;
+    assert_eq!(subject.lightning.node.may_pay().await, Ok(Some(false)));
+    standin.till.set(Mischief::Generous, true);
+    assert_eq!(subject.lightning.node.may_pay().await, Ok(Some(true)));
     // What happens to every node sooner or later.
     let made = subject.lightning.make_invoice(&order(), SystemClock.now_s()).await.unwrap();
     standin.till.end(&made.payment_hash);

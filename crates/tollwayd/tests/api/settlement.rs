@@ -29,7 +29,8 @@ struct Shop {
     doors: Doors,
 }
 
-fn config(directory: &std::path::Path, kind: Kind, node: &StandIn) -> Config {
+/// The example's text with this node.
+fn text(kind: Kind) -> String {
     let fields = match kind {
         Kind::Lnd => "backend = \"lnd\"\nmacaroon = \"env:NODE_SECRET\"".to_owned(),
         Kind::Cln => "backend = \"cln\"\nrune = \"env:NODE_SECRET\"".to_owned(),
@@ -38,9 +39,12 @@ fn config(directory: &std::path::Path, kind: Kind, node: &StandIn) -> Config {
             format!("backend = \"btcpay\"\napi_key = \"env:NODE_SECRET\"\nstore = \"{STORE}\"")
         }
     };
-    let text = include_str!("../../../../envoy/tollwayd.toml")
+    include_str!("../../../../envoy/tollwayd.toml")
         .replace("backend = \"simulated\"", &fields)
-        .replace("all_per_second = 500", "all_per_second = 100000");
+        .replace("all_per_second = 500", "all_per_second = 100000")
+}
+
+fn config(directory: &std::path::Path, kind: Kind, node: &StandIn) -> Config {
     let env = |name: &str| match name {
         "TOLLWAY_GATE_TOKEN" => Some(GATE_TOKEN.to_owned()),
         "TOLLWAY_ADMIN_TOKEN" => Some(ADMIN_TOKEN.to_owned()),
@@ -51,7 +55,7 @@ fn config(directory: &std::path::Path, kind: Kind, node: &StandIn) -> Config {
         "NODE_SECRET" => Some(node.credential.to_owned()),
         _ => None,
     };
-    RawConfig::parse(&text).unwrap().resolve(&env).unwrap()
+    RawConfig::parse(&text(kind)).unwrap().resolve(&env).unwrap()
 }
 
 async fn serve(
@@ -271,5 +275,42 @@ async fn a_node_that_restarts_is_followed_again() {
         shop.clock.advance_ms(1_000);
         shop.until_settled(1).await;
         assert_eq!(shop.balance(&open).await, 3_000);
+    }
+}
+
+/// What `check-lightning` says of a stand-in, and how it ends.
+async fn checked(kind: Kind, node: &StandIn, secret: &str) -> (String, Option<i32>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tollwayd.toml");
+    std::fs::write(&path, text(kind)).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollwayd"));
+    command.args(["check-lightning", "--config"]).arg(&path);
+    command.env("TOLLWAYD_LIGHTNING_URL", node.url()).env("NODE_SECRET", secret);
+    command.env("TOLLWAYD_LIGHTNING_NETWORK", "regtest");
+    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = run.await.unwrap();
+    for words in [&output.stdout, &output.stderr] {
+        assert!(!String::from_utf8_lossy(words).contains(secret));
+    }
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+#[tokio::test]
+async fn check_lightning_names_what_is_missing_and_what_is_too_much() {
+    for kind in KINDS {
+        let node = StandIn::start(kind).await.unwrap();
+        let (said, code) = checked(kind, &node, node.credential).await;
+        assert_eq!((code, said.matches(" ok:").count()), (Some(0), 5), "{kind:?}: {said}");
+        node.till.set(Mischief::Generous, true);
+        let (said, code) = checked(kind, &node, node.credential).await;
+        assert!(said.contains("rights       FAULT: the credential can spend"), "{said}");
+        assert_eq!(code, Some(1));
+        node.till.set(Mischief::Generous, false);
+        let (said, code) = checked(kind, &node, "0200112233445566778899").await;
+        assert!(said.contains("invoice      FAULT: the Lightning node refuses this"), "{said}");
+        assert_eq!(code, Some(1));
+        node.till.set(Mischief::Down, true);
+        let (said, _) = checked(kind, &node, node.credential).await;
+        assert!(said.contains("invoice      FAULT: the Lightning node does not answer"), "{said}");
     }
 }
