@@ -8,8 +8,10 @@ mod known;
 mod load;
 pub(super) mod open;
 pub(super) mod read;
+mod room;
 
 use std::fs::File;
+use std::path::Path;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql};
@@ -20,18 +22,21 @@ use super::rows::field::Value;
 use super::store::{Store, StoreError};
 use super::work::{Needs, Tab, WorkingSet};
 use known::Known;
+use room::LogRoom;
 
 /// The store.
 pub(super) struct SqliteStore {
     connection: Connection,
     known: Known,
+    room: Option<LogRoom>,
     /// Unlocked when it is dropped, or when the process dies.
     _lock: File,
 }
 
 impl SqliteStore {
     pub(super) fn new(connection: Connection, lock: File) -> Self {
-        Self { connection, known: Known::default(), _lock: lock }
+        let room = connection.path().and_then(|path| LogRoom::open(Path::new(path)));
+        Self { connection, known: Known::default(), room, _lock: lock }
     }
 
     fn write(&self, set: &WorkingSet) -> rusqlite::Result<()> {
@@ -74,8 +79,13 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     async fn load(&mut self, needs: &Needs, now_ms: u64) -> Result<WorkingSet, StoreError> {
-        statement(&self.connection, "BEGIN IMMEDIATE")
-            .and_then(|()| load::working_set(&self.connection, &mut self.known, needs, now_ms))
+        statement(&self.connection, "BEGIN IMMEDIATE").map_err(|error| self.undo(&error))?;
+        if let Some(Err(error)) = self.room.as_mut().map(LogRoom::keep) {
+            // A full disk, perhaps; then the next COMMIT says so.
+            tracing::warn!(%error, "the log gets no more room");
+            self.room = None;
+        }
+        load::working_set(&self.connection, &mut self.known, needs, now_ms)
             .map_err(|error| self.undo(&error))
     }
 
