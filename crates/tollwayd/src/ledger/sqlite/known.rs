@@ -4,7 +4,6 @@
 //! when they are read or committed, and everything goes when a transaction fails.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use tollway_core::id::HoldId;
@@ -18,18 +17,41 @@ use crate::ledger::work::WorkingSet;
 /// use is soon back, and that costs less than an order of use.
 const ROWS_MAX: usize = 50_000;
 
-/// The rows, and two bounds that spare looking for others.
-#[derive(Debug, Default)]
+/// The rows, and what spares looking for others.
+#[derive(Debug)]
 pub(super) struct Known {
     accounts: HashMap<PaymentHash, Arc<Account>>,
     /// Settled ones only: the others may be pruned.
     invoices: HashMap<PaymentHash, Arc<Invoice>>,
-    /// Open ones only: a posting comes soon after its hold, and the others are rarely asked for.
-    holds: HashMap<HoldId, Arc<Hold>>,
-    /// No hold has a higher id. Holds are never deleted, and ids grow with time.
-    pub(super) highest_hold: Option<HoldId>,
+    /// Every hold whose id is above the floor, and perhaps others; ended ones without their row,
+    /// which is rarely asked for.
+    holds: HashMap<HoldId, Option<Arc<Hold>>>,
+    holds_floor: Option<HoldId>,
+    highest_hold: HoldId,
     /// No hold and no tranche is due before.
     pub(super) first_due_ms: Option<u64>,
+}
+
+/// What is known of a hold.
+pub(super) enum KnownHold<'a> {
+    /// The file has no such hold.
+    Absent,
+    Here(&'a Arc<Hold>),
+    /// Only the file tells.
+    Unsure,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            accounts: HashMap::new(),
+            invoices: HashMap::new(),
+            holds: HashMap::new(),
+            holds_floor: None,
+            highest_hold: HoldId::from_bytes([0; 16]),
+            first_due_ms: None,
+        }
+    }
 }
 
 impl Known {
@@ -41,13 +63,32 @@ impl Known {
         self.invoices.get(payment)
     }
 
-    pub(super) fn hold(&self, id: &HoldId) -> Option<&Arc<Hold>> {
-        self.holds.get(id)
+    pub(super) fn hold(&self, id: &HoldId) -> KnownHold<'_> {
+        match self.holds.get(id) {
+            Some(Some(hold)) => KnownHold::Here(hold),
+            None if self.holds_floor.is_some_and(|floor| *id > floor) => KnownHold::Absent,
+            Some(None) | None => KnownHold::Unsure,
+        }
     }
 
-    /// Whether the file cannot have this hold.
-    pub(super) fn is_new(&self, id: &HoldId) -> bool {
-        self.highest_hold.is_some_and(|highest| *id > highest)
+    /// Whether [`Known::begin_holds`] has to be called.
+    pub(super) fn wants_floor(&self) -> bool {
+        self.holds_floor.is_none()
+    }
+
+    /// Begins to follow the holds above the highest id in the file.
+    pub(super) fn begin_holds(&mut self, highest: HoldId) {
+        (self.holds_floor, self.highest_hold) = (Some(highest), highest);
+    }
+
+    fn keep_hold(&mut self, hold: &Arc<Hold>) {
+        self.highest_hold = self.highest_hold.max(hold.id);
+        if self.holds.len() >= ROWS_MAX && !self.holds.contains_key(&hold.id) {
+            self.holds.clear();
+            self.holds_floor = Some(self.highest_hold);
+        }
+        let open = hold.state == HoldState::Open;
+        self.holds.insert(hold.id, open.then(|| Arc::clone(hold)));
     }
 
     /// Whether nothing is due at this time.
@@ -72,12 +113,9 @@ impl Known {
         set.accounts.changes().for_each(|account| self.keep_account(account));
         set.invoices.changes().for_each(|invoice| self.keep_invoice(invoice));
         for hold in set.holds.changes() {
-            self.highest_hold = self.highest_hold.map(|highest| highest.max(hold.id));
+            self.keep_hold(hold);
             if hold.state == HoldState::Open {
-                keep(&mut self.holds, hold.id, hold);
                 self.due(hold.expires_at_ms);
-            } else {
-                self.holds.remove(&hold.id);
             }
         }
         let open = set.tranches.changes().filter(|tranche| tranche.remaining_msat > Msat::ZERO);
@@ -94,13 +132,70 @@ impl Known {
         self.accounts.clear();
         self.invoices.clear();
         self.holds.clear();
-        (self.highest_hold, self.first_due_ms) = (None, None);
+        (self.holds_floor, self.first_due_ms) = (None, None);
     }
 }
 
-fn keep<K: Eq + Hash, R>(rows: &mut HashMap<K, Arc<R>>, key: K, row: &Arc<R>) {
+fn keep<R>(rows: &mut HashMap<PaymentHash, Arc<R>>, key: PaymentHash, row: &Arc<R>) {
     if rows.len() >= ROWS_MAX && !rows.contains_key(&key) {
         rows.clear();
     }
     rows.insert(key, Arc::clone(row));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(number: u128, state: HoldState) -> Arc<Hold> {
+        let account = PaymentHash::from_bytes([1; 32]);
+        Arc::new(Hold {
+            id: id(number),
+            account,
+            payment_hash: account,
+            min_msat: Msat::ZERO,
+            asked_msat: Msat::ZERO,
+            granted_msat: Msat::ZERO,
+            amount_msat: Msat::ZERO,
+            taken_back_msat: Msat::ZERO,
+            posted_msat: Msat::ZERO,
+            ttl_ms: 1,
+            route: String::new(),
+            state,
+            opened_at_ms: 1,
+            expires_at_ms: 2,
+            extension_seq: None,
+            extension_msat: None,
+            extension_min_msat: None,
+            extension_ttl_ms: None,
+            extension_granted_msat: None,
+            once_key: None,
+            budget: None,
+            budget_at_ms: None,
+        })
+    }
+
+    fn id(number: u128) -> HoldId {
+        HoldId::from_bytes(number.to_be_bytes())
+    }
+
+    #[test]
+    fn no_hold_is_called_absent_that_may_be_there() {
+        let mut known = Known::default();
+        assert!(matches!(known.hold(&id(9)), KnownHold::Unsure), "nothing is known yet");
+        known.begin_holds(id(5));
+        known.keep_hold(&hold(9, HoldState::Open));
+        known.keep_hold(&hold(8, HoldState::Released));
+        assert!(matches!(known.hold(&id(5)), KnownHold::Unsure), "from before");
+        assert!(matches!(known.hold(&id(7)), KnownHold::Absent));
+        assert!(matches!(known.hold(&id(8)), KnownHold::Unsure), "ended");
+        assert!(matches!(known.hold(&id(9)), KnownHold::Here(_)));
+        // One more than there is room for, in an order of their own.
+        let more = 1_000 + ROWS_MAX as u128;
+        (1_000..=more).rev().for_each(|number| known.keep_hold(&hold(number, HoldState::Open)));
+        assert!((6..=more).all(|number| !matches!(known.hold(&id(number)), KnownHold::Absent)));
+        assert!(matches!(known.hold(&id(more + 1)), KnownHold::Absent));
+        known.forget();
+        assert!(matches!(known.hold(&id(more + 1)), KnownHold::Unsure));
+    }
 }

@@ -8,7 +8,7 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
-use super::known::Known;
+use super::known::{Known, KnownHold};
 use super::read;
 use crate::ledger::rows::field::{Field, Value};
 use crate::ledger::rows::{Account, DaySecret, Hold, Invoice, MasterKey, Row, Tranche};
@@ -73,8 +73,8 @@ pub(super) fn working_set(
     Ok(set)
 }
 
-/// Most of the holds that a batch names are to be opened by it: their ids are higher than any in
-/// the file, so that nothing has to be looked for.
+/// Most of the holds that a batch names are to be opened by it: their ids are new, so that nothing
+/// has to be looked for.
 fn load_holds(
     connection: &Connection,
     known: &mut Known,
@@ -82,15 +82,16 @@ fn load_holds(
     set: &mut WorkingSet,
     names: &mut BTreeSet<PaymentHash>,
 ) -> Result<()> {
-    if known.highest_hold.is_none() {
+    if known.wants_floor() {
         let highest = "SELECT max(id) FROM holds";
         let highest: Option<[u8; 16]> = connection.query_row(highest, (), |row| row.get(0))?;
-        known.highest_hold = Some(HoldId::from_bytes(highest.unwrap_or_default()));
+        known.begin_holds(HoldId::from_bytes(highest.unwrap_or_default()));
     }
-    for id in needs.holds.iter().filter(|id| !known.is_new(id)) {
+    for id in &needs.holds {
         let hold = match known.hold(id) {
-            Some(hold) => Some(Arc::clone(hold)),
-            None => read_by_key(connection, [id.put()])?,
+            KnownHold::Absent => None,
+            KnownHold::Here(hold) => Some(Arc::clone(hold)),
+            KnownHold::Unsure => read_by_key(connection, [id.put()])?,
         };
         let Some(hold) = hold else { continue };
         names.insert(hold.account);
