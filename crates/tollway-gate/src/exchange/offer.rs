@@ -47,7 +47,7 @@ impl Offer {
     pub(super) fn top_up(paid: PaymentHash) -> Self {
         let detail =
             "Pay the invoice to top up the same account; the old credential keeps working.";
-        Self { code: "top_up", detail: detail.into(), top_up: Some(paid), balance: None }
+        Self { top_up: Some(paid), ..Self::unpaid("top_up", detail.into()) }
     }
 
     /// For a credential that is not accepted; the payment opens a new account.
