@@ -32,7 +32,7 @@ impl Label {
 }
 
 /// Whether we accept what the set labels `either`, by vector and number of the check.
-const CHOICES: [(&str, usize, bool); 20] = [
+const CHOICES: [(&str, usize, bool); 17] = [
     // Values are trimmed, paths are not.
     ("lt-p-013", 0, true),
     ("lt-p-013", 1, false),
@@ -58,9 +58,6 @@ const CHOICES: [(&str, usize, bool); 20] = [
     ("tb-p-044", 0, false),
     ("tb-p-063", 0, false),
     ("tb-p-064", 0, true),
-    ("tb-p-014", 1, false),
-    ("tb-p-036", 1, false),
-    ("tb-p-038", 1, false),
 ];
 
 /// What was chosen for this check; `None` for a case that nobody has seen.
