@@ -21,6 +21,7 @@ mod harness;
 mod hostile;
 mod kill;
 mod leases;
+mod mcp;
 mod metering;
 mod observe;
 mod paths;

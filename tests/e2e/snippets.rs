@@ -36,7 +36,16 @@ pub(crate) async fn with(name: &str, change: impl FnOnce(&mut Value)) -> Gateway
 
 /// A gateway with this block before an API that listens on this port.
 pub(crate) async fn before(name: &str, upstream: u16) -> Gateway {
-    started(name, |_| {}, Some(upstream)).await
+    with_upstream(name, upstream, |_| {}).await
+}
+
+/// The same, with a change.
+pub(crate) async fn with_upstream(
+    name: &str,
+    upstream: u16,
+    change: impl FnOnce(&mut Value),
+) -> Gateway {
+    started(name, change, Some(upstream)).await
 }
 
 async fn started(name: &str, change: impl FnOnce(&mut Value), upstream: Option<u16>) -> Gateway {

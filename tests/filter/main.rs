@@ -18,6 +18,7 @@ mod free;
 mod interleavings;
 mod leases;
 mod llm;
+mod mcp;
 mod metering;
 mod payments;
 mod postings;

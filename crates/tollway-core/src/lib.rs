@@ -27,6 +27,7 @@ pub mod json;
 pub mod json_tree;
 pub mod keyring;
 pub mod macaroon;
+pub mod mcp;
 pub mod money;
 pub mod payment;
 pub mod pricing;
@@ -36,7 +37,9 @@ pub mod secret;
 pub mod usage;
 pub mod wire;
 
+mod documents;
 mod hex_text;
+mod sse;
 mod verdict;
 
 pub use hex_text::{HexDigits, HexError};

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use tollway_core::challenge::ChallengeBody;
+use tollway_core::mcp::payment_required;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PathFault, PriceFault};
 use tollway_core::wire::{Problem, StoredResponse};
@@ -22,6 +23,14 @@ pub(crate) fn challenge(lines: Vec<String>, body: &ChallengeBody, grpc: bool) ->
         reply.headers.push(("x-toll-balance-msat", balance.get().to_string()));
     }
     or_grpc(reply, grpc, GrpcStatus::Internal, "payment required")
+}
+
+/// The same as the error of a JSON-RPC call, for clients whose transport hides a 402 from them.
+pub(crate) fn challenge_in_json_rpc(lines: Vec<String>, body: &ChallengeBody, id: &str) -> Reply {
+    let header = lines.first().map_or("", String::as_str);
+    let mut reply = plain_json(200, payment_required(id, header, &body.to_json()));
+    reply.headers.extend(lines.into_iter().map(|line| ("www-authenticate", line)));
+    reply
 }
 
 /// 402 with an invoice in the form of another paywall.

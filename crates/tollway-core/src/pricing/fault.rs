@@ -28,6 +28,8 @@ pub enum PriceProblem {
     OutOfRange,
     /// The body is nested too deeply.
     TooDeep,
+    /// Several calls in one request.
+    Batch,
 }
 
 impl PriceProblem {
@@ -41,6 +43,7 @@ impl PriceProblem {
             Self::Malformed => "price_field_malformed",
             Self::OutOfRange => "price_out_of_range",
             Self::TooDeep => "body_too_deep",
+            Self::Batch => "batch_refused",
         }
     }
 
@@ -76,6 +79,7 @@ impl fmt::Display for PriceFault<'_> {
             }
             PriceProblem::OutOfRange => ("one whose price is no amount", "ask for less"),
             PriceProblem::TooDeep => ("it nested too deeply", "send a flatter body"),
+            PriceProblem::Batch => ("a batch", "send each call in a request of its own"),
         };
         match self.field {
             Some(field) => write!(f, "expected {field}, but found {found}; {remedy}"),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::by_size::BySize;
 use super::by_value::{ByPresence, ByValue};
+use super::mcp::{McpPrice, McpTerms};
 use super::percent::Percent;
 use super::tokens::{TokenPrice, TokenQuote};
 use super::windows::Windows;
@@ -54,6 +55,8 @@ pub enum Rule {
     BySize(BySize),
     /// The time of the week.
     Windows(Windows),
+    /// The tools of an MCP server.
+    Mcp(McpPrice),
 }
 
 /// What of a request's body must be known before its price is.
@@ -89,13 +92,15 @@ pub struct Quote {
     pub cost: Msat,
     /// Where the actual cost follows from the usage in the response.
     pub tokens: Option<TokenQuote>,
+    /// Where the request is a message to an MCP server.
+    pub mcp: Option<McpTerms>,
 }
 
 impl Quote {
     /// A cost that is known before.
     #[must_use]
     pub const fn fixed(cost: Msat) -> Self {
-        Self { cost, tokens: None }
+        Self { cost, tokens: None, mcp: None }
     }
 }
 
@@ -106,10 +111,10 @@ impl Price {
         let body_need = match &rule {
             Rule::ByValue(rule) => rule.body_need(),
             Rule::ByPresence(rule) => rule.body_need(),
-            Rule::Tokens(_) => BodyNeed::Text,
             Rule::Percent(rule) => rule.of.body_need(),
             Rule::BySize(rule) => rule.body_need(),
             Rule::Windows(rule) => rule.body_need(),
+            Rule::Tokens(_) | Rule::Mcp(_) => BodyNeed::Text,
         };
         Self::Rule(Box::new(Ruled { rule, body_need }))
     }
@@ -120,7 +125,7 @@ impl Price {
         let Self::Rule(ruled) = self else { return false };
         match &ruled.rule {
             Rule::Tokens(_) => true,
-            Rule::Percent(_) => false,
+            Rule::Percent(_) | Rule::Mcp(_) => false,
             Rule::ByValue(rule) => rule.prices().any(Self::follows_usage),
             Rule::ByPresence(rule) => rule.present.follows_usage() || rule.absent.follows_usage(),
             Rule::BySize(rule) => rule.base.follows_usage(),
@@ -153,6 +158,7 @@ impl Price {
                 Rule::Percent(rule) => rule.quote(request),
                 Rule::BySize(rule) => rule.quote(request),
                 Rule::Windows(rule) => rule.quote(request),
+                Rule::Mcp(price) => price.quote(request),
             },
         }
     }

@@ -117,7 +117,7 @@ impl TokenPrice {
             && flag(&self.stream, request)?
             && !flag(&self.include_usage, request)?;
         let tokens = TokenQuote { provider: self.provider, rates, ask_for_usage };
-        Ok(Quote { cost, tokens: Some(tokens) })
+        Ok(Quote { tokens: Some(tokens), ..Quote::fixed(cost) })
     }
 
     fn rates(&self, request: &PricedRequest<'_>) -> Result<Rates, PriceFault<'_>> {

@@ -10,15 +10,14 @@
 mod ask;
 mod fields;
 mod rates;
-mod sse;
 
 pub use ask::with_usage_asked;
 pub use rates::{Rates, TOKENS_PER_RATE};
 
 use fields::{Field, fields};
-use sse::{Lines, Part};
 
-use crate::scan::{Found, Hit, Scanner};
+use crate::documents::{Documents, Piece};
+use crate::scan::{Found, Hit};
 
 /// More tokens than this in one response are not believed.
 const TOKENS_MAX: u64 = 1_000_000_000_000;
@@ -127,14 +126,6 @@ impl Draft {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Framing {
-    /// Nothing came that tells.
-    Unknown,
-    Json,
-    Events(Lines),
-}
-
 /// An event of a stream has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventEnd {
@@ -147,8 +138,7 @@ pub struct EventEnd {
 /// Reads the usage of one response.
 #[derive(Clone, Debug)]
 pub struct Meter {
-    framing: Framing,
-    scanner: Scanner,
+    documents: Documents,
     report: Report,
 }
 
@@ -174,8 +164,7 @@ impl Meter {
     #[must_use]
     pub const fn new(provider: Provider) -> Self {
         Self {
-            framing: Framing::Unknown,
-            scanner: Scanner::new(fields(provider).paths),
+            documents: Documents::new(fields(provider).paths),
             report: Report {
                 provider,
                 known: Draft::NONE,
@@ -191,33 +180,19 @@ impl Meter {
 
     /// Takes the next piece of the body, and tells where events end in it.
     pub fn feed(&mut self, bytes: &[u8], events: &mut dyn FnMut(EventEnd)) {
-        let mut skipped = 0;
-        if let Framing::Unknown = self.framing {
-            // A byte order mark and white space begin neither form.
-            let begins = |byte: &u8| !matches!(byte, 0xef | 0xbb | 0xbf | b' ' | b'\t'..=b'\r');
-            let Some(at) = bytes.iter().position(begins) else { return };
-            skipped = at;
-            self.framing = match bytes.get(at) {
-                Some(b'{' | b'[') => Framing::Json,
-                _ => Framing::Events(Lines::default()),
-            };
-        }
-        let bytes = bytes.get(skipped..).unwrap_or_default();
-        match self.framing {
-            Framing::Unknown => {}
-            Framing::Json => self.scan(bytes),
-            Framing::Events(mut lines) => {
-                lines.feed(bytes, &mut |part| match part {
-                    Part::Data(data) => self.scan(data),
-                    Part::End(at) => {
-                        let only_usage = self.report.end_event() && self.scanner.is_whole();
-                        self.scanner.reset();
-                        events(EventEnd { at: at.saturating_add(skipped), only_usage });
-                    }
-                });
-                self.framing = Framing::Events(lines);
+        let Self { documents, report } = self;
+        let meanings = fields(report.provider).meanings;
+        documents.feed(bytes, &mut |piece| match piece {
+            Piece::Hit(hit) => {
+                if let Some(field) = meanings.get(hit.path) {
+                    report.take(*field, hit);
+                }
             }
-        }
+            Piece::End { at, whole } => {
+                let only_usage = report.end_event() && whole;
+                events(EventEnd { at, only_usage });
+            }
+        });
     }
 
     /// The usage that the provider reported last. `complete` says that the whole body has passed:
@@ -230,17 +205,7 @@ impl Meter {
     /// Whether the body is a stream of events, as far as it came.
     #[must_use]
     pub const fn is_events(&self) -> bool {
-        matches!(self.framing, Framing::Events(_))
-    }
-
-    fn scan(&mut self, data: &[u8]) {
-        let report = &mut self.report;
-        let meanings = fields(report.provider).meanings;
-        self.scanner.feed(data, &mut |hit| {
-            if let Some(field) = meanings.get(hit.path) {
-                report.take(*field, hit);
-            }
-        });
+        self.documents.is_events()
     }
 }
 

@@ -112,6 +112,34 @@ fn only_the_statuses_of_charge_on_are_charged() {
 }
 
 #[test]
+fn mcp_prices() {
+    let mcp = |value: Value| {
+        let mut config = minimal();
+        config["routes"][0].as_object_mut().unwrap().remove("price_sats");
+        set(&mut config, "/routes/0/price", json!({ "mcp": value }));
+        config
+    };
+    assert!(parse(&mcp(json!({"default": {"sats": 1}}))).is_ok());
+    check(&[
+        (
+            mcp(json!({"tools": {"a": {"sats": 1}}})),
+            "routes[0].price.mcp.default: missing; say what every other tool and method costs: the \
+             dearest price, or \"deny\"",
+        ),
+        (
+            mcp(json!({"default": "deny", "tools": {"a": {"sats": 0}}})),
+            "routes[0].price.mcp.tools.a.sats: expected an integer from 1 to 9007199254740, but \
+             found 0; write \"free\": true for what costs nothing",
+        ),
+        (
+            mcp(json!({"default": "deny", "refund_errors": 1})),
+            "routes[0].price.mcp.refund_errors: expected true or false, but found 1; write one of \
+             the two",
+        ),
+    ]);
+}
+
+#[test]
 fn err_llm_prices() {
     let llm = |value: Value| {
         let mut config = minimal();

@@ -1,7 +1,7 @@
 //! Prices: amounts, classes of them, and rules over what a request says.
 
 use tollway_core::money::Msat;
-use tollway_core::pricing::{ByPresence, ByValue, Field, Price, Rule};
+use tollway_core::pricing::{ByPresence, ByValue, Field, McpPrice, McpTerms, Price, Rule};
 
 use super::llm;
 use super::price_rules::{by_size, percent, windows};
@@ -100,14 +100,45 @@ impl PriceReader {
         if node.has("windows") {
             return windows(self, node, depth + 1);
         }
-        let fields = node.object(&["sats", "msat", "free", "llm"])?;
-        match fields.one_of(&["sats", "msat", "llm", "free"])? {
+        let fields = node.object(&["sats", "msat", "free", "llm", "mcp"])?;
+        match fields.one_of(&["sats", "msat", "llm", "mcp", "free"])? {
             Some((node, 0)) => sats(&node, "msat").map(Price::Fixed),
             Some((node, 1)) => msat(&node).map(Price::Fixed),
             Some((node, 2)) => llm::read(&node),
+            Some((node, 3)) => self.mcp(&node, depth + 1),
             Some((node, _)) => free(&node),
             None => Err(node.fault(EXPECTED, "write one of them, or a rule")),
         }
+    }
+
+    /// The prices of an MCP server's tools.
+    fn mcp(&self, node: &Node<'_>, depth: usize) -> Result<Price, ConfigError> {
+        let fields = node.object(&[
+            "tools",
+            "methods",
+            "default",
+            "challenge_in_json_rpc",
+            "refund_errors",
+        ])?;
+        let flag = |name| fields.optional(name).map_or(Ok(false), |node| node.flag());
+        let terms = McpTerms {
+            challenge_in_json_rpc: flag("challenge_in_json_rpc")?,
+            refund_errors: flag("refund_errors")?,
+        };
+        let default = fields.required(
+            "default",
+            "say what every other tool and method costs: the dearest price, or \"deny\"",
+        )?;
+        let mut price = McpPrice::new(self.price_at(&default, depth)?, terms);
+        let entries =
+            |name| fields.optional(name).map_or(Ok(Vec::new()), |node| node.entries(ENTRIES_MAX));
+        for (name, node) in entries("tools")? {
+            price = price.with_tool(name, self.price_at(&node, depth)?);
+        }
+        for (name, node) in entries("methods")? {
+            price = price.with_method(name, self.price_at(&node, depth)?);
+        }
+        Ok(Price::rule(Rule::Mcp(price)))
     }
 
     fn class(&self, node: &Node<'_>, name: &str) -> Result<Price, ConfigError> {

@@ -152,7 +152,7 @@ fn err_rules() {
     check(&[
         (
             priced(json!(5)),
-            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, llm",
+            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, llm, mcp",
         ),
         (
             priced(json!({})),

@@ -279,7 +279,7 @@ impl Exchange {
 
     pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
         let Admission { context, payment, account, balance, keyed } = admission;
-        let Context { route, cost, tokens, headers: list, .. } = context;
+        let Context { route, cost, quote, headers: list, .. } = context;
         headers::strip_request(stream, &list, context.authorization_rest.as_deref());
         if self.shadow {
             headers::mark_free_request(stream);
@@ -294,7 +294,7 @@ impl Exchange {
         // A gRPC response ends with trailers, which a stored one has not.
         let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
         let recording = replayable.then(Recording::default);
-        let metering = Metering::begin(stream, &route, tokens);
+        let metering = Metering::begin(stream, &route, &quote);
         self.state = State::Admitted(Admitted {
             payment,
             route,

@@ -277,9 +277,11 @@ fn ask(context: &Context, credential: &VerifiedCredential) -> Ask {
 fn leased_ask(context: &Context, credential: &VerifiedCredential) -> Option<Ask> {
     let keyed = context.route.idempotency != Idempotency::Off
         && headers::find(&context.headers, "idempotency-key").is_some();
+    // What tokens cost may be more than was set aside.
+    let exact = keyed || context.quote.tokens.is_some();
     match context.route.spend {
         Paying::Leased { exact_above, .. }
-            if !keyed && context.budgets.is_empty() && context.cost <= exact_above =>
+            if !exact && context.budgets.is_empty() && context.cost <= exact_above =>
         {
             Some(ask(context, credential))
         }

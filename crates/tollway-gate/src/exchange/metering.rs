@@ -1,7 +1,8 @@
 //! A request whose cost shows only with its response.
 
+use tollway_core::mcp::CallOutcome;
 use tollway_core::money::Msat;
-use tollway_core::pricing::TokenQuote;
+use tollway_core::pricing::Quote;
 use tollway_core::usage::{Meter as TokenMeter, Rates};
 
 use super::Admitted;
@@ -19,11 +20,17 @@ pub(super) struct Metering {
     /// Of the response's body.
     bytes: u64,
     gauge: Gauge,
+    /// Where a call that failed costs nothing.
+    call: Option<Box<CallOutcome>>,
+    /// The body is compressed: nothing in it can be read.
+    is_unread: bool,
 }
 
 /// What tells the cost.
 #[derive(Debug)]
 enum Gauge {
+    /// The price.
+    Price,
     /// What the upstream says.
     Told(Option<Msat>),
     /// What passes, since this moment.
@@ -38,52 +45,47 @@ struct Tokens {
     meter: TokenMeter,
     /// Where the usage was asked for in the client's place.
     hiding: Option<Hiding>,
-    /// The body is compressed, or an error: there is no usage to be read.
-    is_unread: bool,
     is_error: bool,
 }
 
 impl Metering {
     /// Begins when a request is admitted.
-    pub(super) fn begin(
-        stream: &impl Stream,
-        route: &Route,
-        tokens: Option<TokenQuote>,
-    ) -> Option<Self> {
-        let gauge = match (tokens, &route.meter) {
-            (Some(quote), _) => {
-                // What is compressed cannot be read on its way.
-                stream.set_request_header("accept-encoding", None);
-                Gauge::Tokens(Box::new(Tokens {
-                    rates: quote.rates,
-                    meter: TokenMeter::new(quote.provider),
-                    hiding: quote.ask_for_usage.then(Hiding::default),
-                    is_unread: false,
-                    is_error: false,
-                }))
-            }
+    pub(super) fn begin(stream: &impl Stream, route: &Route, quote: &Quote) -> Option<Self> {
+        let call = quote.mcp.filter(|terms| terms.refund_errors).map(|_| Box::default());
+        let gauge = match (quote.tokens, &route.meter) {
+            (Some(quote), _) => Gauge::Tokens(Box::new(Tokens {
+                rates: quote.rates,
+                meter: TokenMeter::new(quote.provider),
+                hiding: quote.ask_for_usage.then(Hiding::default),
+                is_error: false,
+            })),
             (None, Some(meter)) => match meter.by {
                 MeterBy::Header(_) => Gauge::Told(None),
                 MeterBy::Passing(passing) => Gauge::Passing(passing, stream.now_ms()),
             },
+            (None, None) if call.is_some() => Gauge::Price,
             (None, None) => return None,
         };
-        Some(Self { bytes: 0, gauge })
+        let metering = Self { bytes: 0, gauge, call, is_unread: false };
+        if metering.reads_body() {
+            // What is compressed cannot be read on its way.
+            stream.set_request_header("accept-encoding", None);
+        }
+        Some(metering)
     }
 
     /// The response's headers are here.
     pub(super) fn response_headers(&mut self, stream: &impl Stream, route: &Route, answer: Answer) {
+        let coding = stream.response_header("content-encoding").unwrap_or_default();
+        self.is_unread = !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
         match (&mut self.gauge, &route.meter) {
             (Gauge::Told(told), Some(Meter { by: MeterBy::Header(name), .. })) => {
                 *told = stream.response_header(name).as_deref().and_then(self::told);
                 stream.set_response_header(name, None);
             }
             (Gauge::Tokens(tokens), _) => {
-                let coding = stream.response_header("content-encoding").unwrap_or_default();
-                let plain = coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
-                tokens.is_unread = !plain;
                 tokens.is_error = answer.is_error();
-                if !plain {
+                if self.is_unread {
                     tokens.hiding = None;
                 }
                 if tokens.hiding.is_some() {
@@ -96,7 +98,7 @@ impl Metering {
 
     /// Whether the parts of the response's body are to be shown to [`Metering::read`].
     pub(super) fn reads_body(&self) -> bool {
-        matches!(&self.gauge, Gauge::Tokens(tokens) if !tokens.is_unread)
+        !self.is_unread && (self.call.is_some() || matches!(self.gauge, Gauge::Tokens(_)))
     }
 
     /// So many bytes of the response's body pass.
@@ -107,6 +109,9 @@ impl Metering {
     /// Reads the part that passes, and gives what is to pass in its place, where that is
     /// something else.
     pub(super) fn read(&mut self, part: &[u8], end: bool) -> Option<Vec<u8>> {
+        if let Some(call) = &mut self.call {
+            call.feed(part);
+        }
         let Gauge::Tokens(tokens) = &mut self.gauge else { return None };
         match &mut tokens.hiding {
             Some(hiding) => {
@@ -122,6 +127,9 @@ impl Metering {
     /// What the request costs as it stands, if that is known before its end.
     fn known(&self, route: &Route, estimate: Msat) -> Option<Msat> {
         match &self.gauge {
+            // It may fail yet.
+            _ if self.call.is_some() => None,
+            Gauge::Price => Some(estimate),
             Gauge::Told(told) => Some(bounded(route, told.unwrap_or(estimate), estimate)),
             Gauge::Passing(..) | Gauge::Tokens(_) => None,
         }
@@ -130,7 +138,11 @@ impl Metering {
     /// What the request cost whose whole response has passed, or a part.
     fn cost(&self, stream: &impl Stream, admitted: &Admitted) -> Msat {
         let estimate = admitted.cost;
+        if self.call.as_ref().is_some_and(|call| call.failed()) {
+            return Msat::ZERO;
+        }
         let amount = match &self.gauge {
+            Gauge::Price => return estimate,
             Gauge::Told(told) => told.unwrap_or(estimate),
             Gauge::Passing(passing, started_ms) => {
                 passing.cost(self.bytes, stream.now_ms().saturating_sub(*started_ms))

@@ -39,7 +39,7 @@ use tollway_core::credential::VerifiedCredential;
 use tollway_core::header::read_credential;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
-use tollway_core::pricing::{Price, Quote, RequestHead, TokenQuote, check_normalised};
+use tollway_core::pricing::{Price, Quote, RequestHead, check_normalised};
 
 use crate::config::{Preflight, Route, Unmatched};
 use crate::gate::Gate;
@@ -106,7 +106,8 @@ impl Asked {
         Context {
             route: self.route,
             cost: quote.cost,
-            tokens: quote.tokens,
+            quote,
+            rpc_id: None,
             grpc: self.grpc,
             from_browser: headers::find(&self.headers, "origin").is_some(),
             headers: self.headers,
@@ -123,8 +124,9 @@ impl Asked {
 struct Context {
     route: Rc<Route>,
     cost: Msat,
-    /// Where the actual cost follows from the usage in the response.
-    tokens: Option<TokenQuote>,
+    quote: Quote,
+    /// The id to answer, where a challenge is a JSON-RPC error.
+    rpc_id: Option<String>,
     headers: HeaderList,
     authorization_rest: Option<Vec<u8>>,
     grpc: bool,

@@ -117,7 +117,10 @@ fn own_form(challenge: &Challenge, context: &Context, offer: &Offer, sold: &Sold
         line.push_str(&format!(r#", version="0", token="{}""#, body.macaroon));
     }
     lines.push(line);
-    reply::challenge(lines, &body, context.grpc)
+    match &context.rpc_id {
+        Some(id) => reply::challenge_in_json_rpc(lines, &body, id),
+        None => reply::challenge(lines, &body, context.grpc),
+    }
 }
 
 fn lightning_toll_form(

@@ -1,5 +1,6 @@
 //! The price of a request that says itself what it costs.
 
+use tollway_core::mcp::request_id;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PriceProblem, PricedRequest};
 use tollway_core::usage::with_usage_asked;
@@ -31,7 +32,10 @@ impl Exchange {
                 if quote.tokens.is_some_and(|tokens| tokens.ask_for_usage) {
                     ask_for_usage(stream, body);
                 }
-                self.priced(stream, asked.at(quote, now_ms))
+                let in_json_rpc = quote.mcp.is_some_and(|terms| terms.challenge_in_json_rpc);
+                let mut context = asked.at(quote, now_ms);
+                context.rpc_id = in_json_rpc.then(|| request_id(body));
+                self.priced(stream, context)
             }
             Err(fault) => {
                 stream.note(LogField::Reason, fault.problem.code());

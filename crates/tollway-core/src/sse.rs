@@ -2,7 +2,7 @@
 
 /// What a piece of an event stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part<'a> {
+pub(crate) enum Part<'a> {
     /// More of the event's data.
     Data(&'a [u8]),
     /// The event ended; the next begins at this position of the piece.
@@ -11,7 +11,7 @@ pub(super) enum Part<'a> {
 
 /// Takes an event stream apart, in pieces of any size and with any kind of line end.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     line: Line,
     /// The last byte was a carriage return, so that a line feed now ends nothing.
     after_cr: bool,
@@ -39,7 +39,7 @@ impl Default for Line {
 
 impl Lines {
     /// Takes the next piece and tells what is in it.
-    pub(super) fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Part<'_>)) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Part<'_>)) {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
             if matches!(self.line, Line::Data | Line::Other) {
