@@ -136,7 +136,7 @@ impl Here {
         let dot = if self.path.is_empty() { "" } else { "." };
         Self {
             path: format!("{}{dot}{name}", self.path),
-            pointer: format!("{}/{name}", self.pointer),
+            pointer: format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1")),
         }
     }
 
