@@ -37,3 +37,4 @@ mod shipped;
 mod snippets;
 mod sold;
 mod story;
+mod terms;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tollway_testkit::stack::StackOptions;
 
 use crate::harness::{Gateway, config, repository};
@@ -31,7 +32,7 @@ pub(crate) async fn gateway(name: &str) -> Gateway {
 
 /// The same, with a change.
 pub(crate) async fn with(name: &str, change: impl FnOnce(&mut Value)) -> Gateway {
-    started(name, change, None).await
+    Gateway::with(options(name, change, None)).await
 }
 
 /// A gateway with this block before an API that listens on this port.
@@ -45,10 +46,21 @@ pub(crate) async fn with_upstream(
     upstream: u16,
     change: impl FnOnce(&mut Value),
 ) -> Gateway {
-    started(name, change, Some(upstream)).await
+    Gateway::with(options(name, change, Some(upstream))).await
 }
 
-async fn started(name: &str, change: impl FnOnce(&mut Value), upstream: Option<u16>) -> Gateway {
+/// A gateway with this block and with more lines in the configuration of `tollwayd`, which lies in
+/// the directory.
+pub(crate) async fn with_tollwayd(name: &str, lines: &str) -> (Gateway, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tollwayd.toml");
+    let shipped = fs::read_to_string(repository("envoy/tollwayd.toml")).unwrap();
+    fs::write(&path, shipped + lines).unwrap();
+    let options = options(name, |_| {}, None);
+    (Gateway::with(StackOptions { tollwayd_config: Some(path), ..options }).await, dir)
+}
+
+fn options(name: &str, change: impl FnOnce(&mut Value), upstream: Option<u16>) -> StackOptions {
     let snippet = snippets().remove(name).unwrap_or_else(|| panic!("no snippet {name}"));
     let mut filter = config();
     filter["services"] = json!([{"name": "demo", "purchase": {"default_sats": 1_000}}]);
@@ -63,7 +75,7 @@ async fn started(name: &str, change: impl FnOnce(&mut Value), upstream: Option<u
     let mut envoy_env: Vec<(String, String)> =
         envoy_env.map(|(name, value)| (name.into(), value.into())).into();
     envoy_env.extend(upstream.map(|port| ("TOLLWAY_JOKE_PORT".into(), port.to_string())));
-    Gateway::with(StackOptions { filter: Some(filter), envoy_env, ..StackOptions::default() }).await
+    StackOptions { filter: Some(filter), envoy_env, ..StackOptions::default() }
 }
 
 #[test]

@@ -28,4 +28,5 @@ mod repeats;
 mod requests;
 mod sessions;
 mod shadow;
+mod terms;
 mod world;

@@ -66,6 +66,7 @@ impl Doors {
             take_back: None,
             budgets: Vec::new(),
             import_msat: None,
+            tier: None,
         };
         let request = to_value(request).unwrap();
         from_value(self.insist(Method::PUT, &format!("/v1/holds/{id}"), &request).await).unwrap()

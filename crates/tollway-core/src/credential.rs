@@ -279,6 +279,7 @@ mod tests {
             revoked: Vec::new(),
             legacy: Vec::new(),
             revision: 0,
+            rates: Vec::new(),
         };
         Keyring::from_reply(&reply).unwrap()
     }

@@ -61,6 +61,14 @@ impl Decimal {
         Some(self.digits.checked_mul(numerator)?.div_ceil(divisor))
     }
 
+    /// The number times `numerator` by another number, rounded up to a whole one; `None` where that
+    /// does not fit, or the other one is zero.
+    #[must_use]
+    pub fn ratio_rounded_up(self, numerator: u128, by: Self) -> Option<u128> {
+        let numerator = numerator.checked_mul(10_u128.checked_pow(by.scale)?)?;
+        self.times_rounded_up(numerator, by.digits)
+    }
+
     /// The product; `None` where it does not fit.
     #[must_use]
     pub fn checked_mul(self, other: Self) -> Option<Self> {

@@ -125,6 +125,7 @@ mod tests {
             revoked: Vec::new(),
             legacy: Vec::new(),
             revision: 0,
+            rates: Vec::new(),
         }
     }
 

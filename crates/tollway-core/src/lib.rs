@@ -31,9 +31,11 @@ pub mod mcp;
 pub mod money;
 pub mod payment;
 pub mod pricing;
+pub mod rates;
 pub mod rfc3339;
 pub mod scan;
 pub mod secret;
+pub mod tier;
 pub mod usage;
 pub mod wire;
 

@@ -38,6 +38,7 @@ fn keyring() -> Keyring {
         revoked: Vec::new(),
         legacy: Vec::new(),
         revision: 0,
+        rates: Vec::new(),
     };
     Keyring::from_reply(&reply).unwrap()
 }

@@ -1,13 +1,15 @@
 //! What all requests of one VM share, and the work between requests: fetching the keyring and
 //! reporting postings.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::fmt;
 
 use tollway_core::entropy::Entropy;
 use tollway_core::id::HoldId;
 use tollway_core::keyring::Keyring;
 use tollway_core::payment::PaymentHash;
+use tollway_core::rates::Rates;
+use tollway_core::tier::Tier;
 use tollway_core::wire::{KeyringReply, Posting, PostingReply, PostingResult};
 
 use crate::cache::{Carriers, CredentialCache, Known};
@@ -16,6 +18,7 @@ use crate::host::{CallId, CallReply, Host};
 use crate::lease::Leases;
 use crate::ledger::{self, CallFault};
 use crate::outbox::Outbox;
+use crate::tiers::Tiers;
 
 /// The pause before the keyring is asked for again after a failure.
 const KEYRING_RETRY_MS: u64 = 500;
@@ -26,6 +29,8 @@ pub struct Gate {
     keyring: RefCell<Option<Keyring>>,
     /// Tokens that the operator revoked, in order.
     revoked: RefCell<Vec<PaymentHash>>,
+    rates: RefCell<Rates>,
+    tiers: RefCell<Tiers>,
     /// The state of the keys and revocations that was fetched last; 0 where it has no number.
     revision: Cell<u64>,
     entropy: RefCell<Entropy>,
@@ -55,6 +60,8 @@ impl Gate {
             config,
             keyring: RefCell::new(None),
             revoked: RefCell::new(Vec::new()),
+            rates: RefCell::new(Rates::NONE),
+            tiers: RefCell::new(Tiers::default()),
             revision: Cell::new(0),
             entropy: RefCell::new(Entropy::from_seed(seed)),
             outbox: RefCell::new(Outbox::default()),
@@ -172,6 +179,21 @@ impl Gate {
         self.revoked.borrow().binary_search(payment).is_ok()
     }
 
+    /// The rates of exchange, as far as they are known; some may no longer hold.
+    pub(crate) fn rates(&self) -> Ref<'_, Rates> {
+        self.rates.borrow()
+    }
+
+    /// The tier of this token's account, as far as it is known here.
+    pub(crate) fn tier_of(&self, token: &PaymentHash) -> Tier {
+        self.tiers.borrow().of(token)
+    }
+
+    /// The ledger said what tier this token's account has.
+    pub(crate) fn learn_tier(&self, token: PaymentHash, tier: Tier) {
+        self.tiers.borrow_mut().learn(token, tier);
+    }
+
     /// 32 unpredictable bytes.
     pub(crate) fn random(&self) -> [u8; 32] {
         self.entropy.borrow_mut().draw()
@@ -213,6 +235,8 @@ impl Gate {
     /// Takes over the keys that `tollwayd` serves.
     pub(crate) fn adopt(&self, reply: &KeyringReply) -> Result<(), CallFault> {
         let keyring = Keyring::from_reply(reply).map_err(|_| CallFault::Garbage)?;
+        let rates = Rates::from_reply(&reply.rates).ok_or(CallFault::Garbage)?;
+        self.rates.replace(rates);
         self.entropy.borrow_mut().mix(reply.seed.as_bytes());
         let before = self.keyring.replace(Some(keyring));
         let same_keys = self.with_keyring(|now| before.as_ref() == Some(now)).unwrap_or(false);

@@ -24,3 +24,4 @@ mod ledger;
 mod outbox;
 mod reply;
 mod settle;
+mod tiers;

@@ -19,6 +19,7 @@ use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Writer};
 use crate::lightning::{ConnectFault, Lightning, Simulated, SimulatedNode};
 use crate::metrics::Metrics;
 use crate::paywall::Paywall;
+use crate::rates::Rates;
 use crate::settlement;
 use crate::watch::Watch;
 
@@ -83,6 +84,7 @@ pub struct Service {
     pub admin: Router,
     ledger: Ledger,
     paywall: Paywall,
+    rates: Rates,
     writer: Writer,
     /// Of the simulated node, if there is no real one.
     node_id: Option<String>,
@@ -120,6 +122,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         }
     };
     let node_id = simulated.as_deref().map(SimulatedNode::node_id);
+    let rates = Rates::new(config.rates.clone(), Arc::clone(&clock));
     let flood = Arc::new(Flood::new(config.challenges, clock.now_ms()));
     let (ledger_handle, recovery) = (ledger.clone(), Arc::default());
     let is_told = lightning.node.settled_after(0).is_some();
@@ -135,10 +138,10 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         imports: !config.legacy_keys.is_empty(),
     };
     let legacy_keys = config.legacy_keys.clone().into();
-    let doors = Doors { paywall: paywall.clone(), metrics, legacy_keys };
+    let doors = Doors { paywall: paywall.clone(), metrics, legacy_keys, rates: rates.clone() };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
-    Ok(Service { gate, admin, ledger, paywall, writer, node_id })
+    Ok(Service { gate, admin, ledger, paywall, rates, writer, node_id })
 }
 
 async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
@@ -161,11 +164,13 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
         None => tracing::info!(node = %config.lightning.node, "invoices come from this node"),
     }
     let (stop, stopped) = watch::channel(false);
-    let Service { gate: gate_router, admin: admin_router, ledger, paywall, writer, .. } = service;
+    let Service { gate: gate_router, admin: admin_router, ledger, paywall, rates, writer, .. } =
+        service;
     let mut tasks = JoinSet::new();
     tasks.spawn(api::serve(gate, gate_router, stopped.clone()));
     tasks.spawn(api::serve(admin, admin_router, stopped.clone()));
     settlement::follow(&paywall, &stopped, &mut tasks);
+    tasks.spawn(rates.follow(stopped.clone()));
     tasks.spawn(sweep(ledger, stopped));
     Ok(RunningServer { gate_addr, admin_addr, stop, tasks, writer })
 }

@@ -123,14 +123,16 @@ fn load(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn check_config(path: &Path) -> Result<ExitCode, CliError> {
-    let Config { gate, admin, store, lightning, challenges, legacy_keys, log } = load(path)?;
+    let Config { gate, admin, store, lightning, challenges, legacy_keys, rates, log } = load(path)?;
     let LightningConfig { node, network, invoice_expiry_s } = lightning;
     print(&format!(
         "ok: {}\n  gate.listen                {}\n  gate.token                 (set)\n  \
          admin.listen               {}\n  admin.token                (set)\n  \
          store                      {}\n  lightning.backend          {}\n  \
          lightning.network          {}\n  \
-         lightning.invoice_expiry_s {invoice_expiry_s}\n  challenges                 {}/min, burst {}, open {} per client; {}/s in all\n  legacy_keys                {}\n  log                        {}, {}\n",
+         lightning.invoice_expiry_s {invoice_expiry_s}\n  \
+         challenges                 {}/min, burst {}, open {} per client; {}/s in all\n  \
+         legacy_keys                {}\n  rates                      {}\n  log                        {}, {}\n",
         path.display(),
         gate.listen,
         admin.listen,
@@ -142,6 +144,7 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
         challenges.open_per_client,
         challenges.all_per_second,
         legacy_keys.len(),
+        rates,
         word(log.format),
         word(log.level),
     ))

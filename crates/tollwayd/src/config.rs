@@ -16,6 +16,7 @@ mod legacy;
 mod lightning;
 mod node;
 mod node_url;
+mod rates;
 mod secrets;
 
 pub use crate::flood::FloodLimits;
@@ -29,6 +30,8 @@ pub use node::{
     NwcConfig, PhoenixdConfig,
 };
 pub use node_url::NodeUrl;
+use rates::RawRates;
+pub use rates::{PriceSource, RateSource, RatesConfig};
 use secrets::{RawSecret, secret};
 
 /// Overrides `gate.listen`.
@@ -56,6 +59,7 @@ pub struct RawConfig {
     challenges: FloodLimits,
     #[serde(default)]
     legacy_keys: Vec<RawLegacyKey>,
+    rates: RawRates,
     #[serde(default)]
     log: LogConfig,
 }
@@ -132,6 +136,8 @@ pub struct Config {
     pub challenges: FloodLimits,
     /// What other paywalls signed their tokens with.
     pub legacy_keys: Vec<LegacyKey>,
+    /// What other money is worth.
+    pub rates: RatesConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -263,6 +269,7 @@ impl RawConfig {
             store,
             challenges: self.challenges,
             legacy_keys: legacy::resolve(&self.legacy_keys, env)?,
+            rates: self.rates.resolve()?,
             log: self.log,
         })
     }

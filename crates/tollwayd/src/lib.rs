@@ -22,6 +22,7 @@ mod ledger;
 mod lightning;
 mod metrics;
 mod paywall;
+mod rates;
 mod recovery;
 mod settlement;
 pub mod telemetry;

@@ -7,6 +7,7 @@ use super::field::{Field, Value};
 use super::price::{BodyNeed, Price, PricedRequest, Quote};
 use super::{PriceFault, PriceProblem};
 use crate::decimal::Decimal;
+use crate::tier::Tier;
 
 /// A price for each value of a field, and one for all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,12 +48,20 @@ impl ByValue {
         Some(self)
     }
 
-    pub(super) fn body_need(&self) -> BodyNeed {
-        self.prices().map(Price::body_need).fold(self.field.body_need(), BodyNeed::max)
-    }
-
+    /// Every price of the table.
     pub(super) fn prices(&self) -> impl Iterator<Item = &Price> {
         self.values.iter().map(|(_, price)| price).chain([&self.default])
+    }
+
+    /// Adds the tiers of a table of tiers.
+    pub(super) fn name_tiers(&self, tiers: &mut Vec<Tier>) {
+        if self.field == Field::Tier {
+            tiers.extend(self.values.iter().filter_map(|(key, _)| Tier::parse(&key.text)));
+        }
+    }
+
+    pub(super) fn body_need(&self) -> BodyNeed {
+        self.prices().map(Price::body_need).fold(self.field.body_need(), BodyNeed::max)
     }
 
     pub(super) fn quote(&self, request: &PricedRequest<'_>) -> Result<Quote, PriceFault<'_>> {
@@ -60,7 +69,9 @@ impl ByValue {
             Value::Absent => &self.default,
             Value::Other => return Err(PriceProblem::Malformed.of(&self.field)),
             Value::Text(text) => {
-                let number = Decimal::parse(&text);
+                // A tier is a name: 1 and 01 are two.
+                let is_name = self.field == Field::Tier;
+                let number = Decimal::parse(&text).filter(|_| !is_name);
                 match self.values.iter().find(|(key, _)| key.is(&text, number)) {
                     Some((_, price)) => price,
                     // Two headers of one name may have become one on their way.

@@ -30,6 +30,8 @@ pub enum PriceProblem {
     TooDeep,
     /// Several calls in one request.
     Batch,
+    /// No fault of the request: there is no rate of exchange that still holds.
+    NoRate,
 }
 
 impl PriceProblem {
@@ -44,6 +46,7 @@ impl PriceProblem {
             Self::OutOfRange => "price_out_of_range",
             Self::TooDeep => "body_too_deep",
             Self::Batch => "batch_refused",
+            Self::NoRate => "rate_unknown",
         }
     }
 
@@ -78,6 +81,7 @@ impl fmt::Display for PriceFault<'_> {
                 ("something that cannot be read in one way only", "send it in its plain form")
             }
             PriceProblem::OutOfRange => ("one whose price is no amount", "ask for less"),
+            PriceProblem::NoRate => ("one without a rate of exchange", "try again later"),
             PriceProblem::TooDeep => ("it nested too deeply", "send a flatter body"),
             PriceProblem::Batch => ("a batch", "send each call in a request of its own"),
         };

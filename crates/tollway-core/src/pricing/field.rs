@@ -24,6 +24,8 @@ pub enum Field {
     Query(String),
     /// A field of a JSON body: the names on the way to it.
     Json(Vec<String>),
+    /// No word of the request's: the tier of the account that pays.
+    Tier,
 }
 
 /// Why something cannot be a field.
@@ -90,7 +92,7 @@ impl Field {
 
     pub(super) const fn body_need(&self) -> BodyNeed {
         match self {
-            Self::Header(_) | Self::Query(_) => BodyNeed::Nothing,
+            Self::Header(_) | Self::Query(_) | Self::Tier => BodyNeed::Nothing,
             Self::Json(_) => BodyNeed::Text,
         }
     }
@@ -105,6 +107,8 @@ impl Field {
             Self::Query(name) => query::find(request.query, name)
                 .map(|found| found.map_or(Value::Absent, |text| Value::Text(text.into()))),
             Self::Json(path) => json::find(request.body, path).map(value).map_err(problem),
+            Self::Tier if request.tier.is_none() => Ok(Value::Absent),
+            Self::Tier => Ok(Value::Text(request.tier.name().to_owned().into())),
         }
         .map_err(|problem| problem.of(self))
     }
@@ -150,6 +154,7 @@ impl fmt::Display for Field {
             Self::Header(name) => write!(f, "one header \"{name}\""),
             Self::Query(name) => write!(f, "one query parameter \"{name}\""),
             Self::Json(path) => write!(f, "a JSON body with one field \"{}\"", path.join(".")),
+            Self::Tier => f.write_str("the tier of an account"),
         }
     }
 }

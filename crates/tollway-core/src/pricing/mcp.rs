@@ -59,6 +59,11 @@ impl McpPrice {
         self
     }
 
+    /// Every price in it.
+    pub(super) fn prices(&self) -> impl Iterator<Item = &Price> {
+        self.tools.iter().chain(&self.methods).map(|(_, price)| price).chain([&self.default])
+    }
+
     pub(super) fn quote(&self, request: &PricedRequest<'_>) -> Result<Quote, PriceFault<'_>> {
         // A POST is a message. What opens a stream or ends a connection has no body.
         let http_method = request.headers.iter().find(|(name, _)| name == ":method");

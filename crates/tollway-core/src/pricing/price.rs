@@ -12,6 +12,8 @@ use super::tokens::{TokenPrice, TokenQuote};
 use super::windows::Windows;
 use super::{PriceFault, PriceProblem};
 use crate::money::Msat;
+use crate::rates::{Fiat, NoRate, Rates};
+use crate::tier::Tier;
 
 /// The least that a request costs which is not free: nothing becomes free by arithmetic.
 pub(super) const COST_MIN: Msat = match Msat::new(1) {
@@ -26,6 +28,8 @@ pub enum Price {
     Free,
     /// This much per request.
     Fixed(Msat),
+    /// This much of other money per request, at the rate of the moment.
+    Fiat(Fiat),
     /// It is not sold.
     Denied,
     /// What the request says decides.
@@ -38,6 +42,8 @@ pub struct Ruled {
     rule: Rule,
     /// Found once, since a table may be long.
     body_need: BodyNeed,
+    /// The tiers that have a price of their own; found once too.
+    tiers: Vec<Tier>,
 }
 
 /// How a price follows from a request.
@@ -83,6 +89,10 @@ pub struct PricedRequest<'a> {
     pub body_bytes: u64,
     /// The moment, Unix time in milliseconds.
     pub now_ms: u64,
+    /// The tier of the account that pays.
+    pub tier: Tier,
+    /// The rates of exchange, as far as they are known.
+    pub rates: &'a Rates,
 }
 
 /// The price of one request.
@@ -116,7 +126,25 @@ impl Price {
             Rule::Windows(rule) => rule.body_need(),
             Rule::Tokens(_) | Rule::Mcp(_) => BodyNeed::Text,
         };
-        Self::Rule(Box::new(Ruled { rule, body_need }))
+        let mut tiers = Vec::new();
+        rule.name_tiers(&mut tiers);
+        Self::Rule(Box::new(Ruled { rule, body_need, tiers }))
+    }
+
+    /// The tiers of which an account may have a price of its own.
+    #[must_use]
+    pub fn tiers(&self) -> &[Tier] {
+        if let Self::Rule(ruled) = self { &ruled.tiers } else { &[] }
+    }
+
+    /// Whether it hangs on a rate of exchange, and so on the moment.
+    #[must_use]
+    pub fn needs_rates(&self) -> bool {
+        match self {
+            Self::Free | Self::Fixed(_) | Self::Denied => false,
+            Self::Fiat(_) => true,
+            Self::Rule(ruled) => ruled.rule.prices().into_iter().any(Self::needs_rates),
+        }
     }
 
     /// Whether what a request costs may only show in the usage of its response.
@@ -125,11 +153,7 @@ impl Price {
         let Self::Rule(ruled) = self else { return false };
         match &ruled.rule {
             Rule::Tokens(_) => true,
-            Rule::Percent(_) | Rule::Mcp(_) => false,
-            Rule::ByValue(rule) => rule.prices().any(Self::follows_usage),
-            Rule::ByPresence(rule) => rule.present.follows_usage() || rule.absent.follows_usage(),
-            Rule::BySize(rule) => rule.base.follows_usage(),
-            Rule::Windows(rule) => rule.prices().any(Self::follows_usage),
+            rule => rule.prices().into_iter().any(Self::follows_usage),
         }
     }
 
@@ -137,7 +161,7 @@ impl Price {
     #[must_use]
     pub fn body_need(&self) -> BodyNeed {
         match self {
-            Self::Free | Self::Fixed(_) | Self::Denied => BodyNeed::Nothing,
+            Self::Free | Self::Fixed(_) | Self::Fiat(_) | Self::Denied => BodyNeed::Nothing,
             Self::Rule(ruled) => ruled.body_need,
         }
     }
@@ -150,6 +174,11 @@ impl Price {
         match self {
             Self::Free => Ok(Quote::fixed(Msat::ZERO)),
             Self::Fixed(cost) => Ok(Quote::fixed((*cost).max(COST_MIN))),
+            Self::Fiat(fiat) => match request.rates.msat(*fiat, request.now_ms / 1_000) {
+                Ok(cost) => Ok(Quote::fixed(cost.max(COST_MIN))),
+                Err(NoRate::Unknown) => Err(PriceProblem::NoRate.into()),
+                Err(NoRate::OutOfRange) => Err(PriceProblem::OutOfRange.into()),
+            },
             Self::Denied => Err(PriceProblem::NotSold.into()),
             Self::Rule(ruled) => match &ruled.rule {
                 Rule::ByValue(rule) => rule.quote(request),
@@ -164,16 +193,55 @@ impl Price {
     }
 }
 
+impl Rule {
+    /// The prices in it.
+    fn prices(&self) -> Vec<&Price> {
+        match self {
+            Self::ByValue(rule) => rule.prices().collect(),
+            Self::ByPresence(rule) => Vec::from([&rule.present, &rule.absent]),
+            Self::Tokens(_) | Self::Percent(_) => Vec::new(),
+            Self::BySize(rule) => Vec::from([&rule.base]),
+            Self::Windows(rule) => rule.prices().collect(),
+            Self::Mcp(rule) => rule.prices().collect(),
+        }
+    }
+
+    /// Adds the tiers that it has prices for.
+    fn name_tiers(&self, tiers: &mut Vec<Tier>) {
+        if let Self::ByValue(rule) = self {
+            rule.name_tiers(tiers);
+        }
+        for tier in self.prices().into_iter().flat_map(Price::tiers) {
+            if !tiers.contains(tier) {
+                tiers.push(*tier);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::Field;
     use super::*;
+    use crate::decimal::Decimal;
+    use crate::rates::{Currency, RateReply};
 
     pub(crate) fn fixed(msat: u64) -> Price {
         Price::Fixed(Msat::new(msat).unwrap())
     }
 
-    pub(crate) const fn request() -> PricedRequest<'static> {
-        PricedRequest { headers: &[], query: b"", body: b"", body_bytes: 0, now_ms: 0 }
+    static NO_RATES: Rates = Rates::NONE;
+
+    pub(crate) fn request() -> PricedRequest<'static> {
+        PricedRequest {
+            headers: &[],
+            query: b"",
+            body: b"",
+            body_bytes: 0,
+            now_ms: 0,
+            tier: Tier::NONE,
+            rates: &NO_RATES,
+        }
     }
 
     #[test]
@@ -188,5 +256,45 @@ pub(super) mod tests {
             let found = found.map(|quote| quote.cost.get()).map_err(|fault| fault.problem);
             assert_eq!(found, expected, "{price:?}");
         }
+    }
+
+    #[test]
+    fn other_money_costs_what_it_is_worth_now_and_nothing_without_a_rate() {
+        let [amount, other] = ["0.002", "1e20"].map(|text| Decimal::parse(text).unwrap());
+        let currency = Currency::parse("USD").unwrap();
+        let rate =
+            RateReply { currency: "USD".into(), per_bitcoin: "64000".into(), expires_at: 10 };
+        let rates = Rates::from_reply(&[rate]).unwrap();
+        let quote = |amount, request: &PricedRequest<'_>| {
+            let price = Price::Fiat(Fiat { amount, currency });
+            price.quote(request).map(|it| it.cost.get()).map_err(|fault| fault.problem)
+        };
+        let known = PricedRequest { rates: &rates, now_ms: 9_999, ..request() };
+        assert_eq!(quote(amount, &known), Ok(3_125));
+        assert_eq!(quote(other, &known), Err(PriceProblem::OutOfRange));
+        let stale = PricedRequest { now_ms: 10_000, ..known };
+        assert_eq!(quote(amount, &stale), Err(PriceProblem::NoRate));
+        assert_eq!(quote(amount, &request()), Err(PriceProblem::NoRate));
+    }
+
+    #[test]
+    fn a_tier_has_a_price_of_its_own_wherever_its_table_stands() {
+        let [gold, silver] = ["gold", "silver"].map(|name| Tier::parse(name).unwrap());
+        let by = |field, name, price, default| {
+            Price::rule(Rule::ByValue(ByValue::new(field, default).with(name, price).unwrap()))
+        };
+        let inner = by(Field::Tier, "gold", fixed(2), fixed(9));
+        let price = by(Field::query("size").unwrap(), "large", inner, fixed(1));
+        assert_eq!(price.tiers(), [gold]);
+        for (query, tier, cost) in [
+            (&b"size=large"[..], gold, 2),
+            (b"size=large", silver, 9),
+            (b"size=large", Tier::NONE, 9),
+            (b"size=small", gold, 1),
+        ] {
+            let asked = PricedRequest { query, tier, ..request() };
+            assert_eq!(price.quote(&asked).unwrap().cost.get(), cost, "{query:?} {tier:?}");
+        }
+        assert_eq!(fixed(5).tiers(), []);
     }
 }

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::id::HoldId;
 use crate::money::Msat;
 use crate::payment::{PaymentHash, Preimage};
+use crate::tier::Tier;
 
 /// Asks to set credit aside. The id stands in the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,10 @@ pub struct HoldRequest {
     /// neither ledger nor node know the payment, it opens an account with this credit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_msat: Option<Msat>,
+    /// The tier that `amount_msat` was reckoned for; without it the price hangs on none. Where
+    /// the account has another, the hold is refused and the answer says which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
 }
 
 /// Credit that returns from a live hold before another hold of the same account is placed.
@@ -103,6 +108,9 @@ pub enum HoldReply {
         granted_msat: Msat,
         /// What the account can still spend beside its live holds.
         balance_msat: Msat,
+        /// The tier of the account.
+        #[serde(default, skip_serializing_if = "Tier::is_none")]
+        tier: Tier,
         /// The request was charged under its idempotency key before: nothing was set aside,
         /// there is no hold, and nothing is to be posted.
         #[serde(default, skip_serializing_if = "is_false")]
@@ -121,6 +129,9 @@ pub enum HoldReply {
         /// never, or the refusal has another reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resets_at: Option<u64>,
+        /// The tier of the account, where the hold was refused for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tier: Option<Tier>,
     },
 }
 
@@ -137,6 +148,7 @@ struct FlatReply {
     replay: Option<StoredResponse>,
     refusal: Option<HoldRefusal>,
     resets_at: Option<u64>,
+    tier: Option<Tier>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +167,7 @@ impl TryFrom<FlatReply> for HoldReply {
                 account: flat.account.ok_or(FieldMissing)?,
                 granted_msat: flat.granted_msat.ok_or(FieldMissing)?,
                 balance_msat: flat.balance_msat,
+                tier: flat.tier.unwrap_or_default(),
                 already_charged: flat.already_charged,
                 replay: flat.replay,
             },
@@ -162,6 +175,7 @@ impl TryFrom<FlatReply> for HoldReply {
                 refusal: flat.refusal.ok_or(FieldMissing)?,
                 balance_msat: flat.balance_msat,
                 resets_at: flat.resets_at,
+                tier: flat.tier,
             },
         })
     }
@@ -186,6 +200,8 @@ pub enum HoldRefusal {
     IdempotencyMismatch,
     /// The first request with this idempotency key has not ended.
     IdempotencyInFlight,
+    /// The amount was reckoned for another tier than the account's.
+    TierDiffers,
     /// A budget of the token cannot cover the amount in this window.
     BudgetExhausted,
     /// The account cannot cover the amount.
@@ -255,6 +271,7 @@ mod tests {
                 account,
                 granted_msat,
                 balance_msat,
+                tier: Tier::parse("gold").unwrap(),
                 already_charged: true,
                 replay,
             },
@@ -262,6 +279,13 @@ mod tests {
                 refusal: HoldRefusal::BudgetExhausted,
                 balance_msat,
                 resets_at: Some(7),
+                tier: None,
+            },
+            HoldReply::Refused {
+                refusal: HoldRefusal::TierDiffers,
+                balance_msat,
+                resets_at: None,
+                tier: Some(Tier::NONE),
             },
         ] {
             let json = serde_json::to_value(&reply).unwrap();

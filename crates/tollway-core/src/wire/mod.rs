@@ -19,6 +19,7 @@ use crate::compat::Format;
 use crate::entropy::Seed;
 use crate::id::KeyId;
 use crate::payment::PaymentHash;
+use crate::rates::RateReply;
 use crate::secret::{MasterKey, SecretText};
 
 pub use allowance::{AllowanceClient, AllowanceReply, AllowanceRequest, Quota, Window};
@@ -101,6 +102,9 @@ pub struct KeyringReply {
     /// Names the state of `keys` and `revoked`: another number when one of them has changed.
     #[serde(default)]
     pub revision: u64,
+    /// What a bitcoin costs in other money: the rates that hold, with their ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<RateReply>,
 }
 
 /// One key of the keyring.

@@ -1,7 +1,10 @@
 //! Prices: amounts, classes of them, and rules over what a request says.
 
+use tollway_core::decimal::Decimal;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{ByPresence, ByValue, Field, McpPrice, McpTerms, Price, Rule};
+use tollway_core::rates::{Currency, Fiat};
+use tollway_core::tier::{TIER_BYTES_MAX, Tier};
 
 use super::llm;
 use super::price_rules::{by_size, percent, windows};
@@ -10,6 +13,8 @@ use super::terms::PRICE_SATS_MAX;
 
 /// The most classes, and the most values of one table.
 const ENTRIES_MAX: usize = 1_000;
+/// The most tiers of one table: each is priced for every request.
+const TIERS_MAX: usize = 16;
 /// The longest name of a class, in bytes.
 const CLASS_BYTES_MAX: usize = 64;
 /// The most prices within one another.
@@ -56,7 +61,14 @@ impl PriceReader {
 
     /// The price of a route or of `unmatched`: `price`, or one of the short forms.
     pub(super) fn of_route(&self, fields: &Object<'_>) -> Result<Price, ConfigError> {
-        match fields.one_of(&["price", "price_sats", "price_msat", "class", "free"])? {
+        match fields.one_of(&[
+            "price",
+            "price_sats",
+            "price_msat",
+            "class",
+            "free",
+            "price_fiat",
+        ])? {
             None => Err(fields.problem(
                 "expected a price, but found none; write price, price_sats, price_msat, class or \
                  \"free\": true"
@@ -66,7 +78,8 @@ impl PriceReader {
             Some((node, 1)) => sats(&node, "price_msat").map(Price::Fixed),
             Some((node, 2)) => msat(&node).map(Price::Fixed),
             Some((node, 3)) => self.class(&node, node.text("the name of a class")?),
-            Some((node, _)) => free(&node),
+            Some((node, 4)) => free(&node),
+            Some((node, _)) => fiat(&node).map(Price::Fiat),
         }
     }
 
@@ -100,13 +113,14 @@ impl PriceReader {
         if node.has("windows") {
             return windows(self, node, depth + 1);
         }
-        let fields = node.object(&["sats", "msat", "free", "llm", "mcp"])?;
-        match fields.one_of(&["sats", "msat", "llm", "mcp", "free"])? {
+        let fields = node.object(&["sats", "msat", "free", "fiat", "by", "llm", "mcp"])?;
+        match fields.one_of(&["sats", "msat", "llm", "mcp", "free", "fiat"])? {
             Some((node, 0)) => sats(&node, "msat").map(Price::Fixed),
             Some((node, 1)) => msat(&node).map(Price::Fixed),
             Some((node, 2)) => llm::read(&node),
             Some((node, 3)) => self.mcp(&node, depth + 1),
-            Some((node, _)) => free(&node),
+            Some((node, 4)) => free(&node),
+            Some((node, _)) => fiat(&node).map(Price::Fiat),
             None => Err(node.fault(EXPECTED, "write one of them, or a rule")),
         }
     }
@@ -156,7 +170,11 @@ impl PriceReader {
     /// A price by what a field says, or whether it is there.
     fn by_field(&self, node: &Node<'_>, depth: usize) -> Result<Price, ConfigError> {
         let fields = node.object(&["by", "values", "default", "present", "absent"])?;
-        let field = field(&fields.required("by", "name the field")?)?;
+        let by = fields.required("by", "name the field")?;
+        if by.is_text() && by.text("")? == "tier" {
+            return self.by_tier(&fields, depth);
+        }
+        let field = field(&by)?;
         let price = |name, remedy| self.price_at(&fields.required(name, remedy)?, depth);
         match fields.one_of(&["values", "present"])? {
             None => Err(fields.problem(
@@ -190,6 +208,48 @@ impl PriceReader {
             }
         }
     }
+
+    /// A price by the tier of the account that pays. Who shows no token has none, so the default
+    /// is what a challenge asks.
+    fn by_tier(&self, fields: &Object<'_>, depth: usize) -> Result<Price, ConfigError> {
+        fields.none_of(&["present", "absent"], "a tier has \"values\" and a \"default\"")?;
+        let amount = |node: &Node<'_>| match self.price_at(node, depth)? {
+            price @ (Price::Fixed(_) | Price::Fiat(_)) => Ok(price),
+            _ => Err(node.fault(
+                "an amount for every tier",
+                "put the table of tiers into the other rule, not the rule into the table",
+            )),
+        };
+        let remedy = "say what accounts of no tier pay, or of another";
+        let mut table = ByValue::new(Field::Tier, amount(&fields.required("default", remedy)?)?);
+        let values = fields.required("values", "list the tiers and what they pay")?;
+        for (name, node) in values.entries(TIERS_MAX)? {
+            let price = amount(&node)?;
+            let tier = Tier::parse(name).filter(|tier| !tier.is_none());
+            let more = tier.and_then(|tier| table.with(tier.name(), price));
+            table = more.ok_or_else(|| {
+                node.problem(format!(
+                    "expected a tier of its own, of 1 to {TIER_BYTES_MAX} of a-z, 0-9, \"_\" and \
+                     \"-\", but found another name; rename it"
+                ))
+            })?;
+        }
+        Ok(Price::rule(Rule::ByValue(table)))
+    }
+}
+
+/// An amount of other money, as text: JSON's numbers are not exact everywhere.
+fn fiat(node: &Node<'_>) -> Result<Fiat, ConfigError> {
+    let fields = node.object(&["amount", "currency"])?;
+    let amount = fields.required("amount", "write how much, like \"0.002\"")?;
+    let expected = "an amount above zero in quotes, like \"0.002\"";
+    let read = Decimal::parse(amount.text(expected)?).filter(|amount| !amount.is_zero());
+    let read = read.ok_or_else(|| amount.fault(expected, "write digits and at most one point"))?;
+    let currency = fields.required("currency", "write of what, like \"USD\"")?;
+    let expected = "the code of a currency, like \"USD\"";
+    let code = Currency::parse(currency.text(expected)?);
+    let code = code.ok_or_else(|| currency.fault(expected, "write three capital letters"))?;
+    Ok(Fiat { amount: read, currency: code })
 }
 
 /// A field of requests: `{"header": ..}`, `{"query": ..}` or `{"json": ..}`.

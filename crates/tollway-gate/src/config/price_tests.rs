@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use tollway_core::pricing::{BodyNeed, Price, PricedRequest};
+use tollway_core::rates::{RateReply, Rates};
+use tollway_core::tier::Tier;
 
 use super::tests::{check, found, minimal, parse, set};
 
@@ -20,11 +22,20 @@ fn price(price: Value) -> Price {
 
 /// What a request costs, in msat; `None` where it is not sold.
 fn cost(price: &Price, query: &str, body: &str) -> Option<u64> {
+    cost_of_tier(price, query, body, "")
+}
+
+fn cost_of_tier(price: &Price, query: &str, body: &str, tier: &str) -> Option<u64> {
+    let rate =
+        RateReply { currency: "USD".into(), per_bitcoin: "50000".into(), expires_at: u64::MAX };
+    let rates = Rates::from_reply(&[rate]).unwrap();
     let request = PricedRequest {
         headers: &[],
         query: query.as_bytes(),
         body: body.as_bytes(),
         body_bytes: body.len() as u64,
+        tier: Tier::parse(tier).unwrap(),
+        rates: &rates,
         // A Monday, 12:00 UTC.
         now_ms: 1_800_273_600_000,
     };
@@ -37,6 +48,8 @@ fn amounts_in_their_forms() {
         (json!({ "sats": 5 }), Some(5_000)),
         (json!({ "msat": 1_500 }), Some(1_500)),
         (json!({ "free": true }), Some(0)),
+        (json!({ "fiat": { "amount": "0.002", "currency": "USD" } }), Some(4_000)),
+        (json!({ "fiat": { "amount": "1e-12", "currency": "USD" } }), Some(1)),
         (json!("free"), Some(0)),
         (json!("deny"), None),
     ] {
@@ -152,7 +165,7 @@ fn err_rules() {
     check(&[
         (
             priced(json!(5)),
-            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, llm, mcp",
+            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, fiat, by, llm, mcp",
         ),
         (
             priced(json!({})),
@@ -318,4 +331,62 @@ fn err_reckoned_prices() {
              fri, sat or sun, but found \"Monday\"; write it so",
         ),
     ]);
+}
+
+#[test]
+fn other_money_has_a_short_form_too() {
+    let mut config = minimal();
+    let route = config["routes"][0].as_object_mut().unwrap();
+    route.remove("price_sats");
+    route.insert("price_fiat".into(), json!({ "amount": "0.01", "currency": "USD" }));
+    let price = found(&parse(&config).unwrap(), "/joke").unwrap().price.clone();
+    assert_eq!(cost(&price, "", ""), Some(20_000));
+    assert!(price.needs_rates());
+    // What was bought for one request must still be enough for it later.
+    set(&mut config, "/routes/0/mode", json!("single_use"));
+    let fault = parse(&config).unwrap_err().to_string();
+    assert!(fault.contains("expected a price in sats on a single-use route"), "{fault}");
+}
+
+#[test]
+fn tiers_have_prices_of_their_own() {
+    let table = json!({
+        "by": "tier",
+        "values": { "gold": { "sats": 2 }, "7": { "fiat": { "amount": "1", "currency": "USD" } } },
+        "default": { "sats": 5 }
+    });
+    let by_model =
+        json!({ "by": { "json": "model" }, "values": { "a": table }, "default": "deny" });
+    for (written, body) in [(table.clone(), ""), (by_model, r#"{"model": "a"}"#)] {
+        let price = price(written);
+        for (tier, expected) in
+            [("", 5_000), ("gold", 2_000), ("silver", 5_000), ("7", 2_000_000), ("07", 5_000)]
+        {
+            assert_eq!(cost_of_tier(&price, "", body, tier), Some(expected), "{tier}");
+        }
+        assert_eq!(price.tiers().len(), 2);
+    }
+}
+
+#[test]
+fn err_tiers_and_other_money() {
+    let tiers = |values: Value| json!({ "by": "tier", "values": values, "default": { "sats": 5 } });
+    let fiat = |amount: Value, currency: &str| json!({ "fiat": { "amount": amount, "currency": currency } });
+    for (written, fault) in [
+        (tiers(json!({ "Gold": { "sats": 1 } })), "values.Gold: expected a tier"),
+        (tiers(json!({ "": { "sats": 1 } })), "expected a tier"),
+        (tiers(json!({ "gold": "free" })), "values.gold: expected an amount for every tier"),
+        (json!({ "by": "tier", "values": {}, "default": "deny" }), "default: expected an amount"),
+        (json!({ "by": "tier", "values": {} }), "default"),
+        (json!({ "by": "tier", "default": { "sats": 5 } }), "values"),
+        (json!({ "by": "tier", "present": { "sats": 5 }, "absent": { "sats": 1 } }), "present"),
+        (json!({ "by": "level", "values": {}, "default": { "sats": 5 } }), "by: expected"),
+        (fiat(json!(0.002), "USD"), "fiat.amount: expected an amount above zero in quotes"),
+        (fiat(json!("0.0"), "USD"), "fiat.amount: expected an amount above zero"),
+        (fiat(json!("-1"), "USD"), "fiat.amount: expected an amount above zero"),
+        (fiat(json!("1"), "usd"), "fiat.currency: expected the code of a currency"),
+    ] {
+        let found = parse(&priced(written)).unwrap_err().to_string();
+        assert!(found.contains(fault), "{found}");
+    }
 }

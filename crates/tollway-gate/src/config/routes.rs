@@ -22,13 +22,14 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 const UNMATCHED: &str = "unmatched";
 
 /// The fields of a route: its own, and [`TERMS`].
-pub(super) const ROUTE_FIELDS: [&str; 22] = [
+pub(super) const ROUTE_FIELDS: [&str; 23] = [
     "name",
     "match",
     "service",
     "price",
     "price_sats",
     "price_msat",
+    "price_fiat",
     "class",
     "free",
     "body_bytes_max",

@@ -18,11 +18,12 @@ use super::{RefundOn, Service};
 /// The highest price, and the most credit that one invoice sells.
 pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
 /// The fields that are read here, and the service's name.
-pub(super) const TERMS: [&str; 20] = [
+pub(super) const TERMS: [&str; 21] = [
     "service",
     "price",
     "price_sats",
     "price_msat",
+    "price_fiat",
     "class",
     "free",
     "body_bytes_max",
@@ -220,6 +221,11 @@ fn mode(node: &Node<'_>) -> Result<Mode, ConfigError> {
 /// What time costs cannot hang on the request that happens to ask for it.
 fn one_price_for_time(fields: &Object<'_>, route: &Route) -> Result<(), ConfigError> {
     match (route.mode, &route.price) {
+        (Mode::SingleUse, price) if price.needs_rates() => Err(fields.problem(
+            "expected a price in sats on a single-use route, but found one in other money; it would \
+             be another when the payment is used"
+                .to_owned(),
+        )),
         (Mode::Session { .. }, Price::Rule(_) | Price::Denied) => Err(fields.problem(
             "expected one price for all requests of a session route, but found a rule; write \
              price_sats or price_msat"

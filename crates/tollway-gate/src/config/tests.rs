@@ -457,7 +457,7 @@ fn err_routes() {
         ),
         (
             with("/routes/0/free", json!(true)),
-            "routes[0]: expected only one of price, price_sats, price_msat, class, free, but found \
+            "routes[0]: expected only one of price, price_sats, price_msat, class, free, price_fiat, but found \
              price_sats and free; keep one of them",
         ),
         (with("/routes/0/prise", json!(5)), "routes[0].prise: unknown field; did you mean price?"),

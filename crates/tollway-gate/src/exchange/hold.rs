@@ -8,6 +8,7 @@ use tollway_core::credential::{Rejection, RequestFacts, VerifiedCredential};
 use tollway_core::header::read_credential;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
 
 use super::leased::{Granted, Payment, Plan};
@@ -26,6 +27,9 @@ use crate::lease::Paid;
 use crate::ledger::{self, CallFault};
 use crate::metrics::Decision;
 use crate::reply;
+
+/// The ledger may know a tier better so often while one request waits; then something is wrong.
+const CORRECTIONS_MAX: u8 = 3;
 
 impl Exchange {
     /// Decides what a request on a priced route presents.
@@ -49,25 +53,38 @@ impl Exchange {
             }
             Err(offer) => self.refuse(stream, context, offer),
             Ok(None) => self.unpaid(stream, context),
-            Ok(Some(credential)) => match self.authorize(stream, &context, &credential) {
-                Ok(budgets) => match context.route.mode {
-                    Mode::Session { .. } if self.gate.is_revoked(&credential.payment_hash()) => {
-                        self.challenge(stream, context, Offer::account_revoked())
+            Ok(Some(credential)) => self.accepted(stream, context, credential),
+        }
+    }
+
+    /// Decides what a genuine credential may do.
+    fn accepted(
+        &mut self,
+        stream: &impl Stream,
+        mut context: Context,
+        credential: Rc<VerifiedCredential>,
+    ) -> Step {
+        if let Some(tiers) = &mut context.tiers {
+            context.cost = tiers.assume(self.gate.tier_of(&credential.payment_hash()));
+        }
+        match self.authorize(stream, &context, &credential) {
+            Ok(budgets) => match context.route.mode {
+                Mode::Session { .. } if self.gate.is_revoked(&credential.payment_hash()) => {
+                    self.challenge(stream, context, Offer::account_revoked())
+                }
+                Mode::Session { .. } => self.admit_session(stream, context, &credential),
+                Mode::Credits if headers::find(&context.headers, "x-toll-top-up").is_some() => {
+                    self.challenge(stream, context, Offer::top_up(credential.payment_hash()))
+                }
+                Mode::Credits | Mode::SingleUse => {
+                    if let Some(answered) = self.too_dear(stream, &context) {
+                        return answered;
                     }
-                    Mode::Session { .. } => self.admit_session(stream, context, &credential),
-                    Mode::Credits if headers::find(&context.headers, "x-toll-top-up").is_some() => {
-                        self.challenge(stream, context, Offer::top_up(credential.payment_hash()))
-                    }
-                    Mode::Credits | Mode::SingleUse => {
-                        if let Some(answered) = self.too_dear(stream, &context) {
-                            return answered;
-                        }
-                        context.budgets = budgets;
-                        self.pay(stream, context, credential)
-                    }
-                },
-                Err(offer) => self.refuse(stream, context, offer),
+                    context.budgets = budgets;
+                    self.pay(stream, context, credential)
+                }
             },
+            Err(offer) => self.refuse(stream, context, offer),
         }
     }
 
@@ -177,6 +194,7 @@ impl Exchange {
                 Format::LightningToll => Some(context.cost),
                 Format::TollBooth => credential.legacy_credit(),
             },
+            tier: context.tiers.as_ref().map(|tiers| tiers.assumed),
         };
         let sent = ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request);
         let call = *sent.as_ref().unwrap_or(&CallId(0));
@@ -205,12 +223,14 @@ impl Exchange {
             account,
             granted_msat: granted,
             balance_msat: balance,
+            tier,
             already_charged: false,
             ..
         }) = outcome
             && holding.plan.accepts(granted, cost)
         {
             self.gate.reached(stream);
+            self.gate.learn_tier(holding.credential.payment_hash(), tier);
             return self.granted(stream, holding, Granted { account, granted, balance });
         }
         self.forget_plan(stream, &holding, matches!(outcome, Ok(HoldReply::Refused { .. })));
@@ -231,6 +251,9 @@ impl Exchange {
                 let answer = reply::budget_exhausted(wait_s, holding.context.grpc);
                 self.answer(stream, Decision::Denied, answer)
             }
+            Ok(HoldReply::Refused {
+                refusal: HoldRefusal::TierDiffers, tier: Some(tier), ..
+            }) => self.other_tier(stream, holding, tier),
             Ok(HoldReply::Refused { refusal, balance_msat, .. }) => {
                 self.refused(stream, holding, refusal, balance_msat)
             }
@@ -241,6 +264,20 @@ impl Exchange {
                 self.fail(stream, holding.context, Some(fault))
             }
         }
+    }
+
+    /// The account has another tier than was assumed: the request starts again, at its price.
+    fn other_tier(&mut self, stream: &impl Stream, holding: Holding, tier: Tier) -> Step {
+        let Holding { mut context, credential, .. } = holding;
+        let corrected = context.tiers.as_mut().filter(|it| it.corrections < CORRECTIONS_MAX);
+        let Some(tiers) = corrected else {
+            return self.fail(stream, context, Some(CallFault::Garbage));
+        };
+        tiers.corrections += 1;
+        self.gate.reached(stream);
+        self.gate.learn_tier(credential.payment_hash(), tier);
+        context.call_started_ms = stream.now_ms();
+        self.accepted(stream, context, credential)
     }
 
     fn refused(
@@ -278,7 +315,8 @@ impl Exchange {
     }
 
     pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
-        let Admission { context, payment, account, balance, keyed } = admission;
+        let Admission { context, payment, token, account, balance, keyed } = admission;
+        let tier = self.gate.tier_of(&token);
         let Context { route, cost, quote, headers: list, .. } = context;
         headers::strip_request(stream, &list, context.authorization_rest.as_deref());
         if self.shadow {
@@ -287,6 +325,9 @@ impl Exchange {
             headers::mark_paid_request(stream, &account, cost, balance);
             if route.service.form.profile == Format::TollBooth {
                 headers::mark_toll_booth_request(stream, balance);
+            }
+            if !tier.is_none() {
+                stream.set_request_header("x-toll-tier", Some(tier.name().as_bytes()));
             }
         }
         stream.note(LogField::Account, account.hex_digits().as_str());
@@ -330,6 +371,8 @@ impl Exchange {
 pub(super) struct Admission {
     pub(super) context: Context,
     pub(super) payment: Payment,
+    /// What the credential proved.
+    pub(super) token: PaymentHash,
     pub(super) account: PaymentHash,
     /// What the account has left.
     pub(super) balance: Msat,
@@ -338,8 +381,8 @@ pub(super) struct Admission {
 
 impl Admission {
     /// One that a lease has paid for.
-    pub(super) fn leased(context: Context, paid: Paid) -> Self {
+    pub(super) fn leased(context: Context, token: PaymentHash, paid: Paid) -> Self {
         let Paid { tally, account, balance } = paid;
-        Self { context, payment: Payment::Lease(tally), account, balance, keyed: false }
+        Self { context, payment: Payment::Lease(tally), token, account, balance, keyed: false }
     }
 }

@@ -90,7 +90,7 @@ impl Exchange {
             return self.hold(stream, context, credential, Plan::Exact);
         };
         match leases.spend(stream, &ask) {
-            Spend::Paid(paid) => self.admit(stream, Admission::leased(context, paid)),
+            Spend::Paid(paid) => self.admit(stream, Admission::leased(context, ask.token, paid)),
             Spend::Open(size) if context.rounds < LEASE_ROUNDS_MAX => {
                 match leases.open(&ask, size) {
                     Some(amount) => self.hold(stream, context, credential, Plan::Lease { amount }),
@@ -136,7 +136,10 @@ impl Exchange {
         }
         let spend = leased_ask(&context, &credential);
         match spend.map(|ask| self.gate.leases.spend(stream, &ask)) {
-            Some(Spend::Paid(paid)) => self.admit(stream, Admission::leased(context, paid)),
+            Some(Spend::Paid(paid)) => {
+                let token = credential.payment_hash();
+                self.admit(stream, Admission::leased(context, token, paid))
+            }
             _ => self.park(context, credential),
         }
     }
@@ -178,11 +181,11 @@ impl Exchange {
                 match opened {
                     Opened::New(paid) => {
                         stream.count_lease(LeaseEvent::Opened);
-                        return self.admit(stream, Admission::leased(context, paid));
+                        return self.admit(stream, Admission::leased(context, ask.token, paid));
                     }
                     Opened::Other(paid) => {
                         self.gate.post(lease::release(hold, 0));
-                        return self.admit(stream, Admission::leased(context, paid));
+                        return self.admit(stream, Admission::leased(context, ask.token, paid));
                     }
                     Opened::Alone => {
                         stream.count_lease(LeaseEvent::Bypassed);
@@ -191,7 +194,8 @@ impl Exchange {
                 }
             }
         };
-        self.admit(stream, Admission { context, payment, account, balance, keyed })
+        let token = credential.payment_hash();
+        self.admit(stream, Admission { context, payment, token, account, balance, keyed })
     }
 
     /// What was asked for will not come. Where the ledger has not even begun, `refused`, credit
@@ -273,16 +277,15 @@ fn ask(context: &Context, credential: &VerifiedCredential) -> Ask {
 }
 
 /// The same, where the request may be paid from one: not with an idempotency key, which belongs
-/// to a hold, nor within a budget, which the ledger counts hold by hold.
+/// to a hold, nor within a budget or at the price of a tier, which the ledger judges hold by hold.
 fn leased_ask(context: &Context, credential: &VerifiedCredential) -> Option<Ask> {
     let keyed = context.route.idempotency != Idempotency::Off
         && headers::find(&context.headers, "idempotency-key").is_some();
+    let judged = !context.budgets.is_empty() || context.tiers.is_some();
     // What tokens cost may be more than was set aside.
-    let exact = keyed || context.quote.tokens.is_some();
+    let exact = keyed || judged || context.quote.tokens.is_some();
     match context.route.spend {
-        Paying::Leased { exact_above, .. }
-            if !exact && context.budgets.is_empty() && context.cost <= exact_above =>
-        {
+        Paying::Leased { exact_above, .. } if !exact && context.cost <= exact_above => {
             Some(ask(context, credential))
         }
         _ => None,

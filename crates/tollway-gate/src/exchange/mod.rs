@@ -48,6 +48,7 @@ use crate::host::{CallId, CallReply, HeaderList, LogField, Reply, Stream};
 use crate::metrics::{CallKind, Decision};
 use crate::reply;
 use crate::settle::Answer;
+use crate::tiers::TierCosts;
 
 use leased::{Payment, Plan};
 use metering::Metering;
@@ -102,7 +103,7 @@ struct Asked {
 
 impl Asked {
     /// The request at this price.
-    fn at(self, quote: Quote, now_ms: u64) -> Context {
+    fn at(self, quote: Quote, tiers: Option<TierCosts>, now_ms: u64) -> Context {
         Context {
             route: self.route,
             cost: quote.cost,
@@ -115,6 +116,7 @@ impl Asked {
             call_started_ms: now_ms,
             rounds: 0,
             budgets: Vec::new(),
+            tiers,
         }
     }
 }
@@ -137,6 +139,8 @@ struct Context {
     rounds: u8,
     /// The budgets of the token that admits it.
     budgets: Vec<TokenBudget>,
+    /// What it costs other tiers, where that is not the same.
+    tiers: Option<TierCosts>,
 }
 
 /// Waits for the keys: the credential's is not among those that are known.
@@ -246,9 +250,11 @@ impl Exchange {
         match asked.route.price {
             Price::Free => self.pass_free(stream, &asked.headers),
             Price::Fixed(cost) => {
-                self.priced(stream, asked.at(Quote::fixed(cost), stream.now_ms()))
+                self.priced(stream, asked.at(Quote::fixed(cost), None, stream.now_ms()))
             }
-            Price::Denied | Price::Rule(_) => self.price_by_rule(stream, asked, end),
+            Price::Denied | Price::Fiat(_) | Price::Rule(_) => {
+                self.price_by_rule(stream, asked, end)
+            }
         }
     }
 

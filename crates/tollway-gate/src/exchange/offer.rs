@@ -100,6 +100,7 @@ impl Offer {
             },
             HoldRefusal::IdempotencyMismatch
             | HoldRefusal::IdempotencyInFlight
+            | HoldRefusal::TierDiffers
             | HoldRefusal::BudgetExhausted => return None,
         })
     }

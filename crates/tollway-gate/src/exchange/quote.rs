@@ -2,7 +2,8 @@
 
 use tollway_core::mcp::request_id;
 use tollway_core::money::Msat;
-use tollway_core::pricing::{PriceProblem, PricedRequest};
+use tollway_core::pricing::{PriceFault, PriceProblem, PricedRequest, Quote};
+use tollway_core::tier::Tier;
 use tollway_core::usage::with_usage_asked;
 
 use super::{Asked, Exchange, Step};
@@ -11,6 +12,7 @@ use crate::headers;
 use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
 use crate::reply;
+use crate::tiers::TierCosts;
 
 impl Exchange {
     /// Finds the price, and goes on with the request. The same request gets the same price
@@ -22,30 +24,64 @@ impl Exchange {
         body: &[u8],
         body_bytes: u64,
     ) -> Step {
-        let target = headers::find(&asked.headers, ":path").unwrap_or_default();
-        let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
         let now_ms = stream.now_ms();
-        let request = PricedRequest { headers: &asked.headers, query, body, body_bytes, now_ms };
-        match asked.route.price.quote(&request) {
-            Ok(quote) if quote.cost == Msat::ZERO => self.pass_free(stream, &asked.headers),
-            Ok(quote) => {
+        match self.costs(&asked, body, body_bytes, now_ms) {
+            Ok((quote, _)) if quote.cost == Msat::ZERO => self.pass_free(stream, &asked.headers),
+            Ok((quote, tiers)) => {
                 if quote.tokens.is_some_and(|tokens| tokens.ask_for_usage) {
                     ask_for_usage(stream, body);
                 }
                 let in_json_rpc = quote.mcp.is_some_and(|terms| terms.challenge_in_json_rpc);
-                let mut context = asked.at(quote, now_ms);
+                let mut context = asked.at(quote, tiers, now_ms);
                 context.rpc_id = in_json_rpc.then(|| request_id(body));
                 self.priced(stream, context)
             }
             Err(fault) => {
                 stream.note(LogField::Reason, fault.problem.code());
-                let answer = match fault.problem {
-                    PriceProblem::NotSold => reply::not_sold(&fault, asked.grpc),
-                    problem => reply::bad_request(problem.code(), fault, asked.grpc),
+                let (decision, answer) = match fault.problem {
+                    // The client cannot help it, and an old price is none.
+                    PriceProblem::NoRate => (Decision::Error, reply::unavailable(asked.grpc)),
+                    PriceProblem::NotSold => {
+                        (Decision::Denied, reply::not_sold(&fault, asked.grpc))
+                    }
+                    problem => {
+                        let answer = reply::bad_request(problem.code(), fault, asked.grpc);
+                        (Decision::Denied, answer)
+                    }
                 };
-                self.answer(stream, Decision::Denied, answer)
+                self.answer(stream, decision, answer)
             }
         }
+    }
+
+    /// What the request costs who shows no credential, and what it costs other tiers.
+    fn costs<'a>(
+        &self,
+        asked: &'a Asked,
+        body: &'a [u8],
+        body_bytes: u64,
+        now_ms: u64,
+    ) -> Result<(Quote, Option<TierCosts>), PriceFault<'a>> {
+        let target = headers::find(&asked.headers, ":path").unwrap_or_default();
+        let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
+        let rates = self.gate.rates();
+        let price = &asked.route.price;
+        let quote = |tier| {
+            let headers = &asked.headers;
+            let rates = &rates;
+            price.quote(&PricedRequest { headers, query, body, body_bytes, now_ms, tier, rates })
+        };
+        let plain = quote(Tier::NONE)?;
+        let mut costs = Vec::new();
+        for tier in price.tiers() {
+            costs.push((*tier, quote(*tier)?.cost));
+        }
+        let otherwise = plain.cost;
+        // Where all pay the same, nobody needs to know the tier.
+        let differs = costs.iter().any(|(_, cost)| *cost != otherwise);
+        let assumed = Tier::NONE;
+        let tiers = TierCosts { costs, otherwise, assumed, corrections: 0 };
+        Ok((plain, differs.then_some(tiers)))
     }
 }
 

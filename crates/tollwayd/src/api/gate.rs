@@ -184,6 +184,7 @@ async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiErr
         revoked: keyring.revoked,
         legacy: doors.legacy_keys.to_vec(),
         revision,
+        rates: doors.rates.now(),
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(reply)))
 }

@@ -26,6 +26,7 @@ use tollway_core::wire::LegacyKey;
 use crate::lightning::SimulatedNode;
 use crate::metrics::Metrics;
 use crate::paywall::Paywall;
+use crate::rates::Rates;
 pub(crate) use auth::BearerToken;
 use error::ApiError;
 pub(crate) use serve::serve;
@@ -40,6 +41,7 @@ pub(crate) struct Doors {
     pub(crate) metrics: Arc<Metrics>,
     /// What other paywalls signed their tokens with.
     pub(crate) legacy_keys: Arc<[LegacyKey]>,
+    pub(crate) rates: Rates,
 }
 
 /// The doors of the gate's listener.

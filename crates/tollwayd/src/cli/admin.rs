@@ -60,6 +60,15 @@ enum AdminCommand {
     Revoke(Naming),
     /// Let a revoked account spend again
     Unrevoke(Naming),
+    /// Say what kind of customer an account is: its tier, by which routes may be priced
+    Tier {
+        /// Any payment hash that pays into the account
+        payment_hash: String,
+        /// Up to 24 of a-z, 0-9, _ and -; "" for no tier
+        tier: String,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Change the keys of the gate
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -170,6 +179,13 @@ fn request(command: &AdminCommand) -> Result<Request, CliError> {
         AdminCommand::Grant(args) => giving(args, "/grant"),
         AdminCommand::Revoke(args) => naming(args, "/revoke"),
         AdminCommand::Unrevoke(args) => naming(args, "/unrevoke"),
+        AdminCommand::Tier { payment_hash, tier, why } => {
+            let mut body = act_body(why, 0)?;
+            if let Some(fields) = body.as_object_mut() {
+                fields.insert("tier".to_owned(), json!(tier));
+            }
+            Ok(post(account(payment_hash, "/tier"), Some(body)))
+        }
         AdminCommand::Keys(KeysCommand::Rotate) => Ok(post("keys/rotate".to_owned(), None)),
         AdminCommand::Keys(KeysCommand::Retire { key, why }) => {
             Ok(post(format!("keys/{key}/retire"), Some(act_body(why, 0)?)))

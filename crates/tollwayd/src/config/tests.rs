@@ -32,6 +32,61 @@ fn the_example_file_is_accepted_and_says_the_defaults() {
     let file = Some(PathBuf::from("tollwayd.db.node"));
     assert_eq!(config.lightning.node, NodeConfig::Simulated { file });
     assert_eq!(config.log, LogConfig::default());
+    assert_eq!(config.rates.to_string(), "(none)");
+}
+
+/// The example with these lines behind `[rates]`, and no others there.
+fn with_rates(settings: &str, sources: &str) -> String {
+    let (before, rest) = EXAMPLE.split_once("[rates]\n").unwrap();
+    let (_, after) = rest.split_once("[log]").unwrap();
+    format!("{before}[rates]\n{settings}\n{sources}\n[log]{after}")
+}
+
+#[test]
+fn rates_come_from_the_file_or_from_a_document() {
+    let sources = r#"
+        [[rates.source]]
+        currency = "USD"
+        fixed = "64000.50"
+        [[rates.source]]
+        currency = "EUR"
+        url = "https://rates.example.com/v1?key=canary"
+        pointer = "/data/0/EUR"
+    "#;
+    let text = with_rates("max_age_s = 60\nrefresh_s = 60", sources);
+    let config = RawConfig::parse(&text).unwrap().resolve(&env).unwrap();
+    assert_eq!(config.rates.to_string(), "USD, EUR, for 60 s");
+    let [usd, eur] = &config.rates.sources[..] else { panic!("two sources") };
+    assert_eq!(usd.price, PriceSource::Fixed("64000.50".to_owned()));
+    assert!(matches!(&eur.price, PriceSource::Json { pointer, .. } if pointer == "/data/0/EUR"));
+    let source = |lines: &str| format!("[[rates.source]]\n{lines}");
+    for (settings, sources, expected) in [
+        ("max_age_s = 0", String::new(), "rates.max_age_s: expected 1 to 86400, but found 0"),
+        ("refresh_s = 901", String::new(), "rates.refresh_s: expected 1 to 900, but found 901"),
+        ("timeout_ms = 30001", String::new(), "rates.timeout_ms: expected 1 to 30000"),
+        ("", source("currency = \"usd\"\nfixed = \"1\""), "rates.source.currency: expected three"),
+        ("", source("currency = \"USD\"\nfixed = \"0\""), "rates.source.fixed: expected the price"),
+        ("", source("currency = \"USD\""), "rates.source.fixed: expected one source"),
+        (
+            "",
+            source("currency = \"USD\"\nfixed = \"1\"\nurl = \"http://a/\""),
+            "rates.source.fixed",
+        ),
+        ("", source("currency = \"USD\"\nurl = \"ftp://a/\"\npointer = \"\""), "rates.source.url"),
+        (
+            "",
+            source("currency = \"USD\"\nurl = \"http://a/\"\npointer = \"a\""),
+            "rates.source.pointer",
+        ),
+        (
+            "",
+            source("currency = \"USD\"\nfixed = \"1\"\n").repeat(2),
+            "rates.source: expected each",
+        ),
+    ] {
+        let found = fault(&with_rates(settings, &sources));
+        assert!(found.starts_with(expected), "{found}");
+    }
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Ledger {
     pub(crate) async fn administer(&self, order: AdminOrder) -> Result<AdminOutcome, LedgerError> {
         let gate_must_know = match order.act {
             AdminAct::Revoke(_) | AdminAct::Unrevoke(_) | AdminAct::RetireKey(_) => true,
-            AdminAct::Refund(..) | AdminAct::Grant(..) => false,
+            AdminAct::Refund(..) | AdminAct::Grant(..) | AdminAct::Tier(..) => false,
         };
         let outcome = self.queue.ask(order).await;
         if gate_must_know {

@@ -6,6 +6,7 @@ use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 use tollway_core::wire::{Buys, HoldReply, HoldRequest, IdempotencyKey, TakeBack, Window};
 
 /// An invoice to remember.
@@ -171,6 +172,9 @@ pub(crate) struct HoldOrder {
     pub(crate) take_back: Option<TakeBack>,
     /// What the token may spend, the outermost first.
     pub(crate) budgets: Vec<TokenBudget>,
+    /// What the amount was reckoned for. No part of what a repeat is compared by: what was
+    /// granted stays granted when the tier changes.
+    pub(crate) tier: Option<Tier>,
 }
 
 impl HoldOrder {
@@ -187,6 +191,7 @@ impl HoldOrder {
             once: request.idempotency,
             take_back: request.take_back,
             budgets: request.budgets,
+            tier: request.tier,
         }
     }
 }
@@ -273,6 +278,8 @@ pub(crate) enum AdminAct {
     Revoke(PaymentHash),
     /// Lets it spend again.
     Unrevoke(PaymentHash),
+    /// Says what kind of customer it is, or that it is none.
+    Tier(PaymentHash, Tier),
     /// Lets a key verify no more; every credential under it ends.
     RetireKey(KeyId),
 }

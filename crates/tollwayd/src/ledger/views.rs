@@ -4,6 +4,7 @@ use serde::Serialize;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 
 use super::rows::{Account, Action, Entry};
 
@@ -32,6 +33,9 @@ pub(crate) struct AccountView {
     /// Since when an operator stopped all spending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revoked_at_ms: Option<u64>,
+    /// What kind of customer it is, as an operator said.
+    #[serde(skip_serializing_if = "Tier::is_none")]
+    pub(crate) tier: Tier,
     /// How many entries there are in all.
     pub(crate) entries_total: u64,
     /// The newest entries, newest first, at most 1,000.
@@ -50,6 +54,7 @@ impl AccountView {
             charged_msat: account.charged_msat,
             refunded_msat: account.refunded_msat,
             revoked_at_ms: account.revoked_at_ms,
+            tier: account.tier,
             entries_total: account.entries,
             entries,
         }
@@ -67,6 +72,7 @@ impl AccountView {
             charged_msat: Msat::ZERO,
             refunded_msat: Msat::ZERO,
             revoked_at_ms: None,
+            tier: Tier::NONE,
             entries_total: 0,
             entries: Vec::new(),
         }
@@ -120,6 +126,8 @@ pub(crate) struct ActionView {
     pub(crate) amount_msat: Option<Msat>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_id: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tier: Option<Tier>,
     pub(crate) at_ms: u64,
 }
 
@@ -133,6 +141,7 @@ impl From<Action> for ActionView {
             account: line.account,
             amount_msat: line.amount_msat,
             key_id: line.key_id,
+            tier: line.tier,
             at_ms: line.at_ms,
         }
     }

@@ -53,7 +53,7 @@ async fn the_proof_alone_credits_a_payment_that_no_event_reported() {
     let reply = server.hold(new_id(), &wrong, 1_000).await;
     let balance_msat = Msat::ZERO;
     let refusal = HoldRefusal::PaymentNotProven;
-    assert_eq!(reply, HoldReply::Refused { refusal, balance_msat, resets_at: None });
+    assert_eq!(reply, HoldReply::Refused { refusal, balance_msat, resets_at: None, tier: None });
     assert_eq!(server.stats().await["credited_msat"], 0);
     let unknown = Paid { hash: PaymentHash::from_bytes([9; 32]), preimage: wrong.preimage };
     let reply = server.hold(new_id(), &unknown, 1_000).await;

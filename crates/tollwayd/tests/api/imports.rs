@@ -43,6 +43,7 @@ const UNKNOWN: HoldReply = HoldReply::Refused {
     refusal: HoldRefusal::UnknownPayment,
     balance_msat: Msat::ZERO,
     resets_at: None,
+    tier: None,
 };
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod imports;
 mod operator;
 mod process;
 mod races;
+mod rates;
 mod restore;
 mod sales;
 mod settlement;

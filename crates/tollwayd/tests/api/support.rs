@@ -257,6 +257,7 @@ pub(crate) fn hold_request(paid: &Paid, amount: u64) -> HoldRequest {
         take_back: None,
         budgets: Vec::new(),
         import_msat: None,
+        tier: None,
     }
 }
 

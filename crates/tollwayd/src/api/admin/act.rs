@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 
 use super::{Doors, hash_segment};
 use crate::api::body::{JsonBody, segment};
@@ -31,6 +32,9 @@ struct ActRequest {
     /// For refunds and grants.
     #[serde(default)]
     amount_msat: Msat,
+    /// For the tier of an account.
+    #[serde(default)]
+    tier: Option<Tier>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +48,7 @@ pub(super) fn router() -> Router<Doors> {
         .route("/admin/v1/accounts/{payment_hash}/grant", paying(AdminAct::Grant))
         .route("/admin/v1/accounts/{payment_hash}/revoke", plain(AdminAct::Revoke))
         .route("/admin/v1/accounts/{payment_hash}/unrevoke", plain(AdminAct::Unrevoke))
+        .route("/admin/v1/accounts/{payment_hash}/tier", post(tier))
         .route("/admin/v1/keys/{id}/retire", post(retire))
 }
 
@@ -76,6 +81,19 @@ fn plain(act: fn(PaymentHash) -> AdminAct) -> MethodRouter<Doors> {
     )
 }
 
+async fn tier(
+    State(doors): State<Doors>,
+    hash: Result<Path<String>, PathRejection>,
+    JsonBody(request): JsonBody<ActRequest>,
+) -> Result<Json<Done>, ApiError> {
+    let hash = hash_segment(hash)?;
+    without_amount(&request)?;
+    let Some(tier) = request.tier else {
+        return Err(invalid("tier", "expected a name, or \"\" for no tier, but found none"));
+    };
+    administer(&doors, request, AdminAct::Tier(hash, tier)).await
+}
+
 async fn retire(
     State(doors): State<Doors>,
     id: Result<Path<String>, PathRejection>,
@@ -91,6 +109,9 @@ async fn administer(
     request: ActRequest,
     act: AdminAct,
 ) -> Result<Json<Done>, ApiError> {
+    if request.tier.is_some() && !matches!(act, AdminAct::Tier(..)) {
+        return Err(invalid("tier", "expected none: this act has no tier"));
+    }
     for (field, text, bytes_max) in
         [("actor", &request.actor, ACTOR_BYTES_MAX), ("reason", &request.reason, REASON_BYTES_MAX)]
     {

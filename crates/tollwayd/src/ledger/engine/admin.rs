@@ -31,7 +31,8 @@ impl Engine {
             AdminAct::Refund(hash, _)
             | AdminAct::Grant(hash, _)
             | AdminAct::Revoke(hash)
-            | AdminAct::Unrevoke(hash) => {
+            | AdminAct::Unrevoke(hash)
+            | AdminAct::Tier(hash, _) => {
                 let invoice = self.set.invoices.get(&(hash,));
                 let session = invoice.is_some_and(|invoice| invoice.buys == Buys::Session);
                 let account = match self.account_of(&hash)? {
@@ -75,6 +76,11 @@ impl Engine {
                 self.set.accounts.put(account);
                 Ok(AdminOutcome::Done)
             }
+            AdminAct::Tier(_, tier) => {
+                account.tier = tier;
+                self.set.accounts.put(account);
+                Ok(AdminOutcome::Done)
+            }
             AdminAct::Unrevoke(_) | AdminAct::RetireKey(_) => {
                 account.revoked_at_ms = None;
                 self.set.accounts.put(account);
@@ -112,8 +118,10 @@ impl AdminOrder {
             AdminAct::Grant(hash, amount) => (ActionKind::Grant, about(hash, Some(amount))),
             AdminAct::Revoke(hash) => (ActionKind::Revoke, about(hash, None)),
             AdminAct::Unrevoke(hash) => (ActionKind::Unrevoke, about(hash, None)),
+            AdminAct::Tier(hash, _) => (ActionKind::Tier, about(hash, None)),
             AdminAct::RetireKey(id) => (ActionKind::RetireKey, (None, None, Some(id))),
         };
+        let tier = if let AdminAct::Tier(_, tier) = self.act { Some(tier) } else { None };
         Action {
             id: self.id,
             kind,
@@ -123,6 +131,7 @@ impl AdminOrder {
             account: None,
             amount_msat,
             key_id,
+            tier,
             at_ms,
         }
     }

@@ -136,7 +136,8 @@ impl Question for AdminOrder {
             AdminAct::Refund(hash, _)
             | AdminAct::Grant(hash, _)
             | AdminAct::Revoke(hash)
-            | AdminAct::Unrevoke(hash) => {
+            | AdminAct::Unrevoke(hash)
+            | AdminAct::Tier(hash, _) => {
                 needs.payments.insert(hash);
             }
             AdminAct::RetireKey(_) => needs.keys = true,

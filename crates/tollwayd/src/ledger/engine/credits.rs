@@ -274,6 +274,7 @@ impl LostInvoice {
             account: Some(account),
             amount_msat: Some(self.received),
             key_id: None,
+            tier: None,
             at_ms,
         }
     }

@@ -64,11 +64,15 @@ impl Engine {
                         account: account.account,
                         granted_msat: Msat::ZERO,
                         balance_msat: account.available(),
+                        tier: account.tier,
                         already_charged: true,
                         replay,
                     }));
                 }
             }
+        }
+        if order.tier.is_some_and(|tier| tier != account.tier) {
+            return Ok(HoldOutcome::Answered(self.other_tier(&account)));
         }
         let budgets = self.budgets_now(name, &order.budgets);
         let rooms: Vec<_> = budgets.iter().map(Budget::room).collect();
@@ -177,7 +181,7 @@ impl Engine {
 
     fn refusal(&mut self, refusal: HoldRefusal, balance_msat: Msat) -> HoldReply {
         self.tally.holds_refused += 1;
-        HoldReply::Refused { refusal, balance_msat, resets_at: None }
+        HoldReply::Refused { refusal, balance_msat, resets_at: None, tier: None }
     }
 
     /// Refuses what a budget does not allow.
@@ -188,6 +192,18 @@ impl Engine {
             balance_msat: account.available(),
             // Rounded up: who comes back then finds a new window.
             resets_at: exhausted.resets_at_ms.map(|ends_at_ms| ends_at_ms.div_ceil(1_000)),
+            tier: None,
+        }
+    }
+
+    /// Refuses an amount that was reckoned for another tier.
+    fn other_tier(&mut self, account: &Account) -> HoldReply {
+        self.tally.holds_refused += 1;
+        HoldReply::Refused {
+            refusal: HoldRefusal::TierDiffers,
+            balance_msat: account.available(),
+            resets_at: None,
+            tier: Some(account.tier),
         }
     }
 
@@ -303,6 +319,7 @@ fn granted(account: &Account, granted_msat: Msat) -> HoldReply {
         account: account.account,
         granted_msat,
         balance_msat: account.available(),
+        tier: account.tier,
         already_charged: false,
         replay: None,
     }

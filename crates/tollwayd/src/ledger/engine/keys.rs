@@ -21,6 +21,7 @@ impl Engine {
             account: None,
             amount_msat: None,
             key_id: Some(id),
+            tier: None,
             at_ms: self.now_ms,
         });
         self.set.keys.put(MasterKey {

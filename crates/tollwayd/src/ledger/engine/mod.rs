@@ -19,6 +19,7 @@ mod totals;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 
 use super::rows::{Account, Counted, Entry, EntryKind};
 use super::work::WorkingSet;
@@ -78,6 +79,7 @@ impl Engine {
             entries: 0,
             opened_at_ms: self.now_ms,
             revoked_at_ms: None,
+            tier: Tier::NONE,
         })
     }
 

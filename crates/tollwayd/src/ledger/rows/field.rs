@@ -8,6 +8,7 @@ use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 use tollway_core::wire::Buys;
 
 use crate::ledger::KeyBytes;
@@ -212,6 +213,18 @@ impl Field for BudgetWindow {
 
     fn get(value: Value<'_>) -> Option<Self> {
         if let Value::Text(text) = value { text.parse().ok() } else { None }
+    }
+}
+
+impl Field for Tier {
+    const KIND: Kind = Kind::Text;
+
+    fn put(&self) -> Value<'_> {
+        Value::Text(Cow::Borrowed(self.name()))
+    }
+
+    fn get(value: Value<'_>) -> Option<Self> {
+        if let Value::Text(text) = value { Self::parse(&text) } else { None }
     }
 }
 

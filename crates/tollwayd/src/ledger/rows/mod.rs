@@ -14,6 +14,7 @@ use tollway_core::digest::Digest;
 use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 use tollway_core::wire::Buys;
 
 use super::KeyBytes;
@@ -144,6 +145,7 @@ words! {
         Grant = "grant",
         Revoke = "revoke",
         Unrevoke = "unrevoke",
+        Tier = "tier",
         RotateKey = "rotate_key",
         RetireKey = "retire_key",
         /// A paid invoice that was lost came back from the node.
@@ -170,6 +172,8 @@ table! {
         entries: u64,
         opened_at_ms: u64,
         revoked_at_ms: Option<u64>,
+        /// Given by an operator.
+        tier: Tier,
     }
 }
 
@@ -348,6 +352,8 @@ table! {
         account: Option<PaymentHash>,
         amount_msat: Option<Msat>,
         key_id: Option<KeyId>,
+        /// The tier that was given.
+        tier: Option<Tier>,
         at_ms: u64,
     }
 }

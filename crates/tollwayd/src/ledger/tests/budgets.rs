@@ -25,7 +25,7 @@ fn under(budgets: &[TokenBudget], order: HoldOrder) -> HoldOrder {
 
 fn exhausted(balance: u64, resets_at: Option<u64>) -> HoldOutcome {
     let (refusal, balance_msat) = (HoldRefusal::BudgetExhausted, msat(balance));
-    HoldOutcome::Answered(HoldReply::Refused { refusal, balance_msat, resets_at })
+    HoldOutcome::Answered(HoldReply::Refused { refusal, balance_msat, resets_at, tier: None })
 }
 
 fn extension(id: u128, seq: u32, min: u64, add: u64) -> ExtendOrder {

@@ -38,7 +38,8 @@ pub(super) async fn an_extension_adds_credit_and_time_once(bench: Bench) {
         assert_eq!(bench.ledger.extend(other).await, Ok(ExtendOutcome::Conflict));
     }
     let refusal = HoldRefusal::InsufficientCredit;
-    let refused = HoldReply::Refused { refusal, balance_msat: msat(40), resets_at: None };
+    let refused =
+        HoldReply::Refused { refusal, balance_msat: msat(40), resets_at: None, tier: None };
     let too_much = bench.ledger.extend(extension(1, 1, 41, TTL_MS)).await;
     assert_eq!(too_much, Ok(ExtendOutcome::Answered(refused)), "and it is not remembered");
     assert_eq!(bench.ledger.extend(extension(1, 1, 40, 1)).await, extended(100, 0));
@@ -101,6 +102,7 @@ fn charged_before(hash: PaymentHash, balance: u64, replay: Option<StoredResponse
         account: hash,
         granted_msat: Msat::ZERO,
         balance_msat: msat(balance),
+        tier: Tier::NONE,
         already_charged: true,
         replay,
     })

@@ -13,6 +13,7 @@ mod races;
 mod revocations;
 mod sessions;
 mod stats;
+mod tiers;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex};
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 use tollway_core::wire::{Buys, HoldRefusal, HoldReply, Overrun, Posting, PostingOutcome};
 
 use super::memory::Tables;
@@ -252,6 +254,11 @@ ledger_contract! {
         an_export_misses_and_repeats_nothing_while_others_write,
         an_export_can_be_of_one_account_and_of_some_time,
     }
+    tiers: {
+        an_operator_gives_a_tier_and_it_travels_with_every_grant,
+        an_amount_for_another_tier_is_refused_and_told_which,
+        a_tier_survives_a_restart_and_leaves_a_line,
+    }
     stats: {
         statistics_come_from_what_happened_and_survive_a_restart,
         recent_payments_are_the_newest_twenty,
@@ -306,6 +313,7 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
         once: None,
         take_back: None,
         budgets: Vec::new(),
+        tier: None,
     }
 }
 
@@ -327,6 +335,7 @@ fn granted(account: PaymentHash, amount: u64, balance: u64) -> HoldOutcome {
         account,
         granted_msat: msat(amount),
         balance_msat: msat(balance),
+        tier: Tier::NONE,
         already_charged: false,
         replay: None,
     })
@@ -334,5 +343,5 @@ fn granted(account: PaymentHash, amount: u64, balance: u64) -> HoldOutcome {
 
 fn refused(refusal: HoldRefusal, balance: u64) -> HoldOutcome {
     let balance_msat = msat(balance);
-    HoldOutcome::Answered(HoldReply::Refused { refusal, balance_msat, resets_at: None })
+    HoldOutcome::Answered(HoldReply::Refused { refusal, balance_msat, resets_at: None, tier: None })
 }

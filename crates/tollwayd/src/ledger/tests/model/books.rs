@@ -318,6 +318,7 @@ impl Model {
             account: hash(account),
             granted_msat: Msat::ZERO,
             balance_msat: msat(available),
+            tier: Tier::NONE,
             already_charged: true,
             replay: record.response.map(|seq| stored(record.hold, seq)),
         }))
