@@ -18,12 +18,14 @@ const LEVELS: usize = 6;
 /// use tollway_core::scan::{Found, Scanner};
 ///
 /// let mut scanner = Scanner::new(&[&["usage", "total"]]);
-/// let mut total = None;
+/// let mut total = 0;
 /// for piece in [&br#"{"text":"\"usage\":{", "us"#[..], br#"age":{"total":1"#, b"7}}"] {
-///     scanner.feed(piece, &mut |hit| total = Some(hit.found));
-///     # let _ = ();
+///     scanner.feed(piece, &mut |hit| {
+///         if let Found::Integer(number) = hit.found {
+///             total = number;
+///         }
+///     });
 /// }
-/// # let total = match total { Some(Found::Integer(n)) => n, _ => 0 };
 /// assert_eq!((total, scanner.is_whole()), (17, true));
 /// ```
 #[derive(Clone, Debug)]

@@ -113,7 +113,7 @@ impl PriceReader {
         if node.has("windows") {
             return windows(self, node, depth + 1);
         }
-        let fields = node.object(&["sats", "msat", "free", "fiat", "by", "llm", "mcp"])?;
+        let fields = node.object(&["sats", "msat", "free", "fiat", "llm", "mcp"])?;
         match fields.one_of(&["sats", "msat", "llm", "mcp", "free", "fiat"])? {
             Some((node, 0)) => sats(&node, "msat").map(Price::Fixed),
             Some((node, 1)) => msat(&node).map(Price::Fixed),

@@ -165,7 +165,7 @@ fn err_rules() {
     check(&[
         (
             priced(json!(5)),
-            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, fiat, by, llm, mcp",
+            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, fiat, llm, mcp",
         ),
         (
             priced(json!({})),
