@@ -11,7 +11,7 @@ SUDO_APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build wasm demo up down test sim crash bench bench-build bench-ledger accuracy
-.PHONY: test-lightning test-compose lint clean
+.PHONY: test-clients test-lightning test-compose lint clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test-lightning: $(STAMPS)/lightning $(STAMPS)/lnbits $(STAMPS)/nwc build ## Runs
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked --test lightning
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked -p tollwayd --lib lightning::real
 
+test-clients: $(STAMPS)/python $(STAMPS)/clients build ## Lets published clients pay through the real Envoy, and writes docs/clients.md.
+	TOLLWAY_TEST_CLIENTS=required $(CARGO) test --locked --test clients -- --nocapture
+
 test-compose: ## Builds docker-compose.yml and plays the story on it, where Docker runs or can be started.
 	@sh tests/compose/run.sh
 
@@ -74,7 +77,7 @@ lint: $(STAMPS)/system $(STAMPS)/rust ## Checks format, lints on the host and fo
 
 clean: ## Removes what was built and what `make setup` put into .tools.
 	$(CARGO) clean
-	rm -rf .tools tests/clients/node_modules tests/lightning/nwc/node_modules
+	rm -rf .tools tests/clients/node_modules tests/clients/matrix/node_modules tests/lightning/nwc/node_modules
 
 # A C compiler for SQLite and TLS, Python's venv, and PostgreSQL for the tests of its store. Only
 # root can install Debian packages.
@@ -108,6 +111,15 @@ $(STAMPS)/python: tests/requirements.txt $(STAMPS)/system
 	@mkdir -p $(STAMPS)
 	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# The clients of `make test-clients`. Their packages run no scripts while they are installed.
+MATRIX := tests/clients/matrix
+$(STAMPS)/clients: $(MATRIX)/requirements.txt $(MATRIX)/package.json $(MATRIX)/package-lock.json | $(STAMPS)/system $(STAMPS)/node
+	@command -v npm >/dev/null || { echo "npm is missing: the JavaScript clients come from it."; exit 1; }
+	@[ -x .tools/clients/bin/python ] || python3 -m venv .tools/clients
+	.tools/clients/bin/python -m pip install --quiet --disable-pip-version-check -r $(MATRIX)/requirements.txt
+	npm ci --prefix $(MATRIX) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Real nodes for the Lightning tests, from the published Go modules.

@@ -1,0 +1,171 @@
+//! Published clients pay through the real Envoy for real, signed invoices of the simulated node,
+//! and docs/clients.md is what they say of it, checked against the ledger.
+//!
+//! `make test-clients` installs them and runs this. Elsewhere the test prints why it is skipped.
+
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test binary: what it does not expect fails the test"
+)]
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tollway_testkit::stack::{Parts, Stack, StackOptions};
+
+const MATRIX: &str = "tests/clients/matrix";
+const PAGE: &str = "docs/clients.md";
+/// What a row says where a client needs nothing more.
+const PAID: &str = "paid once, served 2";
+const PATIENCE: Duration = Duration::from_secs(60);
+const HEAD: &str = "\
+# Clients that can pay
+
+Written by `make test-clients`. Each client asks twice, through the real Envoy, for a joke of 5
+sats. It has to pay once, an invoice of 20 sats, and to spend the same credit the second time; the
+ledger has to agree. Only the wallet is ours: a shim that pays at the simulated node, whose invoices
+are real and signed. A client that fails stands here with its reason, and fails the run.
+
+| client | version | rail | result |
+|---|---|---|---|
+";
+const TAIL: &str = "
+`lsat-js` reads challenges and writes credentials and leaves the requests to its user. It names a
+macaroon library on a Git host; here it runs with npm `macaroon` 3.0.4.
+
+## Not yet
+
+| client | rail | why |
+|---|---|---|
+| npm mppx | Payment | the filter has no Payment scheme yet |
+| npm @getalby/lightning-tools, fetchWithMpp | Payment | the same |
+| npm @x402/fetch, PyPI x402 | x402 | the filter has no x402 rail yet |
+| Go aperture's client interceptor, lnget | L402 | the run does not build them yet |
+";
+
+/// What one client did.
+struct Row {
+    client: String,
+    version: String,
+    rail: String,
+    result: String,
+}
+
+impl Row {
+    fn of(printed: &Value) -> Self {
+        let text = |key: &str| printed[key].as_str().unwrap().replace('|', "\\|");
+        Self {
+            client: text("client"),
+            version: text("version"),
+            rail: text("rail"),
+            result: text("result"),
+        }
+    }
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Runs a client, without blocking those that serve it.
+async fn run(stack: &Stack, mut command: Command) -> Output {
+    command
+        .env("TOLLWAY_GATEWAY_URL", stack.gateway_url())
+        .env("TOLLWAY_WALLET_URL", stack.admin_url())
+        .env("NO_PROXY", "127.0.0.1");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
+    output.unwrap_or_else(|error| panic!("{error}; `make test-clients` installs it"))
+}
+
+/// The rows that a script printed, one JSON object a line.
+async fn rows_of(stack: &Stack, program: &Path, script: &str) -> Vec<Row> {
+    let mut command = Command::new(program);
+    command.arg(repository(MATRIX).join(script));
+    let output = run(stack, command).await;
+    assert!(output.status.success(), "{script}: {output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    printed.lines().map(|line| Row::of(&serde_json::from_str(line).unwrap())).collect()
+}
+
+/// Our own command, with a wallet and a store of its own.
+async fn our_own(stack: &Stack) -> Row {
+    let store = tempfile::tempdir().unwrap();
+    let program = Parts::locate().unwrap().tollwayd.with_file_name("tollway");
+    let url = format!("{}/api/joke", stack.gateway_url());
+    let (mut paid, mut served) = (0, 0);
+    for _ in 0..2 {
+        let mut command = Command::new(&program);
+        command.args(["get", &url, "--json"]);
+        command.env("XDG_STATE_HOME", store.path()).env("XDG_CONFIG_HOME", store.path());
+        let output = run(stack, command).await;
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        paid += u32::from(answer["paid_sats"] == 20);
+        served += u32::from(answer["status"] == 200);
+    }
+    let times = if paid == 1 { "once".to_owned() } else { paid.to_string() };
+    Row::of(&json!({
+        "client": "tollway get",
+        "version": env!("CARGO_PKG_VERSION"),
+        "rail": "L402",
+        "result": format!("paid {times}, served {served}"),
+    }))
+}
+
+/// The ledger's sums, once nothing is held any more.
+async fn ledger_at_rest(stack: &Stack) -> Value {
+    let url = format!("{}/admin/v1/stats", stack.admin_url());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let begun = Instant::now();
+    loop {
+        let request = client.get(&url).bearer_auth(stack.admin_token());
+        let stats: Value = request.send().await.unwrap().json().await.unwrap();
+        if stats["holds_open"] == 0 {
+            return stats;
+        }
+        assert!(begun.elapsed() < PATIENCE, "a hold stays open: {stats}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn page(rows: &[Row]) -> String {
+    let mut page = HEAD.to_owned();
+    for Row { client, version, rail, result } in rows {
+        writeln!(page, "| {client} | {version} | {rail} | {result} |").unwrap();
+    }
+    page + TAIL
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn published_clients_pay_and_the_page_says_so() {
+    if env::var("TOLLWAY_TEST_CLIENTS").is_ok_and(|word| word == "required") {
+        let stack = Stack::start(StackOptions::default()).await.unwrap();
+        let mut rows = vec![our_own(&stack).await];
+        rows.extend(rows_of(&stack, Path::new("node"), "clients.mjs").await);
+        rows.extend(rows_of(&stack, &repository(".tools/clients/bin/python"), "clients.py").await);
+
+        let now = page(&rows);
+        print!("{now}");
+        let before = fs::read_to_string(repository(PAGE)).unwrap_or_default();
+        fs::write(repository(PAGE), &now).unwrap();
+        for row in &rows {
+            assert_eq!(row.result, PAID, "{}", row.client);
+        }
+        assert_eq!(rows.len(), 7, "a client said nothing");
+        assert_eq!(stack.upstream().hits().of("/api/joke"), 14);
+        let stats = ledger_at_rest(&stack).await;
+        assert_eq!(stats["credited_msat"], 7 * 20_000);
+        assert_eq!(stats["charged_msat"], 14 * 5_000);
+        assert!(before == now, "{PAGE} said something else; it is written anew, commit it");
+    } else {
+        eprintln!("skipped: published clients pay in `make test-clients`, which installs them");
+    }
+}
