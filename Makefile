@@ -36,6 +36,7 @@ down: ## Stops what `make up` started.
 test: setup build ## Runs every test: unit, property, vectors, API, and end to end on the real Envoy.
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(VENV)/bin/python tests/differential/pymacaroons_test.py
+	$(VENV)/bin/python tests/differential/legacy_tokens_test.py
 
 sim: $(STAMPS)/system $(STAMPS)/rust ## Plays 1000 new seeds of the simulation (TOLLWAY_SIM_SEEDS=n), or one (TOLLWAY_SIM_SEED=n).
 	TOLLWAY_SIM_SEEDS=$(or $(TOLLWAY_SIM_SEEDS),1000) \
@@ -160,7 +161,7 @@ $(STAMPS)/wrk: | $(STAMPS)/system
 $(STAMPS)/peers: $(wildcard bench/peers/*/*) $(wildcard bench/peers/*/src/*) | $(STAMPS)/rust
 	@ok=yes; \
 	$(CARGO) build --locked --release --manifest-path bench/peers/toll-booth/Cargo.toml \
-	  --target-dir $(TARGET)/peers || ok=no; \
+	  --bin toll-booth-bench --target-dir $(TARGET)/peers || ok=no; \
 	{ [ -x $(PEERS)/lightning-toll/bin/python ] || python3 -m venv $(PEERS)/lightning-toll; } \
 	  && $(PEERS)/lightning-toll/bin/pip install --quiet --disable-pip-version-check \
 	    -r bench/peers/lightning-toll/requirements.txt || ok=no; \
