@@ -16,6 +16,7 @@ mod clients;
 mod credentials;
 mod discovery;
 mod failures;
+mod formats;
 mod grpc;
 mod harness;
 mod hostile;
