@@ -1,0 +1,192 @@
+//! The main job with real nodes: the `tollway` command pays through the real Envoy, and tollwayd
+//! sells with a node of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tollway_testkit::lnbits::Lnbits;
+use tollway_testkit::stack::{Parts, Stack, StackOptions, root};
+
+use super::{missing, network};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A seller's stack, and a customer with a folder and a wallet of their own.
+struct Market {
+    stack: Stack,
+    folder: TempDir,
+}
+
+impl Market {
+    /// The demo's configuration, selling with this node.
+    async fn open(lightning: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let shipped = std::fs::read_to_string(root().unwrap().join("envoy/tollwayd.toml")).unwrap();
+        let config = shipped.replacen("backend = \"simulated\"", lightning, 1);
+        assert_ne!(config, shipped);
+        let path = folder.path().join("tollwayd.toml");
+        std::fs::write(&path, config).unwrap();
+        let options = StackOptions { tollwayd_config: Some(path), ..StackOptions::default() };
+        let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        Self { stack, folder }
+    }
+
+    async fn command(&self, args: &[&str]) -> Output {
+        let program = Parts::locate().unwrap().tollwayd.with_file_name("tollway");
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .env_clear()
+            .env("XDG_STATE_HOME", self.folder.path())
+            .env("XDG_CONFIG_HOME", self.folder.path())
+            .stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    }
+
+    /// Runs to a good end and returns the JSON that it printed.
+    async fn json(&self, args: &[&str]) -> Value {
+        let output = self.command(&[args, &["--json"]].concat()).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.json(&["get", &format!("{}{path}", self.stack.gateway_url())]).await
+    }
+
+    async fn stats(&self) -> Value {
+        let request = reqwest::Client::new()
+            .get(format!("{}/admin/v1/stats", self.stack.admin_url()))
+            .bearer_auth(self.stack.admin_token());
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// A folder's file with a wallet's secret.
+    fn secret(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The story: refused, paid, prepaid, run dry, topped up, and the books agree.
+    async fn story(&self) {
+        let stats = self.stats().await;
+        assert_eq!(stats["credited_msat"], 0);
+        for _ in 0..3 {
+            self.get("/api/joke").await;
+        }
+        let stats = self.stats().await;
+        assert_eq!(stats["credited_msat"], 20_000, "one payment buys many calls: {stats}");
+        // 5 sats are left, a fortune costs 10: the command tops the account up.
+        self.get("/api/fortune").await;
+        eventually(async || self.stats().await["charged_msat"] == 25_000).await;
+        assert_eq!(self.stats().await["credited_msat"], 40_000);
+    }
+}
+
+async fn eventually(mut look: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !look().await {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn words(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// How tollwayd sells with the payee's node.
+fn lnd(network: &tollway_testkit::nodes::Network) -> String {
+    format!(
+        "backend = \"lnd\"\nnetwork = \"regtest\"\nurl = \"{}\"\ncert = \"{}\"\n\
+         macaroon = \"file:{}\"",
+        network.payee.url(),
+        network.payee.certificate().display(),
+        network.payee.macaroon("invoice").display(),
+    )
+}
+
+async fn lnd_wallet(market: &Market, network: &tollway_testkit::nodes::Network) {
+    let (url, cert) = (network.payer.url(), network.payer.certificate());
+    let macaroon = network.payer.macaroon("admin");
+    let place = ["wallet", "add", "node", "lnd", "--url", &url];
+    let keys = ["--macaroon-file", words(&macaroon), "--cert-file", words(&cert)];
+    let added = market.command(&[&place[..], &keys[..]].concat()).await;
+    assert!(added.status.success(), "{added:?}");
+}
+
+#[tokio::test]
+async fn one_lnd_sells_through_envoy_and_another_pays() {
+    let Some(network) = network().await else { return };
+    let market = Market::open(&lnd(&network)).await;
+    lnd_wallet(&market, &network).await;
+    market.story().await;
+}
+
+#[tokio::test]
+async fn lnbits_sells_through_envoy_and_another_wallet_pays() {
+    if let Err(reason) = Lnbits::available() {
+        return missing(&reason);
+    }
+    let host = Lnbits::start(None).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("invoice-key");
+    std::fs::write(&key, &host.invoice_key).unwrap();
+    // LNbits' FakeWallet makes invoices of the real chain that only its own wallets can pay.
+    let market = Market::open(&format!(
+        "backend = \"lnbits\"\nurl = \"{}\"\napi_key = \"file:{}\"",
+        host.url,
+        key.display()
+    ))
+    .await;
+    let admin = market.secret("admin-key", &host.buyer_key);
+    let place = ["wallet", "add", "buyer", "lnbits", "--url", &host.url];
+    let added = market.command(&[&place[..], &["--key-file", words(&admin)]].concat()).await;
+    assert!(added.status.success(), "{added:?}");
+    market.story().await;
+}
+
+/// What was paid while tollwayd was down, without the payer showing any proof, is credited when
+/// it is back.
+#[tokio::test]
+async fn what_was_paid_at_lnd_while_tollwayd_was_down_is_credited_once() {
+    let Some(mut network) = network().await else { return };
+    let mut market = Market::open(&lnd(&network)).await;
+    let url = format!("{}/api/joke", market.stack.gateway_url());
+    let challenge: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    market.stack.kill_tollwayd();
+    network.payer.pay(challenge["invoice"].as_str().unwrap()).await.unwrap();
+    market.stack.start_tollwayd().await.unwrap_or_else(|error| panic!("{error}"));
+    let credited = async || market.stats().await["credited_msat"] == 20_000;
+    eventually(credited).await;
+
+    // The node dies and comes back: what it repeats changes nothing, and it sells again.
+    network.payee.kill();
+    network.payee.start_again().await.unwrap_or_else(|error| panic!("{error}"));
+    network.payee.wait_for_channel().await.unwrap_or_else(|error| panic!("{error}"));
+    network.payer.wait_for_channel().await.unwrap_or_else(|error| panic!("{error}"));
+    lnd_wallet(&market, &network).await;
+    market.get("/api/joke").await;
+    assert_eq!(market.stats().await["credited_msat"], 40_000);
+}
+
+#[tokio::test]
+async fn a_macaroon_that_may_not_make_invoices_is_named() {
+    let Some(network) = network().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = std::fs::read_to_string(root().unwrap().join("envoy/tollwayd.toml")).unwrap();
+    let weak = lnd(&network).replace("invoice.macaroon", "readonly.macaroon");
+    let path = folder.path().join("tollwayd.toml");
+    std::fs::write(&path, shipped.replacen("backend = \"simulated\"", &weak, 1)).unwrap();
+    let output = Command::new(Parts::locate().unwrap().tollwayd)
+        .args(["check-lightning", "--config", words(&path)])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("permission"), "{said}");
+}
