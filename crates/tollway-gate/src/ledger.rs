@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use serde_json::Value;
 use tollway_core::id::HoldId;
 use tollway_core::wire::{
     self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, PostingBatch,
@@ -127,7 +126,7 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(reply: &CallReply) -> Resul
 
 fn encode(body: &impl serde::Serialize) -> Vec<u8> {
     // The wire types are plain structs with string keys; serialising them cannot fail.
-    serde_json::to_vec(body).unwrap_or_else(|_| Value::Null.to_string().into_bytes())
+    serde_json::to_vec(body).unwrap_or_else(|_| b"null".to_vec())
 }
 
 fn send(

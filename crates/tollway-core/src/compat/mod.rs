@@ -159,7 +159,11 @@ impl Admission {
 
 /// Splits a caveat at its first ` = `; the trimmed key is not empty.
 fn split_caveat(caveat: &str) -> Result<(&str, &str), Rejection> {
-    let (key, value) = caveat.split_once(" = ").ok_or(Rejection::CaveatMalformed)?;
+    // Bytes, not `split_once`: a search for text would be a two-hundredth of the filter.
+    let at = caveat.as_bytes().windows(3).position(|part| part == b" = ");
+    let (key, value) =
+        at.and_then(|at| caveat.split_at_checked(at)).ok_or(Rejection::CaveatMalformed)?;
+    let value = value.strip_prefix(" = ").unwrap_or_default();
     let (key, value) = (key.trim(), value.trim());
     if key.is_empty() { Err(Rejection::CaveatMalformed) } else { Ok((key, value)) }
 }

@@ -140,7 +140,7 @@ impl<'a> Node<'a> {
 
     /// The number as a person would write it, if it is one.
     pub(super) fn number_text(&self) -> Option<String> {
-        self.value.is_number().then(|| self.value.to_string())
+        self.value.as_number().map(ToString::to_string)
     }
 
     /// A whole number from `min` to `max`.
@@ -281,7 +281,8 @@ fn whole(value: &Value) -> Option<i128> {
 fn found(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
         Value::String(text) => format!("\"{}\"", shorten(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
