@@ -3,7 +3,6 @@
 //! New tokens are minted with the current key; the others still verify the tokens that were
 //! minted before a rotation. Taking a key out of the ring revokes every token minted with it.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -19,7 +18,8 @@ pub const KEYS_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyring {
     current: (KeyId, MasterKey),
-    previous: BTreeMap<KeyId, MasterKey>,
+    /// Few enough to be looked through; a map would be a seventieth of the whole filter.
+    previous: Vec<(KeyId, MasterKey)>,
     legacy: Vec<LegacyKey>,
 }
 
@@ -37,13 +37,15 @@ impl Keyring {
         if reply.keys.len() > KEYS_MAX {
             return Err(KeyringError::TooManyKeys);
         }
-        let mut keys = BTreeMap::new();
+        let mut keys: Vec<(KeyId, MasterKey)> = Vec::new();
         for key in &reply.keys {
-            if keys.insert(key.id, key.secret.clone()).is_some() {
+            if keys.iter().any(|(id, _)| *id == key.id) {
                 return Err(KeyringError::DuplicateId);
             }
+            keys.push((key.id, key.secret.clone()));
         }
-        let current = keys.remove(&reply.current).ok_or(KeyringError::NoCurrentKey)?;
+        let current = keys.iter().position(|(id, _)| *id == reply.current);
+        let (_, current) = keys.remove(current.ok_or(KeyringError::NoCurrentKey)?);
         if reply.legacy.len() > LEGACY_KEYS_MAX {
             return Err(KeyringError::TooManyKeys);
         }
@@ -67,7 +69,10 @@ impl Keyring {
     /// The key with this id.
     #[must_use]
     pub fn get(&self, id: KeyId) -> Option<&MasterKey> {
-        if id == self.current.0 { Some(&self.current.1) } else { self.previous.get(&id) }
+        if id == self.current.0 {
+            return Some(&self.current.1);
+        }
+        self.previous.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a request costs.
 
-use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::by_size::BySize;
@@ -33,7 +33,7 @@ pub enum Price {
     /// It is not sold.
     Denied,
     /// What the request says decides.
-    Rule(Box<Ruled>),
+    Rule(Arc<Ruled>),
 }
 
 /// A rule, and what it looks at.
@@ -128,7 +128,7 @@ impl Price {
         };
         let mut tiers = Vec::new();
         rule.name_tiers(&mut tiers);
-        Self::Rule(Box::new(Ruled { rule, body_need, tiers }))
+        Self::Rule(Arc::new(Ruled { rule, body_need, tiers }))
     }
 
     /// The tiers of which an account may have a price of its own.

@@ -156,7 +156,7 @@ impl<'s> RouteReader<'s> {
 }
 
 fn charges(unmatched: &Unmatched) -> bool {
-    matches!(unmatched, Unmatched::Route(route) if route.price != Price::Free)
+    matches!(unmatched, Unmatched::Route(route) if !matches!(route.price, Price::Free))
 }
 
 /// A session opens every session route of its service, so all of them must sell the same.
@@ -165,7 +165,7 @@ fn one_session_per_service(list: &Node<'_>, routes: Vec<&Rc<Route>>) -> Result<(
     for route in routes {
         let Mode::Session { .. } = route.mode else { continue };
         match sold.iter().find(|other| other.service.name == route.service.name) {
-            Some(other) if (&other.price, other.mode) != (&route.price, route.mode) => {
+            Some(other) if !sells_the_same(other, route) => {
                 return Err(list.problem(format!(
                     "expected one price and duration for all session routes of a service, but \
                      found others in \"{}\" than in \"{}\"; one session opens both, so make them \
@@ -178,6 +178,16 @@ fn one_session_per_service(list: &Node<'_>, routes: Vec<&Rc<Route>>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Whether two session routes have one price and duration. A session's price is never a rule.
+fn sells_the_same(one: &Route, other: &Route) -> bool {
+    let one_price = match (&one.price, &other.price) {
+        (Price::Fixed(price), Price::Fixed(other)) => price == other,
+        (Price::Fiat(price), Price::Fiat(other)) => price == other,
+        _ => false,
+    };
+    one_price && one.mode == other.mode
 }
 
 fn route_name(node: &Node<'_>) -> Result<String, ConfigError> {

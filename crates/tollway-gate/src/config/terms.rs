@@ -158,7 +158,7 @@ pub(super) fn charge(
     }
     route.refund_on = RefundOn::read(fields)?;
     if let Some(node) = fields.optional("meter") {
-        if route.price == Price::Free {
+        if matches!(route.price, Price::Free) {
             return Err(node.problem(
                 "expected none on a free route, but found one; write a price, which is the \
                  estimate"
