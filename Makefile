@@ -62,7 +62,7 @@ test-lightning: $(STAMPS)/lightning $(STAMPS)/lnbits $(STAMPS)/nwc build ## Runs
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked --test lightning
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked -p tollwayd --lib lightning::real
 
-test-clients: $(STAMPS)/python $(STAMPS)/clients build ## Lets published clients pay through the real Envoy, and writes docs/clients.md.
+test-clients: $(STAMPS)/python $(STAMPS)/clients $(STAMPS)/go-clients build ## Lets published clients pay through the real Envoy, and writes docs/clients.md.
 	TOLLWAY_TEST_CLIENTS=required $(CARGO) test --locked --test clients -- --nocapture
 
 test-compose: ## Builds docker-compose.yml and plays the story on it, where Docker runs or can be started.
@@ -122,6 +122,17 @@ $(STAMPS)/clients: $(MATRIX)/requirements.txt $(MATRIX)/package.json $(MATRIX)/p
 	.tools/clients/bin/python -m pip install --quiet --disable-pip-version-check -r $(MATRIX)/requirements.txt
 	npm ci --prefix $(MATRIX) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# The Go client of `make test-clients`, and the nodes that it pays with. Without Go, or where the
+# module cannot be had, its row is left out, and the run says so.
+$(STAMPS)/go-clients: $(wildcard $(MATRIX)/aperture/*) | $(STAMPS)/system
+	@mkdir -p .tools/go-clients
+	@if ! command -v go >/dev/null; then \
+	  echo "Go is missing: aperture's client is built with Go 1.26 or newer (https://go.dev/dl)."; \
+	elif ! (cd $(MATRIX)/aperture && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' \
+	    -o $(CURDIR)/.tools/go-clients/aperture .); then \
+	  echo "aperture's client cannot be built here; the Go module proxy may not be reachable."; \
+	else $(MAKE) $(STAMPS)/lightning && touch $@; fi
 
 # Real nodes for the Lightning tests, from the published Go modules.
 $(STAMPS)/lightning: $(wildcard tests/lightning/go/*/go.*) | $(STAMPS)/system

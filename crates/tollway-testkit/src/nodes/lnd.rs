@@ -18,6 +18,7 @@ pub struct Lnd {
     dir: PathBuf,
     args: Vec<String>,
     rest_port: u16,
+    rpc_port: u16,
     peer_port: u16,
     guardian: Guardian,
     http: Client,
@@ -57,6 +58,7 @@ impl Lnd {
             dir,
             args,
             rest_port,
+            rpc_port,
             peer_port,
             guardian: guardian.clone(),
             http: client()?,
@@ -103,6 +105,12 @@ impl Lnd {
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.rest_port)
+    }
+
+    /// Where its gRPC interface is: an address and a port.
+    #[must_use]
+    pub fn rpc_address(&self) -> String {
+        format!("127.0.0.1:{}", self.rpc_port)
     }
 
     /// Its TLS certificate.

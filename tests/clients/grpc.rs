@@ -1,0 +1,92 @@
+//! gRPC clients written in Go, before a real gRPC server, for real invoices: the shop's node and
+//! theirs are two lnd nodes with a channel.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tollway_testkit::nodes::Network;
+use tollway_testkit::stack::{Stack, StackOptions, free_port, root};
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+
+use super::{Row, ledger_at_rest, repository, run};
+
+const PROGRAM: &str = ".tools/go-clients/aperture";
+const METHOD: &str = "/grpc.health.v1.Health/Check";
+/// Makes the upstream of `envoy/envoy.yaml` one that speaks HTTP/2, as gRPC needs.
+const UPSTREAM: &str = "    - name: upstream\n";
+const HTTP2_UPSTREAM: &str = r#"    - name: upstream
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config:
+            http2_protocol_options: {}
+"#;
+
+/// What stands in the page where the client cannot be built, and why it could not.
+pub(crate) fn missing() -> Option<String> {
+    if !repository(PROGRAM).is_file() {
+        return Some(format!("no {PROGRAM}; `make test-clients` builds it where Go is installed"));
+    }
+    Network::available().err().map(|error| error.to_string())
+}
+
+/// Aperture's client interceptor: it reads the challenge from the trailers, has its node pay, and
+/// shows the macaroon in the metadata.
+pub(crate) async fn aperture() -> Row {
+    let network = Network::start().await.unwrap_or_else(|error| panic!("{error}"));
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = std::fs::read_to_string(root().unwrap().join("envoy/tollwayd.toml")).unwrap();
+    let node = format!(
+        "backend = \"lnd\"\nnetwork = \"regtest\"\nurl = \"{}\"\ncert = \"{}\"\n\
+         macaroon = \"file:{}\"",
+        network.payee.url(),
+        network.payee.certificate().display(),
+        network.payee.macaroon("invoice").display(),
+    );
+    let config = folder.path().join("tollwayd.toml");
+    std::fs::write(&config, shipped.replacen("backend = \"simulated\"", &node, 1)).unwrap();
+
+    let port = free_port().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", ServingStatus::Serving).await;
+    let server = Server::builder().add_service(health).serve(address);
+    let server = tokio::spawn(async move { server.await.unwrap() });
+    let stack = Stack::start(StackOptions {
+        filter: Some(filter()),
+        tollwayd_config: Some(config),
+        envoy_env: vec![("TOLLWAY_JOKE_PORT".to_owned(), port.to_string())],
+        envoy_lines: vec![(UPSTREAM.to_owned(), HTTP2_UPSTREAM.to_owned())],
+        ready_path: Some(METHOD.to_owned()),
+        ..StackOptions::default()
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}"));
+
+    let mut command = Command::new(repository(PROGRAM));
+    command
+        .env("TOLLWAY_LND", network.payer.rpc_address())
+        .env("TOLLWAY_LND_CERT", network.payer.certificate())
+        .env("TOLLWAY_LND_MACAROON", network.payer.macaroon("admin"));
+    let output = run(&stack, command).await;
+    assert!(output.status.success(), "{output:?}");
+    let stats = ledger_at_rest(&stack).await;
+    assert_eq!(stats["credited_msat"], 20_000, "{output:?}");
+    assert_eq!(stats["charged_msat"], 10_000, "{output:?}");
+    server.abort();
+    Row::of(&serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn filter() -> Value {
+    json!({
+        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 2000,
+                     "gate_token": "env:TOLLWAY_GATE_TOKEN"},
+        "services": [{"name": "demo", "purchase": {"default_sats": 20}}],
+        "routes": [{"name": "check", "service": "demo", "price_sats": 5,
+                    "match": {"path": METHOD}}],
+        "unmatched": "deny",
+        "tick_ms": 20,
+    })
+}
