@@ -15,13 +15,15 @@ use crate::api::{self, BearerToken, Doors};
 use crate::clock::Clock;
 use crate::config::{Config, Door, LightningConfig};
 use crate::flood::Flood;
-use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Writer};
+use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Subscription, Subscriptions, Writer};
 use crate::lightning::{ConnectFault, Lightning, Simulated, SimulatedNode};
 use crate::metrics::Metrics;
+use crate::outbox::{self, Carrier};
 use crate::paywall::Paywall;
 use crate::rates::Rates;
 use crate::settlement;
 use crate::watch::Watch;
+use crate::webhooks::Webhook;
 
 /// How often expired holds are looked for in quiet times.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,6 +55,8 @@ enum StartFault {
     Listen { field: &'static str, address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Node(#[from] ConnectFault),
+    #[error("webhooks: no HTTP client: {0}")]
+    Outbound(#[from] reqwest::Error),
     #[error(transparent)]
     Store(#[from] OpenError),
 }
@@ -85,6 +89,8 @@ pub struct Service {
     ledger: Ledger,
     paywall: Paywall,
     rates: Rates,
+    /// Who sends what the ledger writes down for others.
+    carriers: Vec<Arc<dyn Carrier>>,
     writer: Writer,
     /// Of the simulated node, if there is no real one.
     node_id: Option<String>,
@@ -110,6 +116,10 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
     let metrics = Arc::new(Metrics::new());
     let Opening { ledger, writer, node_secret } =
         Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone()).await?;
+    ledger.subscribe(Subscriptions {
+        webhooks: config.webhooks.iter().map(Subscription::from).collect(),
+    });
+    let carriers = carriers(config, &clock)?;
     let LightningConfig { node, network, invoice_expiry_s } = &config.lightning;
     let (invoice_expiry_s, network) = (*invoice_expiry_s, *network);
     let (lightning, simulated) = match Lightning::connect(node, network)? {
@@ -141,7 +151,15 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
     let doors = Doors { paywall: paywall.clone(), metrics, legacy_keys, rates: rates.clone() };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
-    Ok(Service { gate, admin, ledger, paywall, rates, writer, node_id })
+    Ok(Service { gate, admin, ledger, paywall, rates, carriers, writer, node_id })
+}
+
+fn carriers(config: &Config, clock: &Arc<dyn Clock>) -> reqwest::Result<Vec<Arc<dyn Carrier>>> {
+    let mut carriers: Vec<Arc<dyn Carrier>> = Vec::new();
+    for webhook in &config.webhooks {
+        carriers.push(Arc::new(Webhook::new(webhook, Arc::clone(clock))?));
+    }
+    Ok(carriers)
 }
 
 async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
@@ -164,12 +182,16 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
         None => tracing::info!(node = %config.lightning.node, "invoices come from this node"),
     }
     let (stop, stopped) = watch::channel(false);
-    let Service { gate: gate_router, admin: admin_router, ledger, paywall, rates, writer, .. } =
-        service;
+    let Service { gate: gate_router, admin: admin_router, ledger, paywall, rates, .. } = service;
+    let (carriers, writer) = (service.carriers, service.writer);
     let mut tasks = JoinSet::new();
     tasks.spawn(api::serve(gate, gate_router, stopped.clone()));
     tasks.spawn(api::serve(admin, admin_router, stopped.clone()));
     settlement::follow(&paywall, &stopped, &mut tasks);
+    for carrier in carriers {
+        let (ledger, clock) = (ledger.clone(), Arc::clone(&paywall.clock));
+        tasks.spawn(outbox::send(carrier, ledger, clock, stopped.clone()));
+    }
     tasks.spawn(rates.follow(stopped.clone()));
     tasks.spawn(sweep(ledger, stopped));
     Ok(RunningServer { gate_addr, admin_addr, stop, tasks, writer })

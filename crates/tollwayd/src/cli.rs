@@ -123,7 +123,9 @@ fn load(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn check_config(path: &Path) -> Result<ExitCode, CliError> {
-    let Config { gate, admin, store, lightning, challenges, legacy_keys, rates, log } = load(path)?;
+    let Config { gate, admin, store, lightning, challenges, legacy_keys, rates, webhooks, log } =
+        load(path)?;
+    let webhooks: Vec<&str> = webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
     let LightningConfig { node, network, invoice_expiry_s } = lightning;
     print(&format!(
         "ok: {}\n  gate.listen                {}\n  gate.token                 (set)\n  \
@@ -132,7 +134,8 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
          lightning.network          {}\n  \
          lightning.invoice_expiry_s {invoice_expiry_s}\n  \
          challenges                 {}/min, burst {}, open {} per client; {}/s in all\n  \
-         legacy_keys                {}\n  rates                      {}\n  log                        {}, {}\n",
+         legacy_keys                {}\n  rates                      {}\n  \
+         webhooks                   {}\n  log                        {}, {}\n",
         path.display(),
         gate.listen,
         admin.listen,
@@ -145,6 +148,7 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
         challenges.all_per_second,
         legacy_keys.len(),
         rates,
+        if webhooks.is_empty() { "(none)".to_owned() } else { webhooks.join(", ") },
         word(log.format),
         word(log.level),
     ))

@@ -18,8 +18,10 @@ mod node;
 mod node_url;
 mod rates;
 mod secrets;
+mod webhooks;
 
 pub use crate::flood::FloodLimits;
+pub use crate::ledger::Happening;
 use legacy::RawLegacyKey;
 use lightning::RawLightning;
 pub use lightning::{
@@ -33,6 +35,8 @@ pub use node_url::NodeUrl;
 use rates::RawRates;
 pub use rates::{PriceSource, RateSource, RatesConfig};
 use secrets::{RawSecret, secret};
+use webhooks::RawWebhook;
+pub use webhooks::WebhookConfig;
 
 /// Overrides `gate.listen`.
 pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";
@@ -60,6 +64,8 @@ pub struct RawConfig {
     #[serde(default)]
     legacy_keys: Vec<RawLegacyKey>,
     rates: RawRates,
+    #[serde(default)]
+    webhooks: Vec<RawWebhook>,
     #[serde(default)]
     log: LogConfig,
 }
@@ -138,6 +144,8 @@ pub struct Config {
     pub legacy_keys: Vec<LegacyKey>,
     /// What other money is worth.
     pub rates: RatesConfig,
+    /// Who is told of payments and refunds.
+    pub webhooks: Vec<WebhookConfig>,
     /// The log.
     pub log: LogConfig,
 }
@@ -270,6 +278,7 @@ impl RawConfig {
             challenges: self.challenges,
             legacy_keys: legacy::resolve(&self.legacy_keys, env)?,
             rates: self.rates.resolve()?,
+            webhooks: webhooks::resolve(&self.webhooks, env)?,
             log: self.log,
         })
     }

@@ -21,11 +21,14 @@ mod imports;
 mod ledger;
 mod lightning;
 mod metrics;
+mod outbound;
+mod outbox;
 mod paywall;
 mod rates;
 mod recovery;
 mod settlement;
 pub mod telemetry;
 mod watch;
+mod webhooks;
 
 pub use app::{App, RunningServer, Service, StartError};

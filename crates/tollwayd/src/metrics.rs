@@ -45,6 +45,7 @@ pub(crate) struct LedgerMetrics {
     charged_msat: Counter<u64, AtomicU64>,
     refunded_msat: Counter<u64, AtomicU64>,
     free: Family<OutcomeLabel, Counter>,
+    deliveries: Family<OutcomeLabel, Counter>,
     pub(crate) retries: Counter,
     pub(crate) open_holds: Gauge,
     batch_commands: Histogram,
@@ -66,6 +67,10 @@ pub(crate) struct Tally {
     pub(crate) refunded_msat: u64,
     pub(crate) free_granted: u64,
     pub(crate) free_exhausted: u64,
+    pub(crate) deliveries_sent: u64,
+    /// Tries that failed, with another to come.
+    pub(crate) deliveries_delayed: u64,
+    pub(crate) deliveries_given_up: u64,
 }
 
 const POSTING_OUTCOMES: [(PostingOutcome, &str); 6] = [
@@ -97,6 +102,7 @@ impl LedgerMetrics {
             charged_msat: Counter::default(),
             refunded_msat: Counter::default(),
             free: Family::default(),
+            deliveries: Family::default(),
             retries: Counter::default(),
             open_holds: Gauge::default(),
             batch_commands: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
@@ -110,6 +116,7 @@ impl LedgerMetrics {
             charged_msat,
             refunded_msat,
             free,
+            deliveries,
             retries,
             open_holds,
             batch_commands,
@@ -122,6 +129,8 @@ impl LedgerMetrics {
         registry.register("tollwayd_charged_msat", "Credit turned into revenue", charged_msat);
         registry.register("tollwayd_refunded_msat", "Charges given back", refunded_msat);
         registry.register("tollwayd_allowances", "Uses of free tiers by outcome", free);
+        let help = "Webhooks and payouts by what became of a try";
+        registry.register("tollwayd_deliveries", help, deliveries);
         let help = "Transactions tried again because another writer came in between";
         registry.register("tollwayd_transaction_retries", help, retries);
         registry.register("tollwayd_open_holds", "Holds that are open now", open_holds);
@@ -135,6 +144,7 @@ impl LedgerMetrics {
             metrics.posting(outcome, 0);
         }
         metrics.free(0, 0);
+        metrics.deliver(&Tally::default());
         metrics
     }
 
@@ -154,6 +164,7 @@ impl LedgerMetrics {
         self.charged_msat.inc_by(tally.charged_msat);
         self.refunded_msat.inc_by(tally.refunded_msat);
         self.free(tally.free_granted, tally.free_exhausted);
+        self.deliver(tally);
         self.open_holds.inc_by(tally.open_holds);
         if commands == 0 {
             return;
@@ -168,6 +179,16 @@ impl LedgerMetrics {
     fn free(&self, granted: u64, exhausted: u64) {
         self.free.get_or_create(&OutcomeLabel { outcome: "granted" }).inc_by(granted);
         self.free.get_or_create(&OutcomeLabel { outcome: "exhausted" }).inc_by(exhausted);
+    }
+
+    fn deliver(&self, tally: &Tally) {
+        for (outcome, count) in [
+            ("sent", tally.deliveries_sent),
+            ("delayed", tally.deliveries_delayed),
+            ("given_up", tally.deliveries_given_up),
+        ] {
+            self.deliveries.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
+        }
     }
 
     fn posting(&self, outcome: &'static str, count: u64) {

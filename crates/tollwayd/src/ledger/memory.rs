@@ -11,8 +11,10 @@ use tollway_core::wire::REVOKED_TOKENS_MAX;
 
 use super::KeyBytes;
 use super::engine::allowances::DAY_MS;
-use super::rows::{Account, Charge, Counted, Hold, HoldState, Invoice, MasterKey, Row};
-use super::sql::{DAY_SECRETS_KEPT, UNPAID_KEPT_MS};
+use super::rows::{
+    Account, Charge, Counted, Delivery, DeliveryState, Hold, HoldState, Invoice, MasterKey, Row,
+};
+use super::sql::{DAY_SECRETS_KEPT, NEWS_KEPT_MS, UNPAID_KEPT_MS};
 use super::stats::Figures;
 use super::store::{Store, StoreError};
 use super::views::{AuditReport, Difference};
@@ -109,6 +111,7 @@ impl Tables {
             }
         }
         self.copy_rest(needs, &mut set);
+        self.copy_deliveries(needs, &mut set, now_ms);
         set
     }
 
@@ -122,6 +125,9 @@ impl Tables {
         let parents = self.budgets.iter().filter_map(|it| it.parent);
         let needed: BTreeSet<_> = open.filter_map(|it| it.budget).chain(parents).collect();
         self.budgets.retain(|it| it.needed_until_ms > now_ms || needed.contains(&it.id));
+        let sent_until_ms = now_ms.saturating_sub(NEWS_KEPT_MS);
+        self.deliveries
+            .retain(|it| it.state == DeliveryState::Open || it.due_at_ms >= sent_until_ms);
         let first_day = (now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT);
         self.days.retain(|it| it.day >= first_day);
     }
@@ -161,6 +167,20 @@ impl Tables {
         }
     }
 
+    fn copy_deliveries(&self, needs: &Needs, set: &mut WorkingSet, now_ms: u64) {
+        for id in &needs.deliveries {
+            copy(&self.deliveries, &mut set.deliveries, (*id,));
+        }
+        for ((kind, target), max) in &needs.deliveries_due {
+            let due =
+                |it: &&Delivery| it.kind == *kind && it.target == *target && it.is_due(now_ms);
+            let mut found: Vec<&Delivery> = self.deliveries.iter().filter(due).collect();
+            found.sort_by_key(|it| it.due_at_ms);
+            let max = usize::try_from(*max).unwrap_or(usize::MAX);
+            found.into_iter().take(max).for_each(|it| set.deliveries.load(it.clone()));
+        }
+    }
+
     /// Takes over what changed.
     fn take(&mut self, set: &WorkingSet) {
         fn put<R: Row>(to: &mut Tab<R>, from: &Tab<R>) {
@@ -181,6 +201,7 @@ impl Tables {
         put(&mut self.keys, &set.keys);
         put(&mut self.actions, &set.actions);
         put(&mut self.cursors, &set.cursors);
+        put(&mut self.deliveries, &set.deliveries);
         put(&mut self.probe, &set.probe);
         for delta in set.totals.inserts() {
             let mut total = delta.clone();

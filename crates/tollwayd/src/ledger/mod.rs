@@ -16,6 +16,7 @@ mod keyring;
 #[cfg(test)]
 mod memory;
 mod operator;
+mod outbox;
 mod postgres;
 mod questions;
 mod reads;
@@ -54,6 +55,8 @@ use writer::Queue;
 pub(crate) use export::{Cell, Page, Selection, Table};
 pub(crate) use following::Unsettled;
 pub(crate) use operator::InvoiceView;
+pub use outbox::Happening;
+pub(crate) use outbox::{Claim, Claimed, DeliveryKind, News, Report, Subscription, Subscriptions};
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;
 pub(crate) use stats::Stats;

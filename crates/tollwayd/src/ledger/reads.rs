@@ -6,7 +6,9 @@ use tollway_core::payment::PaymentHash;
 
 use super::questions::{LedgerError, StoreFault};
 use super::rows::field::{Field, Value};
-use super::rows::{Account, Action, Charge, Cursor, Entry, Hold, Invoice, MasterKey, Row, Total};
+use super::rows::{
+    Account, Action, Charge, Cursor, Delivery, Entry, Hold, Invoice, MasterKey, Row, Total,
+};
 use super::sqlite;
 use super::stats::Figures;
 use super::views::AuditReport;
@@ -125,6 +127,7 @@ readable! {
     Action: actions,
     Charge: postings,
     Cursor: cursors,
+    Delivery: deliveries,
     Entry: entries,
     Hold: holds,
     Invoice: invoices,

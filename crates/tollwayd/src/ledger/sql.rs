@@ -8,6 +8,8 @@ use super::rows::field::Value;
 
 /// How long an unpaid invoice is kept after its end, for a payment that is reported late.
 pub(super) const UNPAID_KEPT_MS: u64 = 7 * DAY_MS;
+/// How long news are kept after they were sent, or given up.
+pub(super) const NEWS_KEPT_MS: u64 = 7 * DAY_MS;
 /// Rows that one pruning deletes of one table.
 const PRUNED_ROWS_MAX: u64 = 5_000;
 /// Days whose secrets are kept: the longest window, and the day on which it ends.
@@ -71,7 +73,7 @@ pub(super) fn on_conflict<R: Row>() -> &'static str {
 }
 
 /// Deletions of what nobody needs any more.
-pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 6] {
+pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 7] {
     let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
     [
         (
@@ -108,6 +110,13 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 6] {
             vec![int(now_ms), int(PRUNED_ROWS_MAX)],
         ),
         (
+            // A payout stays, as all records of money do.
+            "DELETE FROM outbox WHERE state <> 'open' AND id IN
+               (SELECT id FROM outbox WHERE kind = 'webhook' AND state <> 'open'
+                AND due_at_ms < $1 ORDER BY due_at_ms LIMIT $2)",
+            vec![int(now_ms.saturating_sub(NEWS_KEPT_MS)), int(PRUNED_ROWS_MAX)],
+        ),
+        (
             // A window may have begun under an older secret.
             "DELETE FROM day_secrets WHERE day < $1",
             vec![int((now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT))],
@@ -131,6 +140,10 @@ pub(super) fn revoked() -> String {
          ORDER BY tops_up, revoked_at_ms DESC, token LIMIT {REVOKED_TOKENS_MAX}"
     )
 }
+
+/// What is due for a receiver: `$1` the kind, `$2` its name, `$3` the time, `$4` how many.
+pub(super) const DELIVERIES_DUE: &str = "kind = $1 AND target = $2 AND state = 'open'
+    AND due_at_ms <= $3 ORDER BY due_at_ms LIMIT $4";
 
 /// What is open at the time `$1`: unpaid invoices, holds, and what these set aside. Each has an
 /// index of its own, which is as small as what is open.

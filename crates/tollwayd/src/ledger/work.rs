@@ -12,8 +12,8 @@ use tollway_core::id::HoldId;
 use tollway_core::payment::PaymentHash;
 
 use super::rows::{
-    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Entry, Hold, Invoice, MasterKey,
-    Once, Probe, Row, Total, Tranche,
+    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, DeliveryKind, Entry,
+    Hold, Invoice, MasterKey, Once, Probe, Row, Total, Tranche,
 };
 
 /// Expired holds, and tranches, that one batch takes from the whole ledger.
@@ -40,6 +40,9 @@ pub(super) struct Needs {
     pub(super) days: bool,
     pub(super) actions: BTreeSet<[u8; 16]>,
     pub(super) cursors: BTreeSet<String>,
+    pub(super) deliveries: BTreeSet<[u8; 16]>,
+    /// Open deliveries to a receiver that are due, and how many at most.
+    pub(super) deliveries_due: BTreeMap<(DeliveryKind, String), u32>,
     /// All master keys.
     pub(super) keys: bool,
     /// Expired holds and tranches of all accounts, at most [`SWEEP_ROWS_MAX`] of each.
@@ -165,6 +168,7 @@ pub(super) struct WorkingSet {
     pub(super) keys: Tab<MasterKey>,
     pub(super) actions: Tab<Action>,
     pub(super) cursors: Tab<Cursor>,
+    pub(super) deliveries: Tab<Delivery>,
     pub(super) probe: Tab<Probe>,
     /// What to add to the totals; none are loaded.
     pub(super) totals: Tab<Total>,

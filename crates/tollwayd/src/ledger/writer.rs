@@ -8,7 +8,7 @@
 //! after COMMIT.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::engine::{Engine, Question};
+use super::outbox::Subscriptions;
 use super::questions::{LedgerError, StoreFault};
 use super::rows::Probe;
 use super::store::{Store, StoreError};
@@ -89,7 +90,11 @@ pub(super) enum Item {
 
 /// The way in.
 #[derive(Clone)]
-pub(super) struct Queue(mpsc::Sender<Item>);
+pub(super) struct Queue {
+    items: mpsc::Sender<Item>,
+    /// Who is to hear of what the writer does; set once, before the first command.
+    pub(super) subscriptions: Arc<OnceLock<Arc<Subscriptions>>>,
+}
 
 impl Queue {
     /// Commands that may wait; beyond it callers are told to come back. At 10,000 commands a
@@ -98,13 +103,13 @@ impl Queue {
 
     pub(super) fn new() -> (Self, mpsc::Receiver<Item>) {
         let (queue, items) = mpsc::channel(Self::COMMANDS_MAX);
-        (Self(queue), items)
+        (Self { items: queue, subscriptions: Arc::default() }, items)
     }
 
     pub(super) async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, LedgerError> {
         let (reply, answer) = oneshot::channel();
         let job = Item::Job(Box::new(Ask { question, answer: None, reply }));
-        self.0.try_send(job).map_err(|error| match error {
+        self.items.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
             mpsc::error::TrySendError::Closed(_) => LedgerError::Stopped,
         })?;
@@ -151,6 +156,7 @@ impl Writer {
             store,
             items: Arc::clone(&items),
             answers: answers.clone(),
+            subscriptions: Arc::clone(&queue.subscriptions),
             clock: Arc::clone(clock),
             metrics: metrics.clone(),
             crowded: false,
@@ -178,7 +184,7 @@ impl Writer {
     /// If the thread had panicked.
     pub(crate) fn stop(self) -> io::Result<()> {
         // A failed send means that the thread is gone already; join tells why.
-        let _ = self.queue.0.blocking_send(Item::Stop);
+        let _ = self.queue.items.blocking_send(Item::Stop);
         self.thread.join().map_err(|_| io::Error::other("the ledger's writer had panicked"))
     }
 }
@@ -217,6 +223,7 @@ struct Worker<S> {
     items: Arc<Mutex<mpsc::Receiver<Item>>>,
     /// As many as there are callers, so the queue's bound is theirs.
     answers: mpsc::UnboundedSender<Answers>,
+    subscriptions: Arc<OnceLock<Arc<Subscriptions>>>,
     clock: Arc<dyn Clock>,
     metrics: LedgerMetrics,
     /// The last batch was large.
@@ -316,7 +323,8 @@ impl<S: Store> Worker<S> {
         loop {
             let set = self.store.load(needs, now_ms).await?;
             let more_due = set.more_due;
-            let engine = match Engine::begin(set, now_ms) {
+            let subscriptions = self.subscriptions.get().cloned().unwrap_or_default();
+            let engine = match Engine::begin(set, now_ms, subscriptions) {
                 Ok(engine) => engine,
                 Err(contradiction) => {
                     tracing::error!(%contradiction, "the sweep cannot be decided");

@@ -23,3 +23,4 @@ mod restore;
 mod sales;
 mod settlement;
 mod support;
+mod webhooks;

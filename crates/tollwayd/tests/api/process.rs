@@ -45,7 +45,13 @@ pub(crate) struct Process {
 impl Process {
     /// Starts one and waits for the log line that names its addresses.
     pub(crate) fn start(directory: &Path) -> Self {
-        let mut child = tollwayd(directory, &["serve", "--config", EXAMPLE])
+        Self::start_with(directory, EXAMPLE, &[])
+    }
+
+    /// The same with another configuration, and more variables.
+    pub(crate) fn start_with(directory: &Path, config: &str, env: &[(&str, &str)]) -> Self {
+        let mut child = tollwayd(directory, &["serve", "--config", config])
+            .envs(env.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -31,6 +31,12 @@ pub(crate) struct Server {
     running: RunningServer,
 }
 
+/// What is left of a server.
+pub(crate) struct Stopped {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
 /// The doors of a server, wherever it runs.
 #[derive(Clone)]
 pub(crate) struct Doors {
@@ -98,7 +104,14 @@ impl Server {
     }
 
     pub(crate) async fn shutdown(self) {
-        self.running.shutdown().await.unwrap();
+        self.stop().await;
+    }
+
+    /// Stops it, and keeps what outlives it.
+    pub(crate) async fn stop(self) -> Stopped {
+        let Self { directory, clock, running, .. } = self;
+        running.shutdown().await.unwrap();
+        Stopped { directory, clock }
     }
 }
 

@@ -61,14 +61,19 @@ impl Engine {
         order: &AdminOrder,
     ) -> Decided<AdminOutcome> {
         match order.act {
-            AdminAct::Refund(_, amount) => {
+            AdminAct::Refund(hash, amount) => {
                 let refunded = plus(account.refunded_msat, amount)?;
                 if refunded > account.charged_msat {
                     return Ok(AdminOutcome::ExceedsCharges);
                 }
                 account.refunded_msat = refunded;
                 self.tally.refunded_msat = self.tally.refunded_msat.saturating_add(amount.get());
-                self.give(account, EntryKind::Refund, amount, order.id)
+                let name = account.account;
+                let outcome = self.give(account, EntryKind::Refund, amount, order.id)?;
+                if outcome == AdminOutcome::Done {
+                    self.tell_of_refund(name, (hash, amount), &order.id);
+                }
+                Ok(outcome)
             }
             AdminAct::Grant(_, amount) => self.give(account, EntryKind::Grant, amount, order.id),
             AdminAct::Revoke(_) => {

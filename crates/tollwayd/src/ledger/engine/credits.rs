@@ -88,6 +88,7 @@ impl Engine {
             Buys::Session => self.earn(&mut account, EntryKind::Session, paid, about)?,
         }
         self.set.accounts.put(account);
+        self.tell_of_payment(&invoice, paid, total);
         self.tally.settlements += 1;
         self.tally.credited_msat = self.tally.credited_msat.saturating_add(total.get());
         invoice.settled_at_ms = Some(self.now_ms);

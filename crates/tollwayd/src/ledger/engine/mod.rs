@@ -12,15 +12,19 @@ mod credits;
 mod holds;
 pub(super) mod invoices;
 mod keys;
+mod outbox;
 mod postings;
 mod sweep;
 mod totals;
+
+use std::sync::Arc;
 
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
 
+use super::outbox::Subscriptions;
 use super::rows::{Account, Counted, Entry, EntryKind};
 use super::work::WorkingSet;
 use crate::metrics::Tally;
@@ -40,6 +44,7 @@ pub(super) struct Engine {
     pub(super) set: WorkingSet,
     pub(super) now_ms: u64,
     pub(super) tally: Tally,
+    subscriptions: Arc<Subscriptions>,
 }
 
 /// What an entry is about.
@@ -60,8 +65,12 @@ enum Way {
 
 impl Engine {
     /// Begins a batch: what has expired is given back before anything is decided.
-    pub(super) fn begin(set: WorkingSet, now_ms: u64) -> Decided<Self> {
-        let mut engine = Self { set, now_ms, tally: Tally::default() };
+    pub(super) fn begin(
+        set: WorkingSet,
+        now_ms: u64,
+        subscriptions: Arc<Subscriptions>,
+    ) -> Decided<Self> {
+        let mut engine = Self { set, now_ms, tally: Tally::default(), subscriptions };
         engine.sweep()?;
         Ok(engine)
     }

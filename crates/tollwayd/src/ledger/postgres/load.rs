@@ -11,8 +11,8 @@ use super::read::{self, Found};
 use super::statements::{Arguments, array, select_sql, single, transpose};
 use crate::ledger::rows::field::{Field, Kind, Value};
 use crate::ledger::rows::{
-    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Hold, Invoice, MasterKey, Once,
-    Row, Tranche,
+    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, Hold, Invoice,
+    MasterKey, Once, Row, Tranche,
 };
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, WorkingSet};
@@ -54,6 +54,7 @@ pub(super) async fn working_set(
     }
     load_named(live, needs, &mut set, now_ms).await?;
     load_rest(live, needs, &mut set).await?;
+    load_deliveries(live, needs, &mut set, now_ms).await?;
     Ok(covered(&set).then_some(set))
 }
 
@@ -184,6 +185,32 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
     days.into_iter().for_each(|row: DaySecret| set.days.load(row));
     let keys = where_(live, needs.keys, "true", Vec::new()).await?.run(live).await?;
     keys.into_iter().for_each(|row: MasterKey| set.keys.load(row));
+    Ok(())
+}
+
+/// What is being taken by another replica is passed over; what is named is waited for.
+async fn load_deliveries(
+    live: &mut Live,
+    needs: &Needs,
+    set: &mut WorkingSet,
+    now_ms: u64,
+) -> Result<(), Trouble> {
+    let ids = needs.deliveries.iter().map(Field::put).collect();
+    let named = where_::<Delivery>(
+        live,
+        !needs.deliveries.is_empty(),
+        "id = ANY ($1) ORDER BY id FOR UPDATE",
+        vec![array(Kind::Bytes, ids)],
+    )
+    .await?;
+    named.run(live).await?.into_iter().for_each(|row| set.deliveries.load(row));
+    for ((kind, target), max) in &needs.deliveries_due {
+        let filter = format!("{} FOR UPDATE SKIP LOCKED", sql::DELIVERIES_DUE);
+        let values = [kind.put(), target.put(), now_ms.put(), max.put()];
+        let due = where_::<Delivery>(live, true, &filter, values.iter().map(single).collect());
+        let due = due.await?.run(live).await?;
+        due.into_iter().for_each(|row| set.deliveries.load(row));
+    }
     Ok(())
 }
 

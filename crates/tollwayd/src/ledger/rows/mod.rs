@@ -47,9 +47,9 @@ macro_rules! table {
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
-        pub(super) struct $name {
-            $(pub(super) $key: $key_type,)+
-            $($(#[$field_doc])* pub(super) $field: $type,)*
+        pub(in crate::ledger) struct $name {
+            $(pub(in crate::ledger) $key: $key_type,)+
+            $($(#[$field_doc])* pub(in crate::ledger) $field: $type,)*
         }
 
         impl Row for $name {
@@ -84,6 +84,12 @@ macro_rules! table {
         }
     };
 }
+
+// Behind the macro, which it uses.
+mod outbox;
+
+pub(crate) use outbox::DeliveryKind;
+pub(super) use outbox::{Delivery, DeliveryState};
 
 words! {
     /// Where a hold stands.
@@ -150,6 +156,8 @@ words! {
         RetireKey = "retire_key",
         /// A paid invoice that was lost came back from the node.
         Restore = "restore",
+        /// Something could not be sent, and is not tried again.
+        GiveUp = "give_up",
     }
 }
 

@@ -11,7 +11,7 @@ use tollway_core::payment::PaymentHash;
 use super::known::{Known, KnownHold};
 use super::read;
 use crate::ledger::rows::field::{Field, Value};
-use crate::ledger::rows::{Account, DaySecret, Hold, Invoice, MasterKey, Row, Tranche};
+use crate::ledger::rows::{Account, DaySecret, Delivery, Hold, Invoice, MasterKey, Row, Tranche};
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, Tab, WorkingSet};
 
@@ -70,6 +70,7 @@ pub(super) fn working_set(
         }
     }
     load_rest(connection, needs, &mut set)?;
+    load_deliveries(connection, needs, &mut set, now_ms)?;
     Ok(set)
 }
 
@@ -188,6 +189,24 @@ fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Re
         select::<MasterKey>(connection, "", Vec::new())?
             .into_iter()
             .for_each(|key| set.keys.load(key));
+    }
+    Ok(())
+}
+
+fn load_deliveries(
+    connection: &Connection,
+    needs: &Needs,
+    set: &mut WorkingSet,
+    now_ms: u64,
+) -> Result<()> {
+    for id in &needs.deliveries {
+        by_key(connection, &mut set.deliveries, [id.put()])?;
+    }
+    for ((kind, target), max) in &needs.deliveries_due {
+        let due = format!("WHERE {}", sql::DELIVERIES_DUE);
+        let values = vec![kind.put(), target.put(), now_ms.put(), max.put()];
+        let due = select::<Delivery>(connection, &due, values)?;
+        due.into_iter().for_each(|row| set.deliveries.load(row));
     }
     Ok(())
 }

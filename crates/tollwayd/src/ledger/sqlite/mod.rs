@@ -54,6 +54,7 @@ impl SqliteStore {
         put(&self.connection, &set.days)?;
         put(&self.connection, &set.keys)?;
         put(&self.connection, &set.cursors)?;
+        put(&self.connection, &set.deliveries)?;
         put(&self.connection, &set.probe)?;
         put(&self.connection, &set.totals)?;
         statement(&self.connection, "COMMIT")

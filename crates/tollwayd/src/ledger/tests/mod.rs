@@ -8,6 +8,7 @@ mod grants;
 mod laws;
 mod leases;
 mod model;
+mod outbox;
 mod postgres;
 mod races;
 mod revocations;
@@ -253,6 +254,13 @@ ledger_contract! {
         an_export_has_every_row_once_in_the_order_of_its_key,
         an_export_misses_and_repeats_nothing_while_others_write,
         an_export_can_be_of_one_account_and_of_some_time,
+    }
+    outbox: {
+        what_happens_is_written_down_once_for_those_who_asked,
+        what_is_taken_is_taken_by_nobody_else_before_its_time,
+        what_is_given_up_leaves_a_line_and_is_never_taken_again,
+        sixty_four_couriers_take_each_once,
+        sent_news_are_deleted_after_a_week_and_open_ones_stay,
     }
     tiers: {
         an_operator_gives_a_tier_and_it_travels_with_every_grant,

@@ -99,6 +99,13 @@ async fn replicas_agree_on_the_revision_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_send_nothing_twice_at_a_time() {
+    let Some(bench) = bench().await else { return };
+    let other = replica(&bench).await;
+    outbox::replicas_take_each_once([bench.ledger.clone(), other]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conflicts_with_other_writers_are_tried_again() {
     let Some(bench) = bench().await else { return };
     let Place::Postgres(url) = &bench.place else { panic!("no PostgreSQL") };

@@ -1,0 +1,196 @@
+//! What is written down for others outside, and what becomes of it.
+
+use serde::Serialize;
+use tollway_core::digest::Digest;
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Buys;
+
+use super::Engine;
+use crate::ledger::outbox::{Claim, Claimed, Happening, News, Report};
+use crate::ledger::rows::{Action, ActionKind, Delivery, DeliveryKind, DeliveryState, Invoice};
+
+/// What a webhook says. Never a preimage: who reads it could spend the credit.
+#[derive(Serialize)]
+struct WebhookBody<'a> {
+    /// The same for every receiver, and in every try.
+    id: String,
+    #[serde(rename = "type")]
+    happening: &'static str,
+    payment_hash: PaymentHash,
+    account: PaymentHash,
+    /// What was paid, or given back.
+    amount_msat: Msat,
+    /// What the account got for it.
+    credit_msat: Msat,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buys: Option<Buys>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded_at: Option<u64>,
+}
+
+impl Engine {
+    /// Tells of a payment, in the transaction that credits it.
+    pub(super) fn tell_of_payment(&mut self, invoice: &Invoice, paid: Msat, credit: Msat) {
+        let happening = match invoice.account == invoice.payment_hash {
+            true => Happening::Payment,
+            false => Happening::TopUp,
+        };
+        let id = event_id(happening, invoice.payment_hash.as_bytes());
+        let body = WebhookBody {
+            id: hex::encode(id),
+            happening: happening.word(),
+            payment_hash: invoice.payment_hash,
+            account: invoice.account,
+            amount_msat: paid,
+            credit_msat: if invoice.buys == Buys::Session { Msat::ZERO } else { credit },
+            buys: Some(invoice.buys),
+            route: Some(&invoice.route),
+            settled_at: Some(self.now_ms / 1_000),
+            refunded_at: None,
+        };
+        self.tell(happening, id, &body);
+    }
+
+    /// Tells of a refund, in the transaction that gives the charge back.
+    pub(super) fn tell_of_refund(
+        &mut self,
+        account: PaymentHash,
+        (payment_hash, amount): (PaymentHash, Msat),
+        action: &[u8; 16],
+    ) {
+        let id = event_id(Happening::Refund, action);
+        let body = WebhookBody {
+            id: hex::encode(id),
+            happening: Happening::Refund.word(),
+            payment_hash,
+            account,
+            amount_msat: amount,
+            credit_msat: amount,
+            buys: None,
+            route: None,
+            settled_at: None,
+            refunded_at: Some(self.now_ms / 1_000),
+        };
+        self.tell(Happening::Refund, id, &body);
+    }
+
+    fn tell(&mut self, happening: Happening, event: [u8; 16], body: &WebhookBody<'_>) {
+        let subscriptions = self.subscriptions.clone();
+        let wants = |of: &&crate::ledger::Subscription| of.happenings.contains(&happening);
+        for subscription in subscriptions.webhooks.iter().filter(wants) {
+            let kind = DeliveryKind::Webhook;
+            self.set.deliveries.put(Delivery {
+                id: delivery_id(kind, &subscription.target, &event),
+                kind,
+                target: subscription.target.clone(),
+                account: body.account,
+                payment_hash: body.payment_hash,
+                // Numbers, hashes and text always serialise.
+                body: serde_json::to_string(body).unwrap_or_default(),
+                note: None,
+                state: DeliveryState::Open,
+                attempts: 0,
+                due_at_ms: self.now_ms,
+                created_at_ms: self.now_ms,
+            });
+        }
+    }
+
+    /// Takes what is due, the longest waiting first.
+    pub(in crate::ledger) fn claim(&mut self, claim: &Claim) -> Vec<Claimed> {
+        let now_ms = self.now_ms;
+        let is_wanted = |it: &&Delivery| {
+            it.kind == claim.kind && it.target == claim.target && it.is_due(now_ms)
+        };
+        let mut due: Vec<Delivery> =
+            self.set.deliveries.iter().filter(is_wanted).cloned().collect();
+        due.sort_by_key(|it| (it.due_at_ms, it.id));
+        due.truncate(usize::try_from(claim.max).unwrap_or(usize::MAX));
+        let mut claimed = Vec::new();
+        for mut delivery in due {
+            delivery.attempts = delivery.attempts.saturating_add(1);
+            delivery.due_at_ms = now_ms.saturating_add(claim.lease_ms);
+            claimed.push(Claimed::from(&delivery));
+            self.set.deliveries.put(delivery);
+        }
+        claimed
+    }
+
+    /// Writes down what became of a try, unless somebody else has taken the delivery since.
+    pub(in crate::ledger) fn report(&mut self, report: &Report) -> bool {
+        let known = self.set.deliveries.get(&(report.id,)).cloned();
+        let is_ours =
+            |it: &Delivery| it.state == DeliveryState::Open && it.attempts == report.attempt;
+        let Some(mut delivery) = known.filter(is_ours) else { return false };
+        match &report.news {
+            News::Sent => {
+                (delivery.state, delivery.due_at_ms) = (DeliveryState::Done, self.now_ms);
+                self.tally.deliveries_sent += 1;
+            }
+            News::Later(due_at_ms) => {
+                delivery.due_at_ms = *due_at_ms;
+                self.tally.deliveries_delayed += 1;
+            }
+            News::GivenUp(reason) => {
+                (delivery.state, delivery.due_at_ms) = (DeliveryState::GivenUp, self.now_ms);
+                self.set.actions.put(delivery.line(reason, self.now_ms));
+                self.tally.deliveries_given_up += 1;
+            }
+        }
+        self.set.deliveries.put(delivery);
+        true
+    }
+}
+
+impl Happening {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::TopUp => "top_up",
+            Self::Refund => "refund",
+        }
+    }
+}
+
+impl Delivery {
+    /// Whether somebody may take it.
+    pub(in crate::ledger) fn is_due(&self, now_ms: u64) -> bool {
+        self.state == DeliveryState::Open && self.due_at_ms <= now_ms
+    }
+
+    /// Its line in the audit log, where it was given up.
+    fn line(&self, reason: &str, at_ms: u64) -> Action {
+        let (kind, target, tries) = (self.kind.word(), &self.target, self.attempts);
+        Action {
+            id: short(&[b"given up", &self.id]),
+            kind: ActionKind::GiveUp,
+            actor: "tollwayd".to_owned(),
+            reason: format!("{kind} {target:?} was given up after {tries} tries: {reason}"),
+            subject: Some(self.payment_hash),
+            account: Some(self.account),
+            amount_msat: None,
+            key_id: None,
+            tier: None,
+            at_ms,
+        }
+    }
+}
+
+fn event_id(happening: Happening, of: &[u8]) -> [u8; 16] {
+    short(&[b"event", happening.word().as_bytes(), of])
+}
+
+fn delivery_id(kind: DeliveryKind, target: &str, event: &[u8; 16]) -> [u8; 16] {
+    short(&[b"delivery", kind.word().as_bytes(), target.as_bytes(), event])
+}
+
+fn short(parts: &[&[u8]]) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.iter_mut().zip(Digest::of(parts).as_bytes()).for_each(|(to, from)| *to = *from);
+    id
+}

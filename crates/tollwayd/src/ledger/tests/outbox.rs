@@ -1,0 +1,198 @@
+//! What is written down for others, and who sends it.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ledger::reads::Query;
+use crate::ledger::rows::{Delivery, DeliveryState};
+
+const LEASE_MS: u64 = 40_000;
+
+fn subscribe(ledger: &Ledger) {
+    let of = |target: &str, happenings: &[Happening]| Subscription {
+        target: target.to_owned(),
+        happenings: happenings.to_vec(),
+    };
+    let all = of("all", &[Happening::Payment, Happening::TopUp, Happening::Refund]);
+    let refunds = of("refunds", &[Happening::Refund]);
+    ledger.subscribe(Subscriptions { webhooks: vec![all, refunds] });
+}
+
+async fn rows(ledger: &Ledger) -> Vec<Delivery> {
+    ledger.reader.rows(Query::all()).await.unwrap()
+}
+
+async fn claim(ledger: &Ledger, target: &str, max: u32) -> Vec<Claimed> {
+    let kind = DeliveryKind::Webhook;
+    let claim = Claim { kind, target: target.to_owned(), max, lease_ms: LEASE_MS };
+    ledger.claim(claim).await.unwrap()
+}
+
+async fn report(ledger: &Ledger, of: &Claimed, news: News) -> bool {
+    ledger.report(Report { id: of.id, attempt: of.attempt, news }).await.unwrap()
+}
+
+fn refund(id: u8, of: PaymentHash, amount: u64) -> AdminOrder {
+    let (actor, reason) = ("ann".to_owned(), "an apology".to_owned());
+    AdminOrder { id: [id; 16], actor, reason, act: AdminAct::Refund(of, msat(amount)) }
+}
+
+pub(super) async fn what_happens_is_written_down_once_for_those_who_asked(bench: Bench) {
+    subscribe(&bench.ledger);
+    let one = bench.paid(1, 1_000).await;
+    bench.ledger.open_invoice(invoice(2, 500, Some(one))).await.unwrap();
+    for _ in 0..2 {
+        bench.ledger.settle(Settlement::of(hash(2))).await.unwrap();
+        bench.ledger.hold(order(1, one, 300)).await.unwrap();
+        bench.post(vec![posting(1, 0, 300, true)]).await.unwrap();
+        bench.ledger.administer(refund(1, one, 200)).await.unwrap();
+    }
+    // What is refused, and what does not fit, is no news.
+    let refused = bench.ledger.administer(refund(2, one, 200)).await;
+    assert_eq!(refused, Ok(AdminOutcome::ExceedsCharges));
+    bench.ledger.open_invoice(invoice(3, Msat::MAX.get() - 1_400, Some(one))).await.unwrap();
+    bench.ledger.open_invoice(invoice(4, 100, Some(one))).await.unwrap();
+    bench.ledger.settle(Settlement::of(hash(4))).await.unwrap();
+    let full = bench.ledger.settle(Settlement::of(hash(3))).await;
+    assert_eq!(full, Ok(SettleOutcome::BalanceLimit));
+
+    let bench = bench.reopen().await;
+    let mut said: Vec<(String, Value)> = Vec::new();
+    for row in rows(&bench.ledger).await {
+        assert_eq!((row.state, row.attempts, row.account), (DeliveryState::Open, 0, one));
+        let body: Value = serde_json::from_str(&row.body).unwrap();
+        assert_eq!(body["payment_hash"], json!(row.payment_hash));
+        said.push((row.target, body));
+    }
+    said.sort_by_key(|(target, body)| (target.clone(), body["amount_msat"].as_u64()));
+    let told =
+        |target: &'static str| said.iter().filter(move |(to, _)| to == target).map(|(_, it)| it);
+    let kinds: Vec<_> = told("all").map(|it| (&it["type"], &it["amount_msat"])).collect();
+    let expected = json!([["top_up", 100], ["refund", 200], ["top_up", 500], ["payment", 1_000]]);
+    assert_eq!(json!(kinds), expected);
+    let first = told("all").next_back().unwrap();
+    let id = &first["id"];
+    let body = json!({
+        "id": id, "type": "payment", "payment_hash": one, "account": one, "amount_msat": 1_000,
+        "credit_msat": 1_000, "buys": "credit", "route": "joke", "settled_at": START_MS / 1_000,
+    });
+    assert_eq!(first, &body);
+    let ids: std::collections::BTreeSet<_> = told("all").map(|it| it["id"].to_string()).collect();
+    assert_eq!(ids.len(), 4, "each has an id of its own");
+    let (refund, of_all) = (told("refunds").next().unwrap(), told("all").nth(1).unwrap());
+    assert_eq!(refund, of_all, "one event has the same id for every receiver");
+    assert_eq!(told("refunds").count(), 1);
+    bench.assert_audit_clean().await;
+}
+
+pub(super) async fn what_is_taken_is_taken_by_nobody_else_before_its_time(bench: Bench) {
+    subscribe(&bench.ledger);
+    for tag in 1..=3 {
+        bench.paid(tag, 1_000).await;
+        bench.clock.advance_ms(1);
+    }
+    assert_eq!(claim(&bench.ledger, "refunds", 9).await, []);
+    let first = claim(&bench.ledger, "all", 2).await;
+    let hashes: Vec<_> = first.iter().map(|it| it.payment_hash).collect();
+    assert_eq!(hashes, [hash(1), hash(2)], "the longest waiting first");
+    assert_eq!(claim(&bench.ledger, "all", 9).await.len(), 1);
+    assert_eq!(claim(&bench.ledger, "all", 9).await, []);
+    assert!(report(&bench.ledger, &first[0], News::Sent).await);
+    let later_ms = bench.clock.now_ms() + 5_000;
+    assert!(report(&bench.ledger, &first[1], News::Later(later_ms)).await);
+    bench.clock.set_ms(later_ms - 1);
+    assert_eq!(claim(&bench.ledger, "all", 9).await, []);
+    bench.clock.advance_ms(1);
+    let again = claim(&bench.ledger, "all", 9).await;
+    assert_eq!((again.len(), again[0].id, again[0].attempt), (1, first[1].id, 2));
+    assert_eq!(again[0].body, first[1].body);
+    // Who took it first, and comes late, changes nothing.
+    assert!(!report(&bench.ledger, &first[1], News::Sent).await);
+    // Who dies with it leaves it to others, after a while and a restart.
+    let bench = bench.reopen().await;
+    bench.clock.advance_ms(LEASE_MS - 1);
+    assert_eq!(claim(&bench.ledger, "all", 9).await.len(), 1, "the third, whose time came first");
+    bench.clock.advance_ms(1);
+    let last = claim(&bench.ledger, "all", 9).await;
+    assert_eq!((last[0].id, last[0].attempt), (first[1].id, 3));
+    assert!(report(&bench.ledger, &last[0], News::Sent).await);
+    assert!(!report(&bench.ledger, &last[0], News::Sent).await, "it has ended");
+}
+
+pub(super) async fn what_is_given_up_leaves_a_line_and_is_never_taken_again(bench: Bench) {
+    subscribe(&bench.ledger);
+    let one = bench.paid(1, 1_000).await;
+    let taken = claim(&bench.ledger, "all", 9).await;
+    let reason = "the receiver answered 500".to_owned();
+    assert!(report(&bench.ledger, &taken[0], News::GivenUp(reason.clone())).await);
+    assert!(!report(&bench.ledger, &taken[0], News::GivenUp(reason)).await);
+    bench.clock.advance_ms(86_400_000);
+    assert_eq!(claim(&bench.ledger, "all", 9).await, []);
+    let line = bench.ledger.actions().await.unwrap().pop().unwrap();
+    let line = serde_json::to_value(line).unwrap();
+    assert_eq!((&line["kind"], &line["actor"]), (&json!("give_up"), &json!("tollwayd")));
+    let said = line["reason"].as_str().unwrap();
+    assert_eq!(said, "webhook \"all\" was given up after 1 tries: the receiver answered 500");
+    assert_eq!(line["account"], json!(one));
+    let metrics = bench.metrics.encode();
+    assert!(metrics.contains("tollwayd_deliveries_total{outcome=\"given_up\"} 1"), "{metrics}");
+}
+
+pub(super) async fn sixty_four_couriers_take_each_once(bench: Bench) {
+    subscribe(&bench.ledger);
+    for tag in 1..=40 {
+        bench.paid(tag, 1_000).await;
+    }
+    let mut couriers = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let ledger = bench.ledger.clone();
+        couriers.spawn(async move { claim(&ledger, "all", 3).await });
+    }
+    let mut ids: Vec<_> = couriers.join_all().await.into_iter().flatten().map(|it| it.id).collect();
+    // Who looked while another was at it may have come away with nothing.
+    ids.extend(claim(&bench.ledger, "all", 40).await.into_iter().map(|it| it.id));
+    assert_eq!(ids.len(), 40);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 40, "none is taken twice");
+}
+
+pub(super) async fn sent_news_are_deleted_after_a_week_and_open_ones_stay(bench: Bench) {
+    subscribe(&bench.ledger);
+    bench.paid(1, 1_000).await;
+    bench.paid(2, 1_000).await;
+    let taken = claim(&bench.ledger, "all", 1).await;
+    assert!(report(&bench.ledger, &taken[0], News::Sent).await);
+    bench.clock.advance_ms(7 * 86_400_000);
+    bench.ledger.prune().await.unwrap();
+    assert_eq!(rows(&bench.ledger).await.len(), 2);
+    bench.clock.advance_ms(1);
+    bench.ledger.prune().await.unwrap();
+    let left = rows(&bench.ledger).await;
+    assert_eq!((left.len(), left[0].state), (1, DeliveryState::Open));
+}
+
+/// On two replicas.
+pub(super) async fn replicas_take_each_once(ledgers: [Ledger; 2]) {
+    subscribe(&ledgers[0]);
+    subscribe(&ledgers[1]);
+    for tag in 1..=100 {
+        ledgers[0].open_invoice(invoice(tag, 1_000, None)).await.unwrap();
+        let (one, two) = tokio::join!(
+            ledgers[0].settle(Settlement::of(hash(tag))),
+            ledgers[1].settle(Settlement::of(hash(tag)))
+        );
+        assert_ne!(one.unwrap(), two.unwrap(), "one of them credits");
+    }
+    let mut couriers = tokio::task::JoinSet::new();
+    for number in 0..60 {
+        let ledger = ledgers[number % 2].clone();
+        couriers.spawn(async move { claim(&ledger, "all", 2).await });
+    }
+    let mut ids: Vec<_> = couriers.join_all().await.into_iter().flatten().map(|it| it.id).collect();
+    ids.extend(claim(&ledgers[1], "all", 100).await.into_iter().map(|it| it.id));
+    let taken = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((taken, ids.len()), (100, 100));
+}
