@@ -13,7 +13,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
 use tollway_gate::host::{
     CALL_REPLY_BYTES_MAX, CAS_ABSENT, Call, CallId, CallReply, CasMismatch, HeaderList, Host,
-    LogField, NotSent, ResponseTrouble, Stream,
+    LogField, NotSent, ResponseTrouble, Stream, StreamId,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
@@ -70,6 +70,7 @@ const LOG_LINE: &str = "tollway";
 /// Envoy, or another proxy-wasm host, as the gate sees it. A clone is the same stream.
 #[derive(Clone)]
 pub(crate) struct EnvoyHost {
+    context_id: u32,
     metrics: Rc<Metrics>,
     /// What was noted of the stream. To file each field by itself would be dear: every call out
     /// of the VM costs about as much as all that the gate computes.
@@ -77,8 +78,9 @@ pub(crate) struct EnvoyHost {
 }
 
 impl EnvoyHost {
-    pub(crate) fn new(metrics: Rc<Metrics>) -> Self {
-        Self { metrics, notes: Rc::default() }
+    /// For this context: a stream, or the root.
+    pub(crate) fn new(context_id: u32, metrics: Rc<Metrics>) -> Self {
+        Self { context_id, metrics, notes: Rc::default() }
     }
 
     /// Files what was noted of the stream, before Envoy writes its access log.
@@ -156,12 +158,24 @@ impl Host for EnvoyHost {
         hostcalls::set_shared_data(key, Some(value), Some(version)).map_err(|_| CasMismatch)
     }
 
+    fn end_stream(&self, stream: StreamId) {
+        // One that is gone has ended.
+        if hostcalls::set_effective_context(stream.0).is_ok() {
+            let _ = hostcalls::reset_http_response();
+            let _ = hostcalls::set_effective_context(self.context_id);
+        }
+    }
+
     fn warn(&self, message: &str) {
         warn!("tollway: {message}");
     }
 }
 
 impl Stream for EnvoyHost {
+    fn id(&self) -> StreamId {
+        StreamId(self.context_id)
+    }
+
     fn request_headers(&self) -> HeaderList {
         hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
     }

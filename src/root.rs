@@ -31,6 +31,7 @@ struct Root {
 }
 
 struct Running {
+    context_id: u32,
     gate: Rc<Gate>,
     metrics: Rc<Metrics>,
     parking: Rc<Parking>,
@@ -38,7 +39,7 @@ struct Running {
 
 impl Running {
     fn host(&self) -> EnvoyHost {
-        EnvoyHost::new(Rc::clone(&self.metrics))
+        EnvoyHost::new(self.context_id, Rc::clone(&self.metrics))
     }
 }
 
@@ -71,7 +72,8 @@ impl RootContext for Root {
         self.set_tick_period(Duration::from_millis(config.tick_ms));
         let gate = Rc::new(Gate::new(config, &host_seed(self.context_id)));
         let metrics = Rc::new(Metrics::define(gate.config().has_shadow));
-        let running = Running { gate, metrics, parking: Rc::default() };
+        let context_id = self.context_id;
+        let running = Running { context_id, gate, metrics, parking: Rc::default() };
         running.gate.tick(&running.host());
         self.running = Some(running);
         true
@@ -89,7 +91,8 @@ impl RootContext for Root {
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         let running = self.running.as_ref()?;
         let (gate, parking) = (Rc::clone(&running.gate), Rc::clone(&running.parking));
-        Some(Box::new(Request::new(context_id, gate, running.host(), parking)))
+        let host = EnvoyHost::new(context_id, Rc::clone(&running.metrics));
+        Some(Box::new(Request::new(context_id, gate, host, parking)))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
-use crate::harness::{Answer, Gateway, repository};
+use crate::harness::{Answer, Gateway, eventually, repository};
 use crate::snippets;
 
 /// An API that answers as providers do. It ends with this value.
@@ -38,6 +39,7 @@ impl Provider {
         let app = Router::new()
             .route("/v1/render", any(render))
             .route("/v1/download", any(download))
+            .route("/v1/feed", any(feed))
             .route("/v1/chat/completions", any(chat))
             .route("/v1/messages", any(messages))
             .with_state(Arc::clone(&seen));
@@ -83,6 +85,36 @@ async fn render(uri: Uri) -> Response {
 async fn download(uri: Uri) -> Response {
     events(asked(&uri, "bytes").unwrap().parse().unwrap())
 }
+
+/// A stream of events, one for each word of the test.
+async fn feed(State(seen): State<Arc<Seen>>, uri: Uri) -> Response {
+    let count: usize = asked(&uri, "events").unwrap().parse().unwrap();
+    let body = futures_util::stream::unfold(0, move |sent| {
+        let seen = Arc::clone(&seen);
+        async move {
+            if sent == count {
+                return None;
+            }
+            seen.go_on.notified().await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(EVENT)), sent + 1))
+        }
+    });
+    ([("content-type", "text/event-stream")], Body::from_stream(body)).into_response()
+}
+
+/// An event of a feed: 1,000 bytes, for which the snippet asks 1,000 msat.
+const EVENT: &[u8] = &{
+    let mut event = [b'x'; 1_000];
+    let name = *b"data: ";
+    let mut at = 0;
+    while at < name.len() {
+        event[at] = name[at];
+        at += 1;
+    }
+    event[998] = b'\n';
+    event[999] = b'\n';
+    event
+};
 
 fn events(bytes: usize) -> Response {
     let event = Bytes::from(format!("data: {{\"x\":\"{}\"}}\n\n", "x".repeat(10_000 - 16)));
@@ -294,4 +326,62 @@ async fn a_long_stream_is_scanned_and_takes_no_memory() {
     let ratio = most as f64 / before as f64;
     println!("memory at most {ratio:.3} of what it was before 100 MB of events");
     assert!(ratio < 1.10, "{before} kB before, {most} kB at most");
+}
+
+#[tokio::test]
+async fn a_stream_outlasts_its_hold_many_times_and_is_charged_once_and_exactly() {
+    let provider = Provider::start().await;
+    let change = |config: &mut Value| config["routes"][0]["hold_ttl_s"] = json!(1);
+    let gateway = snippets::with_upstream("stream", provider.port, change).await;
+    let path = "/v1/feed?events=8";
+    let buyer = Buyer::new(&gateway, Method::GET, path, &Value::Null).await;
+    let mut response = buyer.request(Method::GET, path).send().await.unwrap();
+    let began = Instant::now();
+    let mut bytes = 0;
+    for event in 1..=8 {
+        // The whole is three times as long as the hold was granted for.
+        eventually("more of the time has passed", async || {
+            (began.elapsed() > Duration::from_millis(400) * event).then_some(())
+        })
+        .await;
+        provider.seen.go_on.notify_one();
+        while bytes < EVENT.len() * usize::try_from(event).unwrap() {
+            bytes += response.chunk().await.unwrap().unwrap().len();
+        }
+    }
+    assert_eq!(response.chunk().await.unwrap(), None);
+    assert_eq!(buyer.total().await, 8_000);
+    gateway.audit();
+}
+
+#[tokio::test]
+async fn a_stream_whose_credit_is_gone_ends_with_an_event_that_says_so() {
+    let provider = Provider::start().await;
+    let change = |config: &mut Value| {
+        config["services"][0]["purchase"]["default_sats"] = json!(5);
+    };
+    let gateway = snippets::with_upstream("stream", provider.port, change).await;
+    let path = "/v1/feed?events=1000";
+    for (http, charged) in [(gateway.http.clone(), 5_000), (gateway.http.http2(), 10_000)] {
+        let buyer = Buyer::new(&gateway, Method::GET, path, &Value::Null).await;
+        let request = http.request(Method::GET, path).header("authorization", &buyer.credential);
+        let mut response = request.send().await.unwrap();
+        let mut text = Vec::new();
+        // An event at a time, until the gateway has cut the stream off.
+        loop {
+            provider.seen.go_on.notify_one();
+            match response.chunk().await {
+                Ok(Some(part)) => text.extend_from_slice(&part),
+                Ok(None) => panic!("the provider had more to say"),
+                Err(_) => break,
+            }
+        }
+        let text = String::from_utf8(text).unwrap();
+        let (paid, last) = text.split_once("event: error\ndata: ").unwrap();
+        assert!(paid.len() >= 5_000 && paid.len().is_multiple_of(EVENT.len()), "{}", paid.len());
+        let last: Value = serde_json::from_str(last.strip_suffix("\n\n").unwrap()).unwrap();
+        assert_eq!(last["error"]["code"], "credit_exhausted");
+        assert_eq!(buyer.total().await, charged, "all credit, and no more");
+    }
+    gateway.audit();
 }

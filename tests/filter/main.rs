@@ -28,5 +28,6 @@ mod repeats;
 mod requests;
 mod sessions;
 mod shadow;
+mod streams;
 mod terms;
 mod world;

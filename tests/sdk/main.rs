@@ -339,6 +339,26 @@ fn a_response_streams_on_while_it_is_kept_for_a_repeat() {
 }
 
 #[test]
+fn a_stream_that_is_to_end_is_cut_off_from_the_root_which_goes_on() {
+    started();
+    assert_eq!(request(&[("authorization", credential().as_bytes())]), PAUSE);
+    answer(&one_call(), "200", &granted(5_000));
+    proxy(|proxy| proxy.now_ns += 299_000_000_000);
+    unsafe { proxy_on_tick(ROOT) };
+    let extension =
+        proxy(|proxy| proxy.calls.iter().find(|call| !call.body.is_empty()).cloned()).unwrap();
+    proxy(|proxy| proxy.calls.clear());
+    answer(
+        &extension,
+        "200",
+        &json!({"outcome": "refused", "refusal": "account_revoked", "balance_msat": 0}),
+    );
+    unsafe { proxy_on_tick(ROOT) };
+    proxy(|proxy| assert_eq!((&proxy.cut, proxy.effective), (&vec![STREAM], ROOT)));
+    end();
+}
+
+#[test]
 fn a_call_that_failed_without_headers_is_a_503() {
     started();
     request(&[("authorization", credential().as_bytes())]);

@@ -60,6 +60,8 @@ pub(crate) struct Proxy {
     pub(crate) streams: Vec<u32>,
     pub(crate) resumed_streams: Vec<u32>,
     pub(crate) effective: u32,
+    /// The streams that the filter cut off.
+    pub(crate) cut: Vec<u32>,
     pub(crate) metrics: Vec<(String, i64)>,
     pub(crate) shared: HashMap<String, (Vec<u8>, u32)>,
     pub(crate) shared_changes: u32,
@@ -292,6 +294,12 @@ extern "C" fn proxy_continue_stream(_stream: u32) -> u32 {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_close_stream(_stream: u32) -> u32 {
+    proxy(|proxy| proxy.cut.push(proxy.effective));
+    OK
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_send_local_response(
     status: u32,
     _details: *const u8,
@@ -420,7 +428,7 @@ macro_rules! never_called {
 never_called! {
     proxy_get_log_level proxy_set_header_map_pairs
     proxy_register_shared_queue proxy_resolve_shared_queue proxy_dequeue_shared_queue
-    proxy_enqueue_shared_queue proxy_close_stream proxy_grpc_call
+    proxy_enqueue_shared_queue proxy_grpc_call
     proxy_grpc_stream proxy_grpc_send proxy_grpc_cancel proxy_grpc_close proxy_get_status
     proxy_call_foreign_function proxy_done proxy_get_metric
 }

@@ -46,7 +46,7 @@ const SEEDS: u64 = 200;
 /// Steps of one run before its faults end and the books are closed.
 const STEPS: u32 = 400;
 /// A mutation must be caught within so many seeds.
-const MUTATION_SEEDS: u64 = 40;
+const MUTATION_SEEDS: u64 = 100;
 
 fn run(seed: u64, mutation: Option<Mutation>) -> Result<Summary, Failure> {
     World::new(seed, mutation, Keeper::Sqlite).run(STEPS)

@@ -35,13 +35,13 @@ pub mod rates;
 pub mod rfc3339;
 pub mod scan;
 pub mod secret;
+pub mod sse;
 pub mod tier;
 pub mod usage;
 pub mod wire;
 
 mod documents;
 mod hex_text;
-mod sse;
 mod verdict;
 
 pub use hex_text::{HexDigits, HexError};

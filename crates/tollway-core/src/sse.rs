@@ -94,6 +94,33 @@ impl Lines {
     }
 }
 
+/// Finds where an event ends in a stream that it did not see from the beginning.
+///
+/// It takes itself to be in the middle of a line at first, so what it finds is an end, whatever
+/// came before; it may miss the one that it begins in.
+#[derive(Clone, Copy, Debug)]
+pub struct Boundary(Lines);
+
+impl Default for Boundary {
+    fn default() -> Self {
+        Self(Lines { line: Line::Other, ..Lines::default() })
+    }
+}
+
+impl Boundary {
+    /// Takes the next piece, and gives the position in it at which the first event that ends in
+    /// it has ended.
+    pub fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut found = None;
+        self.0.feed(bytes, &mut |part| {
+            if let Part::End(at) = part {
+                found = found.or(Some(at));
+            }
+        });
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::String;
@@ -126,6 +153,33 @@ mod tests {
             for cut in 0..=stream.len() {
                 let (before, after) = stream.as_bytes().split_at(cut);
                 assert_eq!(events(&[before, after]).0, expected, "{stream:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_boundary_is_found_from_anywhere_and_only_where_one_is() {
+        let stream = "event: x\ndata: a\n\ndata: b\r\n\r\n: note\n\ndata: c\r\rdata: d";
+        let (mut lines, mut ends) = (Lines::default(), Vec::new());
+        lines.feed(stream.as_bytes(), &mut |part| {
+            if let Part::End(at) = part {
+                ends.push(at);
+            }
+        });
+        assert_eq!(ends.len(), 4);
+        for from in 0..stream.len() {
+            for cut in from..=stream.len() {
+                let mut boundary = Boundary::default();
+                let (_, rest) = stream.as_bytes().split_at(from);
+                let (before, after) = rest.split_at(cut - from);
+                let found = boundary.find(before).map(|at| from + at);
+                let found = found.or_else(|| boundary.find(after).map(|at| cut + at));
+                let next: Vec<_> = ends.iter().copied().filter(|end| *end > from).collect();
+                match found {
+                    // It may miss the end that it begins in, but no other.
+                    Some(at) => assert!(next.iter().take(2).any(|end| *end == at), "{from} {cut}"),
+                    None => assert!(next.len() < 2, "{from} {cut}"),
+                }
             }
         }
     }

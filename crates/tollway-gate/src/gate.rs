@@ -15,6 +15,7 @@ use tollway_core::wire::{KeyringReply, Posting, PostingReply, PostingResult};
 use crate::cache::{Carriers, CredentialCache, Known};
 use crate::config::Config;
 use crate::host::{CallId, CallReply, Host};
+use crate::keep::Keeper;
 use crate::lease::Leases;
 use crate::ledger::{self, CallFault};
 use crate::outbox::Outbox;
@@ -37,6 +38,7 @@ pub struct Gate {
     cache: RefCell<CredentialCache>,
     outbox: RefCell<Outbox>,
     pub(crate) leases: Leases,
+    pub(crate) keeper: Keeper,
     keyring_call: Cell<Option<CallId>>,
     keyring_due_ms: Cell<u64>,
     postings_call: Cell<Option<CallId>>,
@@ -66,6 +68,7 @@ impl Gate {
             entropy: RefCell::new(Entropy::from_seed(seed)),
             outbox: RefCell::new(Outbox::default()),
             leases: Leases::default(),
+            keeper: Keeper::default(),
             keyring_call: Cell::new(None),
             keyring_due_ms: Cell::new(0),
             postings_call: Cell::new(None),
@@ -92,7 +95,7 @@ impl Gate {
         let Config { tollwayd, lease_idle_ms, .. } = &self.config;
         let unsent =
             self.leases.tick(host, tollwayd, *lease_idle_ms, &mut self.outbox.borrow_mut());
-        if let Some(fault) = unsent {
+        if let Some(fault) = self.keeper.tick(host, tollwayd).or(unsent) {
             self.call_failed(host, fault);
         }
         self.report(host, now_ms);
@@ -142,7 +145,8 @@ impl Gate {
                 Err(fault) => self.postings_failed(host, fault),
             }
         } else {
-            match self.leases.refill_answered(host, call, reply) {
+            let extended = self.keeper.answered(host, call, reply);
+            match extended.or_else(|| self.leases.refill_answered(host, call, reply)) {
                 Some(Ok(())) => self.reached(host),
                 Some(Err(fault)) => self.call_failed(host, fault),
                 None => {}

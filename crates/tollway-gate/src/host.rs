@@ -12,6 +12,10 @@ pub type HeaderList = Vec<(String, Vec<u8>)>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub u32);
 
+/// Names a stream of the proxy while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamId(pub u32);
+
 /// An HTTP call to `tollwayd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
@@ -165,12 +169,18 @@ pub trait Host {
     /// [`CasMismatch`] when the value has another version by now.
     fn set_shared(&self, key: &str, value: &[u8], version: u32) -> Result<(), CasMismatch>;
 
+    /// Cuts a stream off, whichever way it goes. Called inside the root's tick only.
+    fn end_stream(&self, stream: StreamId);
+
     /// Writes a line for the operator.
     fn warn(&self, message: &str);
 }
 
 /// What a request may ask besides.
 pub trait Stream: Host {
+    /// Its name.
+    fn id(&self) -> StreamId;
+
     /// The request's headers, pseudo headers included.
     fn request_headers(&self) -> HeaderList;
 

@@ -19,6 +19,7 @@ pub mod metrics;
 mod cache;
 mod decimal;
 mod headers;
+mod keep;
 mod lease;
 mod ledger;
 mod outbox;

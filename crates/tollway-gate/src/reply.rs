@@ -10,6 +10,7 @@ use tollway_core::wire::{Problem, StoredResponse};
 
 use crate::headers::EXPOSED;
 use crate::host::{GrpcStatus, Reply};
+use crate::keep::Reason;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 /// When a client may try again after a 503.
@@ -75,6 +76,23 @@ pub(crate) fn too_dear(price: Msat, limit: Msat, grpc: bool) -> Reply {
     let mut reply = plain(402, "max_cost_exceeded", "Payment Required", &detail);
     reply.headers.push(("x-toll-price-msat", price.get().to_string()));
     or_grpc(reply, grpc, GrpcStatus::Internal, "max_cost_exceeded")
+}
+
+/// The last event of a stream that the gate ends, in the form that clients of OpenAI and of
+/// Anthropic take for an error.
+pub(crate) fn last_event(reason: Reason) -> String {
+    let code = reason.code();
+    let message = match reason {
+        Reason::CreditExhausted => {
+            "What was set aside for this stream is used up. Pay, and ask again."
+        }
+        Reason::AccountRevoked => "The operator revoked this token.",
+        Reason::HoldExpired => "The gateway lost track of the payment. Ask again.",
+    };
+    format!(
+        "event: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":\"{code}\",\
+         \"code\":\"{code}\",\"message\":\"{message}\"}}}}\n\n"
+    )
 }
 
 /// 403: the configuration has no price for this request.

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use tollway_gate::host::{
     CAS_ABSENT, Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble,
-    Stream,
+    Stream, StreamId,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
@@ -83,10 +83,16 @@ impl Host for Proxy {
         Ok(())
     }
 
+    fn end_stream(&self, _: StreamId) {}
+
     fn warn(&self, _: &str) {}
 }
 
 impl Stream for Proxy {
+    fn id(&self) -> StreamId {
+        StreamId(0)
+    }
+
     fn request_headers(&self) -> HeaderList {
         self.request.clone()
     }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use tollway_gate::host::{
     Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble, Stream,
+    StreamId,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
@@ -66,6 +67,8 @@ pub struct FakeHost {
     lease_events: RefCell<HashMap<LeaseEvent, u64>>,
     shared: Rc<SharedData>,
     asked: RefCell<Vec<&'static str>>,
+    id: Cell<u32>,
+    ended: RefCell<Vec<StreamId>>,
 }
 
 impl FakeHost {
@@ -100,6 +103,16 @@ impl FakeHost {
     /// Moves the clock on.
     pub fn advance_ms(&self, by_ms: u64) {
         self.now_ms.set(self.now_ms.get() + by_ms);
+    }
+
+    /// The name of the stream from now on.
+    pub fn set_id(&self, id: u32) {
+        self.id.set(id);
+    }
+
+    /// Takes the streams that were cut off since the last time.
+    pub fn take_ended(&self) -> Vec<StreamId> {
+        self.ended.take()
     }
 
     /// From now on no call can be sent, or calls can be sent again.
@@ -278,6 +291,11 @@ impl Host for FakeHost {
         self.shared.set(key, value, version)
     }
 
+    fn end_stream(&self, stream: StreamId) {
+        self.asked("end_stream");
+        self.ended.borrow_mut().push(stream);
+    }
+
     fn warn(&self, message: &str) {
         self.asked("warn");
         self.warnings.borrow_mut().push(message.into());
@@ -285,6 +303,10 @@ impl Host for FakeHost {
 }
 
 impl Stream for FakeHost {
+    fn id(&self) -> StreamId {
+        StreamId(self.id.get())
+    }
+
     fn request_headers(&self) -> HeaderList {
         self.asked("request_headers");
         self.request.borrow().clone()

@@ -48,7 +48,7 @@ pub use purchase::{Bonus, Purchase, PurchaseFault};
 pub use reader::ConfigError;
 pub use refund::RefundOn;
 pub use services::Service;
-pub use terms::{Idempotency, Mode, Route};
+pub use terms::{Idempotency, Mode, Route, WhenCreditEnds};
 
 use price::PriceReader;
 use reader::{Node, Object};

@@ -22,7 +22,7 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 const UNMATCHED: &str = "unmatched";
 
 /// The fields of a route: its own, and [`TERMS`].
-pub(super) const ROUTE_FIELDS: [&str; 23] = [
+pub(super) const ROUTE_FIELDS: [&str; 24] = [
     "name",
     "match",
     "service",
@@ -42,6 +42,7 @@ pub(super) const ROUTE_FIELDS: [&str; 23] = [
     "free_tier",
     "idempotency",
     "overrun",
+    "when_credit_ends",
     "spend",
     "lease_max_sats",
     "exact_above_sats",

@@ -18,7 +18,7 @@ use super::{RefundOn, Service};
 /// The highest price, and the most credit that one invoice sells.
 pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
 /// The fields that are read here, and the service's name.
-pub(super) const TERMS: [&str; 21] = [
+pub(super) const TERMS: [&str; 22] = [
     "service",
     "price",
     "price_sats",
@@ -36,6 +36,7 @@ pub(super) const TERMS: [&str; 21] = [
     "free_tier",
     "idempotency",
     "overrun",
+    "when_credit_ends",
     "spend",
     "lease_max_sats",
     "exact_above_sats",
@@ -73,7 +74,9 @@ pub struct Route {
     pub idempotency: Idempotency,
     /// What happens to a cost above what was set aside for the request.
     pub overrun: Overrun,
-    /// How long credit stays set aside for a request.
+    /// What becomes of a stream that costs more than can be set aside for it.
+    pub when_credit_ends: WhenCreditEnds,
+    /// How long credit stays set aside for a request, from each time on that it is asked for.
     pub hold_ttl_ms: u64,
     /// How its requests are paid from their account.
     pub spend: Spend,
@@ -118,6 +121,15 @@ pub enum Idempotency {
     Replay,
 }
 
+/// What becomes of a stream that costs more than can be set aside for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenCreditEnds {
+    /// It goes on, and its end is charged as [`Overrun`] says.
+    GoOn,
+    /// It ends: a stream of events with an event that says why, any other is cut off.
+    End,
+}
+
 impl Route {
     /// A route that costs nothing.
     pub(super) fn free(name: String, service: Rc<Service>) -> Self {
@@ -131,6 +143,7 @@ impl Route {
             meter: None,
             idempotency: Idempotency::Off,
             overrun: Overrun::Cap,
+            when_credit_ends: WhenCreditEnds::GoOn,
             hold_ttl_ms: HOLD_TTL_S_DEFAULT * 1_000,
             spend: Spend::Exact,
             shadow: None,
@@ -172,7 +185,7 @@ pub(super) fn charge(
     }
     one_price_for_time(fields, &route)?;
     route.free_tier = free_tier(fields, &route)?;
-    for name in ["idempotency", "overrun", "meter"] {
+    for name in ["idempotency", "overrun", "when_credit_ends", "meter"] {
         if let (Mode::Session { .. }, Some(node)) = (route.mode, fields.optional(name)) {
             return Err(node.problem(
                 "expected none on a session route, but found one; its requests are not charged"
@@ -185,6 +198,9 @@ pub(super) fn charge(
     }
     if let Some(node) = fields.optional("overrun") {
         route.overrun = overrun(&node)?;
+    }
+    if let Some(node) = fields.optional("when_credit_ends") {
+        route.when_credit_ends = when_credit_ends(&node)?;
     }
     route.spend = LeaseTerms::read(fields, route.service.lease)?.spend(fields, &route)?;
     Ok(route)
@@ -271,6 +287,15 @@ fn overrun(node: &Node<'_>) -> Result<Overrun, ConfigError> {
         "cap" => Ok(Overrun::Cap),
         "debit_rest" => Ok(Overrun::DebitRest),
         _ => Err(node.fault(EXPECTED, "write one of the three")),
+    }
+}
+
+fn when_credit_ends(node: &Node<'_>) -> Result<WhenCreditEnds, ConfigError> {
+    const EXPECTED: &str = "\"go_on\" or \"end\"";
+    match node.text(EXPECTED)? {
+        "go_on" => Ok(WhenCreditEnds::GoOn),
+        "end" => Ok(WhenCreditEnds::End),
+        _ => Err(node.fault(EXPECTED, "write one of the two")),
     }
 }
 

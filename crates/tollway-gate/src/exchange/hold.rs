@@ -11,6 +11,7 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
 use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
 
+use super::ending::{Asked, Lasting};
 use super::leased::{Granted, Payment, Plan};
 use super::metering::Metering;
 use super::offer::Offer;
@@ -317,7 +318,7 @@ impl Exchange {
     pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
         let Admission { context, payment, token, account, balance, keyed } = admission;
         let tier = self.gate.tier_of(&token);
-        let Context { route, cost, quote, headers: list, .. } = context;
+        let Context { route, cost, quote, headers: list, call_started_ms, .. } = context;
         headers::strip_request(stream, &list, context.authorization_rest.as_deref());
         if self.shadow {
             headers::mark_free_request(stream);
@@ -336,6 +337,13 @@ impl Exchange {
         let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
         let recording = replayable.then(Recording::default);
         let metering = Metering::begin(stream, &route, &quote);
+        let lasting = match payment {
+            Payment::Hold(hold) if !self.shadow => {
+                let asked = Asked { hold, cost, at_ms: call_started_ms };
+                Some(Lasting::begin(stream, &self.gate.keeper, &route, metering.as_ref(), asked))
+            }
+            _ => None,
+        };
         self.state = State::Admitted(Admitted {
             payment,
             route,
@@ -344,6 +352,7 @@ impl Exchange {
             from_browser: context.from_browser,
             answer: None,
             metering,
+            lasting,
             complete: false,
             recording,
         });

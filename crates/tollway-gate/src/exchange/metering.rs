@@ -9,6 +9,7 @@ use super::Admitted;
 use super::hiding::Hiding;
 use crate::config::{Meter, MeterBy, Passing, Route};
 use crate::host::Stream;
+use crate::keep::Kept;
 use crate::settle::Answer;
 
 /// Digits of the largest amount.
@@ -120,6 +121,36 @@ impl Metering {
             None => {
                 tokens.meter.feed(part, &mut |_| {});
                 None
+            }
+        }
+    }
+
+    /// The most that the request can cost, and what costs as it passes.
+    pub(super) fn bounds(
+        metering: Option<&Self>,
+        route: &Route,
+        estimate: Msat,
+    ) -> (Msat, Option<(Passing, u64)>) {
+        match metering.map(|metering| &metering.gauge) {
+            None | Some(Gauge::Price) => (estimate, None),
+            Some(Gauge::Tokens(_)) => (Msat::MAX, None),
+            Some(Gauge::Told(_)) => (bounded(route, Msat::MAX, estimate), None),
+            Some(Gauge::Passing(passing, since_ms)) => {
+                (bounded(route, Msat::MAX, estimate), Some((*passing, *since_ms)))
+            }
+        }
+    }
+
+    /// Tells what is known of the cost so far.
+    pub(super) fn tell(&self, kept: &Kept) {
+        match &self.gauge {
+            Gauge::Price => {}
+            Gauge::Told(told) => kept.cost.set(told.unwrap_or_default()),
+            Gauge::Passing(..) => kept.bytes.set(self.bytes),
+            Gauge::Tokens(tokens) => {
+                if let Some(usage) = tokens.meter.usage(true) {
+                    kept.cost.set(tokens.rates.cost(&usage));
+                }
             }
         }
     }

@@ -17,6 +17,7 @@
 //! ```
 
 mod challenge;
+mod ending;
 mod free;
 mod hiding;
 mod hold;
@@ -50,6 +51,7 @@ use crate::reply;
 use crate::settle::Answer;
 use crate::tiers::TierCosts;
 
+use ending::Lasting;
 use leased::{Payment, Plan};
 use metering::Metering;
 use offer::Offer;
@@ -193,6 +195,8 @@ struct Admitted {
     answer: Option<Answer>,
     /// Where the request's cost shows only with the response.
     metering: Option<Metering>,
+    /// Where the request has a hold of its own, which must last as long.
+    lasting: Option<Lasting>,
     /// The whole response has passed.
     complete: bool,
     /// Where the response may have to be given again.

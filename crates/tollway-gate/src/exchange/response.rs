@@ -5,6 +5,7 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::wire::{Posting, STORED_BODY_BYTES_MAX, StoredResponse};
 
+use super::ending::Lasting;
 use super::leased::Payment;
 use super::metering::Metering;
 use super::{Admitted, Exchange, State};
@@ -83,6 +84,9 @@ impl Exchange {
         if let Some(metering) = &mut admitted.metering {
             metering.response_headers(stream, &admitted.route, answer);
         }
+        if let Some(lasting) = &admitted.lasting {
+            lasting.response_headers(stream, admitted.metering.as_ref());
+        }
         if self.shadow {
             return;
         }
@@ -114,21 +118,29 @@ impl Exchange {
     pub fn response_body(&mut self, stream: &impl Stream, bytes: usize, end: bool) {
         let State::Admitted(admitted) = &mut self.state else { return };
         admitted.complete |= end;
-        let Admitted { recording, metering, .. } = admitted;
+        let Admitted { recording, metering, lasting, .. } = admitted;
+        if lasting.as_ref().is_some_and(Lasting::is_told) {
+            stream.replace_response_body(bytes, b"");
+            return;
+        }
         if let Some(metering) = metering {
             metering.pass(bytes);
         }
+        let mut passing = bytes;
         let reads = metering.as_ref().is_some_and(Metering::reads_body);
-        if recording.is_none() && !reads {
-            return;
+        if recording.is_some() || reads {
+            let mut part = if bytes > 0 { stream.response_body(bytes) } else { Vec::new() };
+            let whole = part.len() == bytes;
+            if reads && let Some(other) = metering.as_mut().and_then(|m| m.read(&part, end)) {
+                stream.replace_response_body(bytes, &other);
+                passing = other.len();
+                part = other;
+            }
+            *recording = recording.take().filter(|_| whole).and_then(|r| r.with_part(&part, end));
         }
-        let mut part = if bytes > 0 { stream.response_body(bytes) } else { Vec::new() };
-        let whole = part.len() == bytes;
-        if reads && let Some(other) = metering.as_mut().and_then(|m| m.read(&part, end)) {
-            stream.replace_response_body(bytes, &other);
-            part = other;
+        if let Some(lasting) = lasting.as_mut().filter(|_| !end) {
+            lasting.part_passed(stream, metering.as_ref(), passing);
         }
-        *recording = recording.take().filter(|_| whole).and_then(|r| r.with_part(&part, end));
     }
 
     /// The response's trailers pass: nothing comes after them.
@@ -145,9 +157,13 @@ impl Exchange {
                 // Nothing went wrong with a whole answer that is no error, so that host call,
                 // the dearest of a paid request, is for the others.
                 let well = done.complete && done.answer.is_some_and(|answer| !answer.is_error());
-                let trouble = if well { Default::default() } else { stream.response_trouble() };
+                // What the gate cut off went well up to there.
+                let ended = done.lasting.as_ref().and_then(|lasting| lasting.ended(stream));
+                let asked = !well && ended.is_none();
+                let trouble = if asked { stream.response_trouble() } else { Default::default() };
                 let amount_msat =
                     charge(&done.route, done.answer, trouble, || done.cost_at_end(stream));
+                let amount_msat = ended.map_or(amount_msat, |most| amount_msat.min(most));
                 if self.shadow {
                     self.shadow_cost(stream, Decision::Ok, amount_msat);
                     if let Payment::Hold(hold) = done.payment {

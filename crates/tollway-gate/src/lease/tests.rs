@@ -6,7 +6,7 @@ use super::slot::SLOT_BYTES;
 use super::table::{BUCKETS, SLOTS_PER_BUCKET};
 use super::tally::{EARNED_BYTES, TALLY_BYTES};
 use super::*;
-use crate::host::{CAS_ABSENT, Call, CallId, CasMismatch, NotSent};
+use crate::host::{CAS_ABSENT, Call, CallId, CasMismatch, NotSent, StreamId};
 use crate::metrics::{CallKind, Decision, LeaseEvent};
 
 const NOW_MS: u64 = 1_800_000_000_000;
@@ -50,6 +50,8 @@ impl Host for Shared {
         self.0.borrow_mut().insert(key.to_owned(), (value.to_owned(), version.wrapping_add(1)));
         Ok(())
     }
+
+    fn end_stream(&self, _: StreamId) {}
 
     fn warn(&self, _: &str) {}
 }
