@@ -209,6 +209,10 @@ async fn the_upstream_s_word_is_charged_within_bounds() {
         assert_eq!(answer.number("x-toll-cost-msat"), charged, "{query}");
         assert_eq!(answer.header("x-toll-actual-cost-msat"), "", "{query}");
     }
+    // Its client's limit is the most that it turns out to cost.
+    let request = buyer.request(Method::GET, "/v1/render?status=200&cost=7000");
+    let (answer, cost) = buyer.charged(request.header("x-toll-max-cost-msat", "6000")).await;
+    assert_eq!((cost, answer.number("x-toll-cost-msat")), (6_000, 6_000));
     gateway.audit();
 }
 

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use tollway_core::caveat::TIER_CREDITS;
 use tollway_gate::exchange::{Exchange, Step};
 use tollway_gate::host::{CallReply, LogField, ResponseTrouble, StreamId};
 use tollway_testkit::fake_host::SentCall;
 
-use crate::world::{World, config, granted, ok, refused};
+use crate::world::{self, NOW_S, World, config, granted, ok, preimage, refused};
 
 const TTL_MS: u64 = 10_000;
 /// Of the meter, for each byte.
@@ -298,6 +299,67 @@ fn a_top_up_in_time_keeps_the_stream_alive() {
     answer(&world, &extension(&world), &granted(12_000, 40_000));
     assert_eq!(pass(&world, &mut exchange, "xxx\n\n"), "xxx\n\n");
     assert_eq!(world.host.take_ended(), []);
+}
+
+#[test]
+fn a_client_s_limit_bounds_what_is_charged_and_ends_the_stream_where_the_route_says_so() {
+    for (end, ended) in [("go_on", 0), ("end", 1)] {
+        let world = metered(&[("when_credit_ends", json!(end))]);
+        let token = world::token("demo", TIER_CREDITS, 1, NOW_S + 60);
+        let token = token.attenuate(b"max_cost_msat=9000").attenuate(b"max_cost_msat = 80000");
+        let credential = format!("L402 {}:{}", token.to_base64(), preimage().reveal_hex());
+        let plain = world.credential("demo");
+        for (credential, limit, most) in [
+            (&plain, "8000", 8_000),
+            (&plain, "5000", 5_000),
+            (&credential, "90000", 9_000),
+            (&credential, "6000", 6_000),
+        ] {
+            let (mut exchange, _) = world.get(
+                "/api/joke",
+                &[
+                    ("authorization", credential.as_bytes()),
+                    ("x-toll-max-cost-msat", limit.as_bytes()),
+                ],
+            );
+            let call = world.one_call("PUT", "/v1/holds/");
+            exchange.call_answered(&world.host, call.id, &granted(5_000, 15_000));
+            world.host.begin_response(&[(":status", b"200")], false);
+            exchange.response_headers(&world.host);
+            pass(&world, &mut exchange, "xxxx");
+            for call in tick(&world) {
+                assert_eq!(call.json(), ask(0, most - 5_000), "no more than the limit");
+                answer(&world, &call, &granted(most, 0));
+            }
+            assert_eq!(world.host.take_ended(), []);
+            pass(&world, &mut exchange, "xxxxxxxxxx");
+            assert_eq!(tick(&world), []);
+            assert_eq!(world.host.take_ended().len(), ended);
+            exchange.finished(&world.host);
+            let reason = if ended == 1 { "max_cost_exceeded" } else { "" };
+            assert_eq!(world.host.note_of(LogField::Reason), reason);
+            assert_eq!(world.posted()[0]["amount_msat"], most);
+        }
+    }
+}
+
+#[test]
+fn a_client_s_limit_bounds_what_the_upstream_says() {
+    let name = "x-toll-actual-cost-msat";
+    let world = metered(&[("meter", json!({"header": name, "max_msat": 50_000}))]);
+    let credential = world.credential("demo");
+    let more: [(&str, &[u8]); 2] =
+        [("authorization", credential.as_bytes()), ("x-toll-max-cost-msat", b"6000")];
+    let (mut exchange, _) = world.get("/api/joke", &more);
+    let call = world.one_call("PUT", "/v1/holds/");
+    exchange.call_answered(&world.host, call.id, &granted(5_000, 15_000));
+    world.host.begin_response(&[(":status", b"200"), (name, b"40000")], false);
+    exchange.response_headers(&world.host);
+    assert_eq!(world.host.client_header("x-toll-cost-msat").unwrap(), "6000");
+    assert_eq!(world.host.client_header("x-toll-balance-msat").unwrap(), "14000");
+    exchange.response_body(&world.host, 0, true);
+    exchange.finished(&world.host);
+    assert_eq!(world.posted()[0]["amount_msat"], 6_000);
 }
 
 #[test]

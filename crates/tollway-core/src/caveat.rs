@@ -239,6 +239,15 @@ impl Caveats {
         &self.budgets
     }
 
+    /// The most that one request may cost.
+    pub(crate) fn max_cost(&self) -> Msat {
+        let costs = self.read.iter().filter_map(|caveat| match caveat {
+            Caveat::MaxCost(max) => Some(*max),
+            _ => None,
+        });
+        costs.min().unwrap_or(Msat::MAX)
+    }
+
     /// Whether any of them names a client address.
     pub(crate) fn name_client_ip(&self) -> bool {
         self.read.iter().any(|caveat| matches!(caveat, Caveat::Ip(_)))

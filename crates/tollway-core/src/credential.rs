@@ -220,6 +220,15 @@ impl VerifiedCredential {
         }
     }
 
+    /// The most that this request may turn out to cost, by the caveats of the macaroon that
+    /// [`VerifiedCredential::authorize`] admits it for.
+    #[must_use]
+    pub fn max_cost(&self, facts: &RequestFacts<'_>) -> Msat {
+        let Admits::Native(list) = &self.admits else { return Msat::MAX };
+        let admits = list.iter().find(|caveats| caveats.check(facts).is_ok());
+        admits.map_or(Msat::MAX, Caveats::max_cost)
+    }
+
     /// Whether the caveats of at least one macaroon admit this request, and which budgets of
     /// that one it counts against, the outermost first.
     ///

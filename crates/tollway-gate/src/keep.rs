@@ -37,8 +37,10 @@ pub(crate) struct Terms {
     pub(crate) route: Rc<Route>,
     /// What was set aside.
     pub(crate) amount: Msat,
-    /// The most that the request can cost.
+    /// The most that the request can cost by its route.
     pub(crate) most: Msat,
+    /// The most that its client lets it cost.
+    pub(crate) ceiling: Msat,
     /// What costs as it passes, and since when.
     pub(crate) clock: Option<(Passing, u64)>,
     pub(crate) asked_at_ms: u64,
@@ -82,6 +84,8 @@ struct Ask {
 pub(crate) enum Reason {
     /// What was set aside is used up, and there is no more.
     CreditExhausted,
+    /// It has cost what its client allows.
+    MaxCostExceeded,
     /// The operator revoked the account.
     AccountRevoked,
     /// The hold has ended in the ledger, so nothing can be charged.
@@ -92,6 +96,7 @@ impl Reason {
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::CreditExhausted => "credit_exhausted",
+            Self::MaxCostExceeded => "max_cost_exceeded",
             Self::AccountRevoked => "account_revoked",
             Self::HoldExpired => "hold_expired",
         }
@@ -226,9 +231,16 @@ impl Kept {
             _ => {}
         }
         let capacity = self.capacity.get();
+        let cost = self.cost(now_ms);
+        if !self.ends() || cost < capacity || capacity >= self.terms.most {
+            return None;
+        }
         let is_dry = !self.grows() || self.dry_until_ms.get().is_some();
-        let over = is_dry && capacity < self.terms.most && self.cost(now_ms) >= capacity;
-        (self.ends() && over).then_some(Reason::CreditExhausted)
+        if cost >= self.terms.ceiling {
+            Some(Reason::MaxCostExceeded)
+        } else {
+            is_dry.then_some(Reason::CreditExhausted)
+        }
     }
 
     /// Whether more may be set aside than at first: what `cap` promises the client is the most.
@@ -278,7 +290,8 @@ impl Kept {
             return Msat::ZERO;
         }
         let short = cost.checked_sub(capacity).unwrap_or_default();
-        capacity.max(short).min(self.terms.most.checked_sub(capacity).unwrap_or_default())
+        let most = self.terms.most.min(self.terms.ceiling);
+        capacity.max(short).min(most.checked_sub(capacity).unwrap_or_default())
     }
 
     fn send(&self, host: &impl Host, to: &Tollwayd, now_ms: u64) -> Result<(), CallFault> {

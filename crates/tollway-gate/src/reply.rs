@@ -86,6 +86,7 @@ pub(crate) fn last_event(reason: Reason) -> String {
         Reason::CreditExhausted => {
             "What was set aside for this stream is used up. Pay, and ask again."
         }
+        Reason::MaxCostExceeded => "This stream has cost as much as its limit allows.",
         Reason::AccountRevoked => "The operator revoked this token.",
         Reason::HoldExpired => "The gateway lost track of the payment. Ask again.",
     };

@@ -34,7 +34,7 @@ impl Exchange {
         if price_only {
             return self.answer(stream, Decision::Challenged, reply::price_only(context.cost));
         }
-        if let Some(answered) = self.too_dear(stream, &context) {
+        if let Some(answered) = self.too_dear(stream, &mut context) {
             return answered;
         }
         let sale = match Sale::of(&context) {

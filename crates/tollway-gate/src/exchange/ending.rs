@@ -24,6 +24,7 @@ pub(super) struct Lasting {
 pub(super) struct Asked {
     pub(super) hold: HoldId,
     pub(super) cost: Msat,
+    pub(super) ceiling: Msat,
     pub(super) at_ms: u64,
 }
 
@@ -34,7 +35,7 @@ impl Lasting {
         keeper: &Keeper,
         route: &Rc<Route>,
         metering: Option<&Metering>,
-        Asked { hold, cost, at_ms }: Asked,
+        Asked { hold, cost, ceiling, at_ms }: Asked,
     ) -> Self {
         let (most, clock) = Metering::bounds(metering, route, cost);
         let kept = keeper.keep(Terms {
@@ -43,6 +44,7 @@ impl Lasting {
             route: Rc::clone(route),
             amount: cost,
             most,
+            ceiling,
             clock,
             asked_at_ms: at_ms,
         });

@@ -24,7 +24,6 @@ use crate::cache::{Carriers, Known};
 use crate::config::{Idempotency, Mode};
 use crate::headers::{self, ResponseMarks};
 use crate::host::{CallId, CallReply, LogField, Stream};
-use crate::lease::Paid;
 use crate::ledger::{self, CallFault};
 use crate::metrics::Decision;
 use crate::reply;
@@ -69,7 +68,7 @@ impl Exchange {
             context.cost = tiers.assume(self.gate.tier_of(&credential.payment_hash()));
         }
         match self.authorize(stream, &context, &credential) {
-            Ok(budgets) => match context.route.mode {
+            Ok((budgets, ceiling)) => match context.route.mode {
                 Mode::Session { .. } if self.gate.is_revoked(&credential.payment_hash()) => {
                     self.challenge(stream, context, Offer::account_revoked())
                 }
@@ -78,7 +77,8 @@ impl Exchange {
                     self.challenge(stream, context, Offer::top_up(credential.payment_hash()))
                 }
                 Mode::Credits | Mode::SingleUse => {
-                    if let Some(answered) = self.too_dear(stream, &context) {
+                    context.ceiling = ceiling;
+                    if let Some(answered) = self.too_dear(stream, &mut context) {
                         return answered;
                     }
                     context.budgets = budgets;
@@ -119,13 +119,14 @@ impl Exchange {
         Ok(Some(credential))
     }
 
-    /// Asks the credential's caveats whether they allow this request, and within which budgets.
+    /// Asks the credential's caveats whether they allow this request, within which budgets, and
+    /// what it may cost at most.
     fn authorize(
         &self,
         stream: &impl Stream,
         context: &Context,
         credential: &VerifiedCredential,
-    ) -> Result<Vec<TokenBudget>, Offer> {
+    ) -> Result<(Vec<TokenBudget>, Msat), Offer> {
         if !context.route.service.form.accepts(credential.format()) {
             let fault = Rejection::FormatNotAccepted;
             let error = rejection_error(fault);
@@ -147,10 +148,12 @@ impl Exchange {
                 Mode::Credits | Mode::SingleUse => context.cost,
             },
         };
-        let budgets = credential.authorize(&facts).map(<[_]>::to_vec);
-        budgets.map_err(|fault| Offer {
-            error: mismatch_error(fault, credential, &facts),
-            ..Offer::rejected(fault.code(), fault)
+        let budgets = credential.authorize(&facts);
+        budgets.map(|budgets| (budgets.to_vec(), credential.max_cost(&facts))).map_err(|fault| {
+            Offer {
+                error: mismatch_error(fault, credential, &facts),
+                ..Offer::rejected(fault.code(), fault)
+            }
         })
     }
 
@@ -318,7 +321,7 @@ impl Exchange {
     pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
         let Admission { context, payment, token, account, balance, keyed } = admission;
         let tier = self.gate.tier_of(&token);
-        let Context { route, cost, quote, headers: list, call_started_ms, .. } = context;
+        let Context { route, cost, ceiling, quote, headers: list, call_started_ms, .. } = context;
         headers::strip_request(stream, &list, context.authorization_rest.as_deref());
         if self.shadow {
             headers::mark_free_request(stream);
@@ -339,7 +342,7 @@ impl Exchange {
         let metering = Metering::begin(stream, &route, &quote);
         let lasting = match payment {
             Payment::Hold(hold) if !self.shadow => {
-                let asked = Asked { hold, cost, at_ms: call_started_ms };
+                let asked = Asked { hold, cost, ceiling, at_ms: call_started_ms };
                 Some(Lasting::begin(stream, &self.gate.keeper, &route, metering.as_ref(), asked))
             }
             _ => None,
@@ -348,6 +351,7 @@ impl Exchange {
             payment,
             route,
             cost,
+            ceiling,
             balance,
             from_browser: context.from_browser,
             answer: None,
@@ -386,12 +390,4 @@ pub(super) struct Admission {
     /// What the account has left.
     pub(super) balance: Msat,
     pub(super) keyed: bool,
-}
-
-impl Admission {
-    /// One that a lease has paid for.
-    pub(super) fn leased(context: Context, token: PaymentHash, paid: Paid) -> Self {
-        let Paid { tally, account, balance } = paid;
-        Self { context, payment: Payment::Lease(tally), token, account, balance, keyed: false }
-    }
 }

@@ -14,7 +14,7 @@ use super::{Context, Exchange, Holding, Parked, State, Step};
 use crate::config::{Idempotency, Spend as Paying};
 use crate::headers;
 use crate::host::Stream;
-use crate::lease::{self, Ask, Grant, Opened, Relief, Spend, Taken, Tally};
+use crate::lease::{self, Ask, Grant, Opened, Paid, Relief, Spend, Taken, Tally};
 use crate::ledger::CallFault;
 use crate::metrics::LeaseEvent;
 
@@ -259,6 +259,14 @@ impl Exchange {
     /// How long a hold lives that becomes a lease.
     pub(super) fn lease_ttl_ms(&self, context: &Context) -> u64 {
         self.gate.config().lease_ttl_ms.unwrap_or(context.route.hold_ttl_ms)
+    }
+}
+
+impl Admission {
+    /// One that a lease has paid for.
+    pub(super) fn leased(context: Context, token: PaymentHash, paid: Paid) -> Self {
+        let Paid { tally, account, balance } = paid;
+        Self { context, payment: Payment::Lease(tally), token, account, balance, keyed: false }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The most that a client lets its request cost: a dearer one is answered, not charged.
+//! The most that a client lets its request cost: a dearer one is answered, not charged, and one
+//! that turns out dearer is charged no more than this.
 
 use core::fmt;
 
@@ -29,8 +30,9 @@ impl fmt::Display for Malformed {
 }
 
 impl Exchange {
-    /// Answers a request that costs more than its client wants; `None` for one that may go on.
-    pub(super) fn too_dear(&mut self, stream: &impl Stream, context: &Context) -> Option<Step> {
+    /// Answers a request that costs more than its client wants; `None` for one that may go on,
+    /// up to this cost.
+    pub(super) fn too_dear(&mut self, stream: &impl Stream, context: &mut Context) -> Option<Step> {
         let Context { cost, grpc, .. } = *context;
         let answer = match limit(context) {
             Ok(Some(limit)) if cost > limit => {
@@ -38,7 +40,10 @@ impl Exchange {
                 let answer = reply::too_dear(cost, limit, grpc);
                 return Some(self.answer(stream, Decision::Challenged, answer));
             }
-            Ok(_) => return None,
+            Ok(limit) => {
+                context.ceiling = context.ceiling.min(limit.unwrap_or(Msat::MAX));
+                return None;
+            }
             Err(fault) => reply::bad_request("max_cost_malformed", fault, grpc),
         };
         Some(self.answer(stream, Decision::Denied, answer))

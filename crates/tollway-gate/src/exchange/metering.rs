@@ -198,7 +198,9 @@ impl Admitted {
     /// headers pass.
     pub(super) fn cost_at_headers(&self) -> Option<Msat> {
         match &self.metering {
-            Some(metering) => metering.known(&self.route, self.cost),
+            Some(metering) => {
+                metering.known(&self.route, self.cost).map(|cost| cost.min(self.ceiling))
+            }
             None => Some(self.cost),
         }
     }
@@ -206,7 +208,7 @@ impl Admitted {
     /// The same at the end.
     pub(super) fn cost_at_end(&self, stream: &impl Stream) -> Msat {
         match &self.metering {
-            Some(metering) => metering.cost(stream, self),
+            Some(metering) => metering.cost(stream, self).min(self.ceiling),
             None => self.cost,
         }
     }

@@ -109,6 +109,7 @@ impl Asked {
         Context {
             route: self.route,
             cost: quote.cost,
+            ceiling: Msat::MAX,
             quote,
             rpc_id: None,
             grpc: self.grpc,
@@ -128,6 +129,8 @@ impl Asked {
 struct Context {
     route: Rc<Route>,
     cost: Msat,
+    /// The most that the client lets it turn out to cost.
+    ceiling: Msat,
     quote: Quote,
     /// The id to answer, where a challenge is a JSON-RPC error.
     rpc_id: Option<String>,
@@ -189,6 +192,8 @@ struct Admitted {
     payment: Payment,
     route: Rc<Route>,
     cost: Msat,
+    /// The most that the client lets it turn out to cost.
+    ceiling: Msat,
     /// What the account has left while the hold stands.
     balance: Msat,
     from_browser: bool,
