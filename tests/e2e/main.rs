@@ -10,6 +10,7 @@
     reason = "a test binary: what it does not expect fails the test"
 )]
 
+mod asked;
 mod bodies;
 mod budgets;
 mod clients;

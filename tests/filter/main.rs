@@ -9,6 +9,7 @@
     reason = "a test binary: what it does not expect fails the test"
 )]
 
+mod asked;
 mod budgets;
 mod cost;
 mod failures;

@@ -5,6 +5,7 @@ use core::fmt;
 use tollway_core::id::HoldId;
 use tollway_core::wire::{
     self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, PostingBatch,
+    PriceRequest,
 };
 
 use crate::config::Tollwayd;
@@ -87,6 +88,15 @@ pub(crate) fn extend_hold(
 ) -> Result<CallId, CallFault> {
     let path = format!("{}/{hold}/{}", wire::HOLDS_PATH, wire::EXTENSIONS_SEGMENT);
     send(host, to, "POST", &path, Some(&encode(request)))
+}
+
+/// Asks what a request costs.
+pub(crate) fn ask_price(
+    host: &impl Host,
+    to: &Tollwayd,
+    request: &PriceRequest,
+) -> Result<CallId, CallFault> {
+    send(host, to, "POST", wire::PRICES_PATH, Some(&encode(request)))
 }
 
 /// Asks for a free request.

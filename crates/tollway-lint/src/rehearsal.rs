@@ -113,7 +113,7 @@ pub fn rehearse(filter: &Value, asked: &Asked) -> Result<Rehearsal, RehearsalErr
         let Some(call) = proxy.take_sent().filter(|_| step == Step::Wait) else { break };
         free_tier |= call.path == wire::ALLOWANCES_PATH;
         let reply = answer(&call.path, &call.body)
-            .ok_or_else(|| RehearsalError::Undecided(call.path.clone()))?;
+            .ok_or_else(|| RehearsalError::Undecided(unanswered(&call.path)))?;
         step = exchange.call_answered(&proxy, call.id, &reply);
     }
     let meets = match step {
@@ -156,6 +156,14 @@ fn answer(path: &str, body: &[u8]) -> Option<CallReply> {
         _ => return None,
     };
     Some(CallReply { status: Some(200), body: body.to_string().into_bytes() })
+}
+
+fn unanswered(path: &str) -> String {
+    if path == wire::PRICES_PATH {
+        "the price webhook, which alone knows what this route costs".to_owned()
+    } else {
+        path.to_owned()
+    }
 }
 
 fn meets(reply: Reply) -> Meets {

@@ -20,6 +20,7 @@ use crate::lightning::{ConnectFault, Lightning, Simulated, SimulatedNode};
 use crate::metrics::Metrics;
 use crate::outbox::{self, Carrier};
 use crate::paywall::Paywall;
+use crate::prices::Prices;
 use crate::rates::Rates;
 use crate::settlement;
 use crate::watch::Watch;
@@ -55,7 +56,7 @@ enum StartFault {
     Listen { field: &'static str, address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Node(#[from] ConnectFault),
-    #[error("webhooks: no HTTP client: {0}")]
+    #[error("no HTTP client: {0}")]
     Outbound(#[from] reqwest::Error),
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -133,6 +134,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
     };
     let node_id = simulated.as_deref().map(SimulatedNode::node_id);
     let rates = Rates::new(config.rates.clone(), Arc::clone(&clock));
+    let prices = Prices::new(config.price_webhook.clone(), Arc::clone(&clock))?;
     let flood = Arc::new(Flood::new(config.challenges, clock.now_ms()));
     let (ledger_handle, recovery) = (ledger.clone(), Arc::default());
     let is_told = lightning.node.settled_after(0).is_some();
@@ -148,7 +150,8 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         imports: !config.legacy_keys.is_empty(),
     };
     let legacy_keys = config.legacy_keys.clone().into();
-    let doors = Doors { paywall: paywall.clone(), metrics, legacy_keys, rates: rates.clone() };
+    let (told, rates_told) = (paywall.clone(), rates.clone());
+    let doors = Doors { paywall: told, metrics, legacy_keys, rates: rates_told, prices };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
     Ok(Service { gate, admin, ledger, paywall, rates, carriers, writer, node_id })

@@ -123,8 +123,10 @@ fn load(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn check_config(path: &Path) -> Result<ExitCode, CliError> {
-    let Config { gate, admin, store, lightning, challenges, legacy_keys, rates, webhooks, log } =
-        load(path)?;
+    let config = load(path)?;
+    let asked = if config.price_webhook.is_some() { "(set)" } else { "(none)" };
+    let Config { gate, admin, store, lightning, challenges, legacy_keys, .. } = config;
+    let Config { rates, webhooks, log, .. } = config;
     let webhooks: Vec<&str> = webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
     let LightningConfig { node, network, invoice_expiry_s } = lightning;
     print(&format!(
@@ -135,6 +137,7 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
          lightning.invoice_expiry_s {invoice_expiry_s}\n  \
          challenges                 {}/min, burst {}, open {} per client; {}/s in all\n  \
          legacy_keys                {}\n  rates                      {}\n  \
+         price_webhook              {asked}\n  \
          webhooks                   {}\n  log                        {}, {}\n",
         path.display(),
         gate.listen,

@@ -16,6 +16,7 @@ mod legacy;
 mod lightning;
 mod node;
 mod node_url;
+mod price_webhook;
 mod rates;
 mod secrets;
 mod webhooks;
@@ -32,6 +33,8 @@ pub use node::{
     NwcConfig, PhoenixdConfig,
 };
 pub use node_url::NodeUrl;
+pub use price_webhook::PriceWebhookConfig;
+use price_webhook::RawPriceWebhook;
 use rates::RawRates;
 pub use rates::{PriceSource, RateSource, RatesConfig};
 use secrets::{RawSecret, secret};
@@ -64,6 +67,7 @@ pub struct RawConfig {
     #[serde(default)]
     legacy_keys: Vec<RawLegacyKey>,
     rates: RawRates,
+    price_webhook: Option<RawPriceWebhook>,
     #[serde(default)]
     webhooks: Vec<RawWebhook>,
     #[serde(default)]
@@ -146,6 +150,8 @@ pub struct Config {
     pub rates: RatesConfig,
     /// Who is told of payments and refunds.
     pub webhooks: Vec<WebhookConfig>,
+    /// Who tells the prices that the filter does not know.
+    pub price_webhook: Option<PriceWebhookConfig>,
     /// The log.
     pub log: LogConfig,
 }
@@ -279,6 +285,7 @@ impl RawConfig {
             legacy_keys: legacy::resolve(&self.legacy_keys, env)?,
             rates: self.rates.resolve()?,
             webhooks: webhooks::resolve(&self.webhooks, env)?,
+            price_webhook: self.price_webhook.as_ref().map(|it| it.resolve(env)).transpose()?,
             log: self.log,
         })
     }

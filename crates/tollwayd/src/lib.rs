@@ -3,8 +3,8 @@
 //! What it is: the filter asks it for invoices, for holds on prepaid credit and for keys, and
 //! reports charges to it. It keeps the ledger and talks to a Lightning node.
 //!
-//! What it does not do: it never sees a customer's request, prices nothing and mints no tokens;
-//! the filter does that.
+//! What it does not do: it never sees a customer's request, has no prices of its own and mints no
+//! tokens; the filter does that.
 
 #![forbid(unsafe_code)]
 
@@ -24,9 +24,11 @@ mod metrics;
 mod outbound;
 mod outbox;
 mod paywall;
+mod prices;
 mod rates;
 mod recovery;
 mod settlement;
+mod signature;
 pub mod telemetry;
 mod watch;
 mod webhooks;

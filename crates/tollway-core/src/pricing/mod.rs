@@ -20,6 +20,7 @@
 //! What it does not do: it does not normalise, and it never guesses. No query takes part in the
 //! match. A path parameter (`/joke;x=1`) is part of its segment, as it is for Envoy's own routes.
 
+mod asked;
 mod by_size;
 mod by_value;
 mod conditions;
@@ -43,6 +44,7 @@ mod work_tests;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use asked::{AskedPrice, Said};
 pub use by_size::{BySize, Rate};
 pub use by_value::{ByPresence, ByValue};
 pub use conditions::{HeaderFault, HeaderRule, MethodFault, MethodRule};

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::asked::{AskedPrice, Said};
 use super::by_size::BySize;
 use super::by_value::{ByPresence, ByValue};
 use super::mcp::{McpPrice, McpTerms};
@@ -63,6 +64,8 @@ pub enum Rule {
     Windows(Windows),
     /// The tools of an MCP server.
     Mcp(McpPrice),
+    /// The operator's own service tells it.
+    Asked(AskedPrice),
 }
 
 /// What of a request's body must be known before its price is.
@@ -124,6 +127,7 @@ impl Price {
             Rule::Percent(rule) => rule.of.body_need(),
             Rule::BySize(rule) => rule.body_need(),
             Rule::Windows(rule) => rule.body_need(),
+            Rule::Asked(price) => price.body_need(),
             Rule::Tokens(_) | Rule::Mcp(_) => BodyNeed::Text,
         };
         let mut tiers = Vec::new();
@@ -137,14 +141,25 @@ impl Price {
         if let Self::Rule(ruled) = self { &ruled.tiers } else { &[] }
     }
 
-    /// Whether it hangs on a rate of exchange, and so on the moment.
+    /// Whether it hangs on a rate of exchange or on somebody's answer, and so on the moment.
     #[must_use]
-    pub fn needs_rates(&self) -> bool {
+    pub fn follows_the_moment(&self) -> bool {
         match self {
             Self::Free | Self::Fixed(_) | Self::Denied => false,
             Self::Fiat(_) => true,
-            Self::Rule(ruled) => ruled.rule.prices().into_iter().any(Self::needs_rates),
+            Self::Rule(ruled) => match &ruled.rule {
+                Rule::Asked(_) => true,
+                rule => rule.prices().into_iter().any(Self::follows_the_moment),
+            },
         }
+    }
+
+    /// What the operator's service is asked with, where it tells the price.
+    #[must_use]
+    pub fn said(&self, request: &PricedRequest<'_>) -> Option<Result<Said, PriceFault<'_>>> {
+        let Self::Rule(ruled) = self else { return None };
+        let Rule::Asked(price) = &ruled.rule else { return None };
+        Some(price.said(request))
     }
 
     /// Whether what a request costs may only show in the usage of its response.
@@ -188,6 +203,8 @@ impl Price {
                 Rule::BySize(rule) => rule.quote(request),
                 Rule::Windows(rule) => rule.quote(request),
                 Rule::Mcp(price) => price.quote(request),
+                // Nobody has told it.
+                Rule::Asked(_) => Err(PriceProblem::NotSold.into()),
             },
         }
     }
@@ -199,7 +216,7 @@ impl Rule {
         match self {
             Self::ByValue(rule) => rule.prices().collect(),
             Self::ByPresence(rule) => Vec::from([&rule.present, &rule.absent]),
-            Self::Tokens(_) | Self::Percent(_) => Vec::new(),
+            Self::Tokens(_) | Self::Percent(_) | Self::Asked(_) => Vec::new(),
             Self::BySize(rule) => Vec::from([&rule.base]),
             Self::Windows(rule) => rule.prices().collect(),
             Self::Mcp(rule) => rule.prices().collect(),

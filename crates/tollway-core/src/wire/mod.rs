@@ -8,6 +8,7 @@ mod allowance;
 mod challenge;
 mod hold;
 mod posting;
+mod price;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -28,6 +29,7 @@ pub use hold::{
     ExtensionRequest, HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, StoredResponse, TakeBack,
 };
 pub use posting::{Overrun, Posting, PostingBatch, PostingOutcome, PostingReply, PostingResult};
+pub use price::{PriceReply, PriceRequest};
 
 /// Where the filter asks for an invoice: `POST`.
 pub const CHALLENGES_PATH: &str = "/v1/challenges";
@@ -40,6 +42,8 @@ pub const EXTENSIONS_SEGMENT: &str = "extensions";
 pub const POSTINGS_PATH: &str = "/v1/postings";
 /// Where the filter asks whether a request is free: `POST`.
 pub const ALLOWANCES_PATH: &str = "/v1/allowances";
+/// Where the filter asks what a request costs that only the operator's service knows: `POST`.
+pub const PRICES_PATH: &str = "/v1/prices";
 /// Where the filter fetches its keys: `GET`.
 pub const KEYRING_PATH: &str = "/v1/keyring";
 

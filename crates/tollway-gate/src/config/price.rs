@@ -2,7 +2,9 @@
 
 use tollway_core::decimal::Decimal;
 use tollway_core::money::Msat;
-use tollway_core::pricing::{ByPresence, ByValue, Field, McpPrice, McpTerms, Price, Rule};
+use tollway_core::pricing::{
+    AskedPrice, ByPresence, ByValue, Field, McpPrice, McpTerms, Price, Rule,
+};
 use tollway_core::rates::{Currency, Fiat};
 use tollway_core::tier::{TIER_BYTES_MAX, Tier};
 
@@ -17,6 +19,8 @@ const ENTRIES_MAX: usize = 1_000;
 const TIERS_MAX: usize = 16;
 /// The longest name of a class, in bytes.
 const CLASS_BYTES_MAX: usize = 64;
+/// The most fields that a price is asked with.
+const ASKED_FIELDS_MAX: usize = 8;
 /// The most prices within one another.
 const DEPTH_MAX: usize = 8;
 
@@ -51,7 +55,8 @@ impl PriceReader {
                     sats => Price::Fixed(Msat::from_sats(sats).unwrap_or(Msat::MAX)),
                 }
             } else {
-                reader.price(&node)?
+                // Not at a route: what is asked for is asked for there.
+                reader.price_at(&node, 1)?
             };
             classes.push((name.to_owned(), price));
         }
@@ -113,15 +118,16 @@ impl PriceReader {
         if node.has("windows") {
             return windows(self, node, depth + 1);
         }
-        let fields = node.object(&["sats", "msat", "free", "fiat", "llm", "mcp"])?;
-        match fields.one_of(&["sats", "msat", "llm", "mcp", "free", "fiat"])? {
+        let fields = node.object(&["sats", "msat", "free", "fiat", "llm", "mcp", "ask"])?;
+        match fields.one_of(&["sats", "msat", "llm", "mcp", "free", "fiat", "ask"])? {
             Some((node, 0)) => sats(&node, "msat").map(Price::Fixed),
             Some((node, 1)) => msat(&node).map(Price::Fixed),
             Some((node, 2)) => llm::read(&node),
             Some((node, 3)) => self.mcp(&node, depth + 1),
             Some((node, 4)) => free(&node),
-            Some((node, _)) => fiat(&node).map(Price::Fiat),
-            None => Err(node.fault(EXPECTED, "write one of them, or a rule")),
+            Some((node, 5)) => fiat(&node).map(Price::Fiat),
+            Some((node, _)) if depth == 0 => asked(&node),
+            _ => Err(node.fault(EXPECTED, "write one of them, or a rule; \"ask\" at a route only")),
         }
     }
 
@@ -236,6 +242,15 @@ impl PriceReader {
         }
         Ok(Price::rule(Rule::ByValue(table)))
     }
+}
+
+/// A price that tollwayd asks for, and the fields that it is asked with.
+fn asked(node: &Node<'_>) -> Result<Price, ConfigError> {
+    let mut fields = Vec::new();
+    for node in node.items(ASKED_FIELDS_MAX)? {
+        fields.push(field(&node)?);
+    }
+    Ok(Price::rule(Rule::Asked(AskedPrice::new(fields))))
 }
 
 /// An amount of other money, as text: JSON's numbers are not exact everywhere.

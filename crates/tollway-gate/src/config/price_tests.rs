@@ -165,7 +165,7 @@ fn err_rules() {
     check(&[
         (
             priced(json!(5)),
-            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, fiat, llm, mcp",
+            "routes[0].price: expected an object, but found 5; its fields are sats, msat, free, fiat, llm, mcp, ask",
         ),
         (
             priced(json!({})),
@@ -341,7 +341,7 @@ fn other_money_has_a_short_form_too() {
     route.insert("price_fiat".into(), json!({ "amount": "0.01", "currency": "USD" }));
     let price = found(&parse(&config).unwrap(), "/joke").unwrap().price.clone();
     assert_eq!(cost(&price, "", ""), Some(20_000));
-    assert!(price.needs_rates());
+    assert!(price.follows_the_moment());
     // What was bought for one request must still be enough for it later.
     set(&mut config, "/routes/0/mode", json!("single_use"));
     let fault = parse(&config).unwrap_err().to_string();
@@ -387,6 +387,37 @@ fn err_tiers_and_other_money() {
         (fiat(json!("1"), "usd"), "fiat.currency: expected the code of a currency"),
     ] {
         let found = parse(&priced(written)).unwrap_err().to_string();
+        assert!(found.contains(fault), "{found}");
+    }
+}
+
+#[test]
+fn a_price_is_asked_for_at_a_route_and_nowhere_else() {
+    let fields = json!([{ "query": "size" }, { "json": "a.b" }]);
+    let asked = price(json!({ "ask": fields }));
+    assert!(asked.follows_the_moment());
+    assert_eq!(asked.body_need(), BodyNeed::Text);
+    assert_eq!(price(json!({ "ask": [] })).body_need(), BodyNeed::Nothing);
+    let ask = json!({ "ask": [] });
+    for written in [
+        json!({ "by": { "query": "a" }, "values": { "b": ask }, "default": "deny" }),
+        json!({ "base": ask, "request_bytes": { "msat": 10, "per": 1024 } }),
+        json!({ "windows": [], "otherwise": ask }),
+    ] {
+        let found = parse(&priced(written)).unwrap_err().to_string();
+        assert!(found.contains("\"ask\" at a route only"), "{found}");
+    }
+    let mut config = minimal();
+    set(&mut config, "/classes", json!({ "DYNAMIC": { "ask": [] } }));
+    let found = parse(&config).unwrap_err().to_string();
+    assert!(found.contains("classes.DYNAMIC: "), "{found}");
+    for (mode, fault) in [
+        (json!("single_use"), "expected a price in sats on a single-use route"),
+        (json!({ "session": { "duration_s": 60 } }), "expected one price for all requests"),
+    ] {
+        let mut config = priced(json!({ "ask": [] }));
+        set(&mut config, "/routes/0/mode", mode);
+        let found = parse(&config).unwrap_err().to_string();
         assert!(found.contains(fault), "{found}");
     }
 }

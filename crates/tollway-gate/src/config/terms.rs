@@ -237,8 +237,8 @@ fn mode(node: &Node<'_>) -> Result<Mode, ConfigError> {
 /// What time costs cannot hang on the request that happens to ask for it.
 fn one_price_for_time(fields: &Object<'_>, route: &Route) -> Result<(), ConfigError> {
     match (route.mode, &route.price) {
-        (Mode::SingleUse, price) if price.needs_rates() => Err(fields.problem(
-            "expected a price in sats on a single-use route, but found one in other money; it would \
+        (Mode::SingleUse, price) if price.follows_the_moment() => Err(fields.problem(
+            "expected a price in sats on a single-use route, but found one of the moment; it would \
              be another when the payment is used"
                 .to_owned(),
         )),

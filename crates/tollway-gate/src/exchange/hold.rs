@@ -90,7 +90,10 @@ impl Exchange {
     }
 
     /// The verified credential of the request, from the cache or from its headers.
-    fn credential(&self, context: &mut Context) -> Result<Option<Rc<VerifiedCredential>>, Offer> {
+    pub(super) fn credential(
+        &self,
+        context: &mut Context,
+    ) -> Result<Option<Rc<VerifiedCredential>>, Offer> {
         let Some(carriers) = Carriers::of(&context.headers) else { return Ok(None) };
         if let Some(known) = self.gate.recall(carriers) {
             context.authorization_rest = known.authorization_rest;

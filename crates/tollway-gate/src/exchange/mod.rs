@@ -3,6 +3,7 @@
 //! ```text
 //! headers --> free, preflight ------------------------------------> Passed
 //!        \--> price hangs on the body --> Reading --> as any, or refused
+//!        \--> price is asked for --> Pricing --> as any, or refused
 //!        \--> no credential, free tier --> Asking --> granted -----> Passed
 //!        |                                      \--> exhausted --> Challenging
 //!        \--> no or bad credential --> Challenging --> 402, 429 --> Answered
@@ -16,6 +17,7 @@
 //! any failure of ours --> 503 (or, if the operator chose so, Passed)
 //! ```
 
+mod ask;
 mod challenge;
 mod ending;
 mod free;
@@ -83,6 +85,7 @@ enum State {
     /// Nothing was decided; also what a finished exchange leaves behind.
     Undecided,
     Reading(Reading),
+    Pricing(Pricing),
     Refreshing(Refreshing),
     Asking(Asking),
     Challenging(Challenging),
@@ -146,6 +149,13 @@ struct Context {
     budgets: Vec<TokenBudget>,
     /// What it costs other tiers, where that is not the same.
     tiers: Option<TierCosts>,
+}
+
+/// Waits to hear what it costs.
+#[derive(Debug)]
+struct Pricing {
+    call: CallId,
+    context: Context,
 }
 
 /// Waits for the keys: the credential's is not among those that are known.
@@ -278,6 +288,9 @@ impl Exchange {
                 record(stream, CallKind::Allowance, &asking.context);
                 self.allowance_answered(stream, asking, reply)
             }
+            State::Pricing(pricing) if pricing.call == call => {
+                self.price_answered(stream, pricing.context, reply)
+            }
             State::Refreshing(refreshing) if refreshing.call == call => {
                 self.keys_answered(stream, refreshing.context, reply)
             }
@@ -300,6 +313,7 @@ impl Exchange {
             State::Holding(holding) => Some(holding.call),
             State::Asking(asking) => Some(asking.call),
             State::Challenging(challenging) => Some(challenging.call),
+            State::Pricing(pricing) => Some(pricing.call),
             State::Refreshing(refreshing) => Some(refreshing.call),
             _ => None,
         }

@@ -2,7 +2,7 @@
 
 use tollway_core::mcp::request_id;
 use tollway_core::money::Msat;
-use tollway_core::pricing::{PriceFault, PriceProblem, PricedRequest, Quote};
+use tollway_core::pricing::{PriceFault, PriceProblem, PricedRequest, Quote, Said};
 use tollway_core::tier::Tier;
 use tollway_core::usage::with_usage_asked;
 
@@ -13,6 +13,13 @@ use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
 use crate::reply;
 use crate::tiers::TierCosts;
+
+/// What follows from the price of a route.
+enum Found {
+    Cost(Quote, Option<TierCosts>),
+    /// The operator's service knows it, and is asked with this.
+    Said(Said),
+}
 
 impl Exchange {
     /// Finds the price, and goes on with the request. The same request gets the same price
@@ -26,8 +33,14 @@ impl Exchange {
     ) -> Step {
         let now_ms = stream.now_ms();
         match self.costs(&asked, body, body_bytes, now_ms) {
-            Ok((quote, _)) if quote.cost == Msat::ZERO => self.pass_free(stream, &asked.headers),
-            Ok((quote, tiers)) => {
+            Ok(Found::Said(said)) => {
+                let context = asked.at(Quote::fixed(Msat::MAX), None, now_ms);
+                self.ask_price(stream, context, said)
+            }
+            Ok(Found::Cost(quote, _)) if quote.cost == Msat::ZERO => {
+                self.pass_free(stream, &asked.headers)
+            }
+            Ok(Found::Cost(quote, tiers)) => {
                 if quote.tokens.is_some_and(|tokens| tokens.ask_for_usage) {
                     ask_for_usage(stream, body);
                 }
@@ -54,23 +67,25 @@ impl Exchange {
         }
     }
 
-    /// What the request costs who shows no credential, and what it costs other tiers.
+    /// What the request costs who shows no credential, and what it costs other tiers; or what
+    /// its price is asked with.
     fn costs<'a>(
         &self,
         asked: &'a Asked,
         body: &'a [u8],
         body_bytes: u64,
         now_ms: u64,
-    ) -> Result<(Quote, Option<TierCosts>), PriceFault<'a>> {
+    ) -> Result<Found, PriceFault<'a>> {
         let target = headers::find(&asked.headers, ":path").unwrap_or_default();
         let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
         let rates = self.gate.rates();
         let price = &asked.route.price;
-        let quote = |tier| {
-            let headers = &asked.headers;
-            let rates = &rates;
-            price.quote(&PricedRequest { headers, query, body, body_bytes, now_ms, tier, rates })
-        };
+        let (headers, rates, tier) = (&asked.headers, &*rates, Tier::NONE);
+        let request = PricedRequest { headers, query, body, body_bytes, now_ms, tier, rates };
+        if let Some(said) = price.said(&request) {
+            return said.map(Found::Said);
+        }
+        let quote = |tier| price.quote(&PricedRequest { tier, ..request });
         let plain = quote(Tier::NONE)?;
         let mut costs = Vec::new();
         for tier in price.tiers() {
@@ -81,7 +96,7 @@ impl Exchange {
         let differs = costs.iter().any(|(_, cost)| *cost != otherwise);
         let assumed = Tier::NONE;
         let tiers = TierCosts { costs, otherwise, assumed, corrections: 0 };
-        Ok((plain, differs.then_some(tiers)))
+        Ok(Found::Cost(plain, differs.then_some(tiers)))
     }
 }
 

@@ -195,6 +195,7 @@ impl Exchange {
             State::Reading(_)
             | State::Challenging(_)
             | State::Asking(_)
+            | State::Pricing(_)
             | State::Refreshing(_)
             | State::Parked(_) => self.decided(stream, Decision::Abandoned),
             State::Undecided | State::Passed(_) | State::Answered => {}

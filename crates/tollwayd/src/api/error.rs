@@ -58,6 +58,8 @@ pub(super) enum ApiError {
     Pay(PayError),
     /// The ledger does not know the invoice to pay.
     PaymentUnknown,
+    /// The operator's service told no price.
+    PriceUnknown,
     /// The request took too long.
     RequestTimeout,
     /// Nothing pays into the account to top up.
@@ -97,9 +99,11 @@ impl ApiError {
             | Self::PaymentUnknown
             | Self::TopUpUnknown => self.describe_refusal(),
             Self::Admin(outcome) => describe_act(*outcome),
-            Self::Entropy(_) | Self::Ledger(_) | Self::Node | Self::NodeDown => {
-                self.describe_our_fault()
-            }
+            Self::Entropy(_)
+            | Self::Ledger(_)
+            | Self::Node
+            | Self::NodeDown
+            | Self::PriceUnknown => self.describe_our_fault(),
         }
     }
 
@@ -195,6 +199,7 @@ impl ApiError {
             Self::NodeDown => {
                 ("lightning_unavailable", "the Lightning node does not answer; come back")
             }
+            Self::PriceUnknown => ("price_unknown", "the price webhook told no price; see the log"),
             _ => ("unavailable", "the server cannot answer; come back"),
         };
         (StatusCode::SERVICE_UNAVAILABLE, code, detail.into())

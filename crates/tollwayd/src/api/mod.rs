@@ -13,6 +13,7 @@ mod failpoint;
 mod gate;
 mod health;
 mod hooks;
+mod prices;
 mod serve;
 mod simulated;
 
@@ -26,6 +27,7 @@ use tollway_core::wire::LegacyKey;
 use crate::lightning::SimulatedNode;
 use crate::metrics::Metrics;
 use crate::paywall::Paywall;
+use crate::prices::Prices;
 use crate::rates::Rates;
 pub(crate) use auth::BearerToken;
 use error::ApiError;
@@ -42,11 +44,12 @@ pub(crate) struct Doors {
     /// What other paywalls signed their tokens with.
     pub(crate) legacy_keys: Arc<[LegacyKey]>,
     pub(crate) rates: Rates,
+    pub(crate) prices: Prices,
 }
 
 /// The doors of the gate's listener.
 pub(crate) fn gate_router(doors: Doors, token: BearerToken) -> Router {
-    let router = gate::router();
+    let router = gate::router().merge(prices::router());
     #[cfg(debug_assertions)]
     let router = failpoint::around(router);
     let guarded = router.route_layer(from_fn_with_state(token, auth::require));

@@ -246,3 +246,32 @@ fn keys_of_other_paywalls_are_read() {
         assert!(!found.contains("canary"));
     }
 }
+
+#[test]
+fn prices_are_asked_within_bounds() {
+    let with = |lines: &str| format!("{EXAMPLE}\n[price_webhook]\n{lines}");
+    let good = "url = \"http://127.0.0.1:9/price\"\nsecret = \"env:TOLLWAY_GATE_TOKEN\"\n";
+    let config = RawConfig::parse(&with(&format!("{good}max_msat = 1000"))).unwrap();
+    let webhook = config.resolve(&env).unwrap().price_webhook.unwrap();
+    assert_eq!((webhook.min.get(), webhook.max.get()), (1, 1_000));
+    assert!(!webhook.tell_account && webhook.cache.is_zero());
+    assert!(!format!("{webhook:?}").contains(GATE_TOKEN));
+    for (lines, said) in [
+        (good.to_owned(), "missing field `max_msat`"),
+        (format!("{good}max_msat = 0"), "price_webhook.max_msat: expected min_msat 1 to"),
+        (format!("{good}max_msat = 9\nmin_msat = 10"), "price_webhook.max_msat"),
+        (format!("{good}max_msat = 9\nmin_msat = 0"), "price_webhook.max_msat"),
+        (format!("{good}max_msat = 9\ntimeout_ms = 0"), "price_webhook.timeout_ms: expected 1"),
+        (format!("{good}max_msat = 9\ncache_s = 86401"), "price_webhook.cache_s: expected 0"),
+        (format!("{good}max_msat = 9\ncache_entries = 0"), "price_webhook.cache_entries"),
+        (format!("{good}max_msat = 9\nfree = true"), "unknown field `free`"),
+        (
+            good.replace("127.0.0.1", "prices.example.com") + "max_msat = 9",
+            "price_webhook.url: expected https",
+        ),
+        (good.replace("env:TOLLWAY_GATE_TOKEN", "canary") + "max_msat = 9", "price_webhook.secret"),
+    ] {
+        let found = fault(&with(&lines));
+        assert!(found.contains(said) && !found.contains("canary"), "{found}");
+    }
+}

@@ -3,10 +3,11 @@
 use serde::Serialize;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::tier::Tier;
 use tollway_core::wire::Buys;
 
 use super::reads::Query;
-use super::rows::{Action, Invoice};
+use super::rows::{Account, Action, Invoice};
 use super::views::ENTRIES_SHOWN_MAX;
 use super::{ActionView, Ledger, LedgerError};
 
@@ -66,6 +67,20 @@ impl Ledger {
             Query::by("payment_hash =", &hash, move |it: &Invoice| it.payment_hash == hash);
         let now_ms = self.clock.now_ms();
         Ok(self.reader.rows(by_hash).await?.pop().map(|row| InvoiceView::new(row, now_ms)))
+    }
+
+    /// The account that this payment hash pays into, and its tier; or `None`.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn payer(
+        &self,
+        hash: PaymentHash,
+    ) -> Result<Option<(PaymentHash, Tier)>, LedgerError> {
+        let Some(name) = self.account_name(hash).await? else { return Ok(None) };
+        let by_name = Query::by("account =", &name, move |it: &Account| it.account == name);
+        let account = self.reader.rows(by_name).await?.pop();
+        Ok(Some((name, account.map_or(Tier::NONE, |account| account.tier))))
     }
 
     /// The newest lines of the audit log, oldest first, at most 1,000.

@@ -16,6 +16,7 @@ mod faults;
 mod holds;
 mod imports;
 mod operator;
+mod prices;
 mod process;
 mod races;
 mod rates;

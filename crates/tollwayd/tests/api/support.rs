@@ -20,6 +20,7 @@ use tollwayd::{App, RunningServer};
 
 pub(crate) const GATE_TOKEN: &str = "canary-gate-token-4f1d";
 pub(crate) const ADMIN_TOKEN: &str = "canary-admin-token-93ab";
+pub(crate) const PRICE_SECRET: &str = "canary-price-secret-77aa";
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 pub(crate) const TTL_MS: u64 = 30_000;
 
@@ -46,17 +47,21 @@ pub(crate) struct Doors {
 }
 
 pub(crate) fn config(directory: &std::path::Path) -> Config {
+    config_with(directory, "")
+}
+
+/// The shipped configuration with these lines behind it.
+pub(crate) fn config_with(directory: &std::path::Path, lines: &str) -> Config {
     let env = |name: &str| match name {
         "TOLLWAY_GATE_TOKEN" => Some(GATE_TOKEN.to_owned()),
         "TOLLWAY_ADMIN_TOKEN" => Some(ADMIN_TOKEN.to_owned()),
+        "TOLLWAY_PRICE_SECRET" => Some(PRICE_SECRET.to_owned()),
         "TOLLWAYD_LISTEN" | "TOLLWAYD_ADMIN_LISTEN" => Some("127.0.0.1:0".to_owned()),
         "TOLLWAYD_STORE" => Some(directory.join("tollwayd.db").display().to_string()),
         _ => None,
     };
-    RawConfig::parse(include_str!("../../../../envoy/tollwayd.toml"))
-        .unwrap()
-        .resolve(&env)
-        .unwrap()
+    let shipped = include_str!("../../../../envoy/tollwayd.toml");
+    RawConfig::parse(&format!("{shipped}\n{lines}")).unwrap().resolve(&env).unwrap()
 }
 
 impl Server {
