@@ -29,6 +29,7 @@ mod observe;
 mod paths;
 mod payer;
 mod pricing;
+mod proofs;
 mod races;
 mod refunds;
 mod reload;

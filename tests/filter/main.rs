@@ -24,6 +24,7 @@ mod metering;
 mod payments;
 mod postings;
 mod prices;
+mod proofs;
 mod purchases;
 mod repeats;
 mod requests;

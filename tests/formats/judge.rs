@@ -6,6 +6,7 @@ use tollway_core::credential::{Credential, Rejection, RequestFacts, VerifiedCred
 use tollway_core::header::{Malformed, read_credential};
 use tollway_core::keyring::Keyring;
 use tollway_core::money::Msat;
+use tollway_core::wire::Proof;
 
 use crate::decisions::{Label, chosen};
 
@@ -52,6 +53,7 @@ impl<'a> Request<'a> {
             client_ip: self.ip,
             now_ms: self.now_ms,
             cost: Msat::ZERO,
+            proof: Proof::Preimage,
         }
     }
 }

@@ -57,7 +57,8 @@ impl Doors {
     pub(crate) async fn hold(&self, id: HoldId, paid: &Paid, amount_msat: u64) -> HoldReply {
         let request = HoldRequest {
             payment_hash: paid.hash,
-            preimage: paid.preimage.clone(),
+            preimage: Some(paid.preimage.clone()),
+            hash_alone: false,
             amount_msat: Msat::new(amount_msat).unwrap(),
             min_msat: None,
             ttl_ms: TTL_MS,

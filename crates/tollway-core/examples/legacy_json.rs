@@ -87,6 +87,7 @@ fn verify(request: &Value) -> Result<bool, String> {
         client_ip: request.get("ip").and_then(Value::as_str),
         now_ms: number(request, "now_ms")?,
         cost: Msat::ZERO,
+        proof: tollway_core::wire::Proof::Preimage,
     };
     let verified = credential.verify(&keyring);
     Ok(verified.is_ok_and(|verified| verified.authorize(&facts).is_ok()))

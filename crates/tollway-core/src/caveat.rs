@@ -202,16 +202,16 @@ pub(crate) struct Caveats {
 }
 
 impl Caveats {
-    /// Reads the caveats of a token whose preimage is known.
+    /// Reads the caveats of a token that came with this preimage.
     pub(crate) fn parse<'a>(
         identifier: &[u8],
         caveats: impl Iterator<Item = &'a [u8]>,
-        preimage: &Preimage,
+        preimage: Option<&Preimage>,
     ) -> Result<Self, Rejection> {
         let caveats: Vec<&[u8]> = caveats.collect();
         let parsed: Vec<_> = caveats.iter().map(|caveat| Caveat::parse(caveat)).collect();
         let mismatch =
-            |c: &Result<Caveat, _>| matches!(c, Ok(Caveat::Preimage(p)) if p != preimage);
+            |c: &Result<Caveat, _>| matches!(c, Ok(Caveat::Preimage(p)) if Some(p) != preimage);
         if parsed.iter().any(mismatch) {
             return Err(Rejection::PreimageMismatch);
         }
@@ -460,10 +460,11 @@ mod tests {
         client_ip: Some("203.0.113.7"),
         now_ms: 1_000_999,
         cost: Msat::ZERO,
+        proof: crate::wire::Proof::Preimage,
     };
 
     fn judge(caveats: &[&str], facts: &RequestFacts<'_>) -> Result<(), Rejection> {
-        Caveats::parse(b"id", caveats.iter().map(|c| c.as_bytes()), &PREIMAGE)?.check(facts)
+        Caveats::parse(b"id", caveats.iter().map(|c| c.as_bytes()), Some(&PREIMAGE))?.check(facts)
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::macaroon::Macaroon;
 use crate::money::Msat;
 use crate::payment::{PaymentHash, Preimage};
 pub use crate::verdict::{Rejection, RequestFacts};
+use crate::wire::Proof;
 
 /// The most macaroons in one credential; each is verified.
 pub const MACAROONS_MAX: usize = 8;
@@ -37,6 +38,8 @@ pub struct Credential {
 enum Tokens {
     Macaroons(Vec<Macaroon>),
     LightningToll(lightning_toll::Token),
+    /// None: the payment hash stands alone.
+    None(PaymentHash),
 }
 
 impl Credential {
@@ -61,12 +64,17 @@ impl Credential {
         Self { tokens: Tokens::LightningToll(token), preimage }
     }
 
+    /// A payment hash without a token.
+    pub(crate) const fn hash_alone(payment_hash: PaymentHash, preimage: Option<Preimage>) -> Self {
+        Self { tokens: Tokens::None(payment_hash), preimage }
+    }
+
     /// The macaroons, in the order presented; none in a credential of lightning-toll.
     #[must_use]
     pub fn macaroons(&self) -> &[Macaroon] {
         match &self.tokens {
             Tokens::Macaroons(macaroons) => macaroons,
-            Tokens::LightningToll(_) => &[],
+            Tokens::LightningToll(_) | Tokens::None(_) => &[],
         }
     }
 
@@ -76,30 +84,35 @@ impl Credential {
         self.preimage.as_ref()
     }
 
-    /// Checks that the credential is genuine and paid for.
+    /// Checks that the credential is genuine, and its preimage, if it has one, the payment's.
     ///
-    /// All macaroons must be: a second one never helps a forged first one.
+    /// All macaroons must be: a second one never helps a forged first one. A payment hash without
+    /// a token is always genuine; [`VerifiedCredential::authorize`] says where that is enough.
     ///
     /// # Errors
     /// The first [`Rejection`] in its order.
     pub fn verify(&self, keyring: &Keyring) -> Result<VerifiedCredential, Rejection> {
-        let (payment_hash, admission) = match &self.tokens {
-            Tokens::LightningToll(token) => token.admit(keyring.legacy())?,
+        let (payment_hash, admits) = match &self.tokens {
+            Tokens::LightningToll(token) => foreign(token.admit(keyring.legacy())?),
             Tokens::Macaroons(macaroons) => match macaroons.as_slice() {
                 [token] if toll_booth::is_toll_booth(token) => {
-                    toll_booth::admit(token, keyring.legacy())?
+                    foreign(toll_booth::admit(token, keyring.legacy())?)
                 }
                 macaroons => return self.verify_macaroons(macaroons, keyring),
             },
+            // Without a token nothing says what it is good for.
+            Tokens::None(payment_hash) => (*payment_hash, Admits::Native(Vec::new())),
         };
-        let preimage = self.proof_of(&payment_hash)?.clone();
-        let admits = Admits::Foreign(admission);
+        self.check_preimage(&payment_hash)?;
+        let preimage = self.preimage.clone();
         Ok(VerifiedCredential { payment_hash, preimage, key_ids: Vec::new(), admits })
     }
 
-    fn proof_of(&self, payment_hash: &PaymentHash) -> Result<&Preimage, Rejection> {
-        let preimage = self.preimage.as_ref().ok_or(Rejection::PreimageMissing)?;
-        if preimage.proves(payment_hash) { Ok(preimage) } else { Err(Rejection::PreimageMismatch) }
+    fn check_preimage(&self, payment_hash: &PaymentHash) -> Result<(), Rejection> {
+        match &self.preimage {
+            Some(preimage) if !preimage.proves(payment_hash) => Err(Rejection::PreimageMismatch),
+            _ => Ok(()),
+        }
     }
 
     fn verify_macaroons(
@@ -118,13 +131,14 @@ impl Credential {
         }
         // The parser never builds a credential without a macaroon; if it did, it proves nothing.
         let payment_hash = payment_hash.ok_or(Rejection::IdentifierUnknown)?;
-        let preimage = self.proof_of(&payment_hash)?;
+        self.check_preimage(&payment_hash)?;
+        let preimage = self.preimage.as_ref();
         let caveats = macaroons
             .iter()
             .map(|macaroon| Caveats::parse(macaroon.identifier(), macaroon.caveats(), preimage))
             .collect::<Result<_, _>>()?;
         let admits = Admits::Native(caveats);
-        Ok(VerifiedCredential { payment_hash, preimage: preimage.clone(), key_ids, admits })
+        Ok(VerifiedCredential { payment_hash, preimage: preimage.cloned(), key_ids, admits })
     }
 }
 
@@ -146,33 +160,48 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A genuine credential of a proven payment. Only [`Credential::verify`] builds one.
+/// A genuine credential; what it shows of its payment is true. Only [`Credential::verify`] builds
+/// one.
 #[derive(Clone, Debug)]
 pub struct VerifiedCredential {
     payment_hash: PaymentHash,
-    preimage: Preimage,
+    preimage: Option<Preimage>,
     key_ids: Vec<KeyId>,
     admits: Admits,
 }
 
 #[derive(Clone, Debug)]
 enum Admits {
-    /// What one of the macaroons admits to.
+    /// What one of the macaroons admits to; there is none beside a hash alone.
     Native(Vec<Caveats>),
     Foreign(Admission),
 }
 
+fn foreign((payment_hash, admission): (PaymentHash, Admission)) -> (PaymentHash, Admits) {
+    (payment_hash, Admits::Foreign(admission))
+}
+
 impl VerifiedCredential {
-    /// The payment that was proven.
+    /// The payment.
     #[must_use]
     pub const fn payment_hash(&self) -> PaymentHash {
         self.payment_hash
     }
 
-    /// The proof, for the ledger.
+    /// The proof, for the ledger, if it was shown.
     #[must_use]
-    pub const fn preimage(&self) -> &Preimage {
-        &self.preimage
+    pub const fn preimage(&self) -> Option<&Preimage> {
+        self.preimage.as_ref()
+    }
+
+    /// What was shown.
+    #[must_use]
+    pub fn shown(&self) -> Proof {
+        match &self.admits {
+            Admits::Native(list) if list.is_empty() => Proof::Hash,
+            _ if self.preimage.is_none() => Proof::Lookup,
+            _ => Proof::Preimage,
+        }
     }
 
     /// The master keys that the macaroons were minted with; a cache forgets the credential when
@@ -229,13 +258,17 @@ impl VerifiedCredential {
         admits.map_or(Msat::MAX, Caveats::max_cost)
     }
 
-    /// Whether the caveats of at least one macaroon admit this request, and which budgets of
-    /// that one it counts against, the outermost first.
+    /// Whether enough was shown and the caveats of at least one macaroon admit this request, and
+    /// which budgets of that one it counts against, the outermost first.
     ///
     /// # Errors
     /// The [`Rejection`] of the macaroon that came furthest in the order of the checks.
     pub fn authorize(&self, facts: &RequestFacts<'_>) -> Result<&[TokenBudget], Rejection> {
+        if self.shown() > facts.proof {
+            return Err(Rejection::PreimageMissing);
+        }
         let list = match &self.admits {
+            Admits::Native(list) if list.is_empty() => return Ok(&[]),
             Admits::Native(list) => list,
             Admits::Foreign(admission) => return admission.check(facts).map(|()| &[][..]),
         };
@@ -271,6 +304,7 @@ mod tests {
         client_ip: None,
         now_ms: 1_000_000,
         cost: Msat::ZERO,
+        proof: Proof::Preimage,
     };
 
     fn key(number: u32) -> MasterKey {
@@ -321,7 +355,7 @@ mod tests {
             let token = bare_token(id, &PREIMAGE).attenuate(b"services=joke:0");
             let verified = verify(&[token]).unwrap();
             assert_eq!(verified.payment_hash(), PREIMAGE.payment_hash());
-            assert_eq!(verified.preimage(), &PREIMAGE);
+            assert_eq!(verified.preimage(), Some(&PREIMAGE));
             assert_eq!(verified.key_ids(), [KeyId::new(id)]);
             assert_eq!(verified.authorize(&FACTS), Ok(&[][..]));
         }
@@ -375,11 +409,44 @@ mod tests {
     }
 
     #[test]
-    fn err_a_missing_preimage_is_told_only_for_a_genuine_token() {
-        let missing = |token| Credential::new([token].into(), None).verify(&keyring()).unwrap_err();
-        assert_eq!(missing(token()), Rejection::PreimageMissing);
-        assert_eq!(missing(bare_token(3, &PREIMAGE)), Rejection::KeyUnknown);
-        assert_eq!(missing(token().attenuate(b"tier=gold")), Rejection::PreimageMissing);
+    fn a_missing_preimage_is_told_only_for_a_genuine_token() {
+        let without = |token| {
+            let verified = Credential::new([token].into(), None).verify(&keyring())?;
+            verified.authorize(&FACTS).map(drop)
+        };
+        assert_eq!(without(token()), Err(Rejection::PreimageMissing));
+        assert_eq!(without(bare_token(3, &PREIMAGE)), Err(Rejection::KeyUnknown));
+        assert_eq!(without(token().attenuate(b"tier=gold")), Err(Rejection::CaveatUnknown));
+        assert_eq!(without(with_preimage_caveat("42")), Ok(()));
+    }
+
+    #[test]
+    fn what_must_be_shown_is_the_routes_affair_and_the_rest_of_the_token_too() {
+        let hash = PREIMAGE.payment_hash();
+        let whole = Credential::new([token()].into(), Some(PREIMAGE));
+        let bare = Credential::new([token()].into(), None);
+        let alone = Credential::hash_alone(hash, None);
+        let alone_and_paid = Credential::hash_alone(hash, Some(PREIMAGE));
+        for (credential, shown) in [
+            (&whole, Proof::Preimage),
+            (&bare, Proof::Lookup),
+            (&alone, Proof::Hash),
+            (&alone_and_paid, Proof::Hash),
+        ] {
+            let verified = credential.verify(&keyring()).unwrap();
+            assert_eq!((verified.payment_hash(), verified.shown()), (hash, shown));
+            for proof in [Proof::Preimage, Proof::Lookup, Proof::Hash] {
+                let enough = verified.authorize(&RequestFacts { proof, ..FACTS }).map(drop);
+                let expected =
+                    if shown <= proof { Ok(()) } else { Err(Rejection::PreimageMissing) };
+                assert_eq!(enough, expected, "{shown:?} where {proof:?} is asked for");
+            }
+        }
+        let late = RequestFacts { proof: Proof::Hash, now_ms: 2_000_000, ..FACTS };
+        assert_eq!(bare.verify(&keyring()).unwrap().authorize(&late), Err(Rejection::Expired));
+        let other = PaymentHash::from_bytes([9; 32]);
+        let wrong = Credential::hash_alone(other, Some(PREIMAGE)).verify(&keyring());
+        assert_eq!(wrong.unwrap_err(), Rejection::PreimageMismatch);
     }
 
     #[test]
@@ -486,11 +553,11 @@ mod tests {
             KeyUnknown,
             SignatureInvalid,
             PaymentsDiffer,
-            PreimageMissing,
             PreimageMismatch,
             CaveatUnknown,
             CaveatMalformed,
             CaveatWidens,
+            PreimageMissing,
             WrongService,
             Expired,
             WrongEndpoint,

@@ -54,6 +54,11 @@ impl Identifier {
     }
 }
 
+/// Whether these bytes, read as an identifier, are about this payment.
+pub(crate) fn names(bytes: &[u8], payment_hash: &PaymentHash) -> bool {
+    bytes.strip_prefix(&VERSION).is_some_and(|rest| rest.starts_with(payment_hash.as_bytes()))
+}
+
 /// Names one token: the id of its master key, then 28 random bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId([u8; 32]);

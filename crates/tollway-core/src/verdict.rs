@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::money::Msat;
+use crate::wire::Proof;
 
 /// The facts of one request that caveats are checked against.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub struct RequestFacts<'a> {
     pub now_ms: u64,
     /// What the request costs.
     pub cost: Msat,
+    /// What the route asks for.
+    pub proof: Proof,
 }
 
 /// Why a well-formed credential does not admit a request, in the order of the checks.
@@ -34,8 +37,6 @@ pub enum Rejection {
     SignatureInvalid,
     /// The macaroons of one credential belong to different payments.
     PaymentsDiffer,
-    /// No preimage came along.
-    PreimageMissing,
     /// The preimage does not belong to the payment, or to the token's own `preimage` caveat.
     PreimageMismatch,
     /// A caveat that this gate does not know.
@@ -44,6 +45,8 @@ pub enum Rejection {
     CaveatMalformed,
     /// A later caveat allows what an earlier one did not.
     CaveatWidens,
+    /// No preimage came along, and the route asks for one.
+    PreimageMissing,
     /// The service does not accept tokens of this format.
     FormatNotAccepted,
     /// No `services` caveat, or one without this request's service.

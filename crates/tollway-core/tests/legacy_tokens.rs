@@ -26,6 +26,7 @@ const FACTS: RequestFacts<'_> = RequestFacts {
     client_ip: Some("192.0.2.1"),
     now_ms: 1_000_000,
     cost: Msat::ZERO,
+    proof: tollway_core::wire::Proof::Preimage,
 };
 
 fn preimage() -> Preimage {

@@ -27,6 +27,7 @@ const FACTS: RequestFacts<'_> = RequestFacts {
     client_ip: Some("203.0.113.7"),
     now_ms: 1_000_000,
     cost: Msat::ZERO,
+    proof: tollway_core::wire::Proof::Preimage,
 };
 
 fn keyring() -> Keyring {

@@ -1,6 +1,7 @@
 //! The filter's own configuration: what its reader refuses, and what it takes and an operator will
 //! regret.
 
+use serde_json::Value;
 use tollway_core::pricing::Price;
 use tollway_gate::config::{Config, Unmatched};
 
@@ -43,6 +44,18 @@ fn whole(found: &Found, config: &Config) -> Vec<Finding> {
             found.at("shadow"),
             "requests in shadow pass unpaid; take it out when you have seen enough",
         ));
+    }
+    let services = found.filter.get("services").and_then(Value::as_array);
+    let services = services.into_iter().flatten().enumerate();
+    let of_services = services.map(|(at, service)| (format!("services[{at}].proof"), service));
+    for (place, object) in [("proof".to_owned(), &found.filter)].into_iter().chain(of_services) {
+        if object.get("proof").is_some_and(|proof| proof == "payment_hash_alone") {
+            findings.push(Finding::warning(
+                found.at(&place),
+                "a payment hash is no secret: whoever sees an invoice, a token or a log line can \
+                 spend what its payment bought; write \"lookup\" unless your clients have no token",
+            ));
+        }
     }
     findings
 }

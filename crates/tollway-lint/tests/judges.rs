@@ -299,3 +299,18 @@ fn a_rehearsal_names_what_was_passed_over_and_what_comes_first() {
     config["routes"][0]["price_sats"] = json!(0);
     assert!(rehearse(&config, &ask("GET", "/rest")).unwrap_err().to_string().contains("routes[0]"));
 }
+
+#[test]
+fn a_hash_that_is_a_proof_is_regretted_where_it_stands() {
+    let mut config = filter(json!([{"name": "joke", "match": {"path": "/joke"}, "service": "api",
+                                     "price_sats": 5}]));
+    assert!(!said(&config.to_string()).iter().any(|it| it.contains("no secret")));
+    config["services"][0]["proof"] = json!("payment_hash_alone");
+    let of_service = said(&config.to_string());
+    let expected = "warning: services[0].proof: a payment hash is no secret";
+    assert!(of_service.iter().any(|it| it.starts_with(expected)), "{of_service:?}");
+    config["services"][0]["proof"] = json!("lookup");
+    config["proof"] = json!("payment_hash_alone");
+    let of_all = said(&config.to_string());
+    assert!(of_all.iter().any(|it| it.starts_with("warning: proof: ")), "{of_all:?}");
+}

@@ -6,11 +6,11 @@
 //! the old system already spent of it, nobody can say here.
 
 use tollway_core::money::Msat;
-use tollway_core::wire::Buys;
+use tollway_core::wire::{Buys, Proof};
 
 use crate::ledger::{HoldOrder, HoldOutcome, LostInvoice, Terms};
 use crate::paywall::Paywall;
-use crate::recovery::{RecoveryError, is_unknown};
+use crate::recovery::{RecoveryError, is_lost};
 
 impl Paywall {
     /// Sets credit aside. A payment that neither the ledger nor the node knows opens an account
@@ -24,8 +24,10 @@ impl Paywall {
         import: Option<Msat>,
     ) -> Result<HoldOutcome, RecoveryError> {
         let outcome = self.hold(order.clone()).await?;
+        // No node can say that the payment of another system has arrived.
+        let is_proven = order.shown == Some(Proof::Preimage);
         let import = import.filter(|credit| *credit > Msat::ZERO && self.imports);
-        let Some(credit) = import.filter(|_| order.proven && is_unknown(&outcome)) else {
+        let Some(credit) = import.filter(|_| is_proven && is_lost(&order, &outcome)) else {
             return Ok(outcome);
         };
         let now_ms = self.clock.now_ms();
@@ -37,6 +39,7 @@ impl Paywall {
             terms: Some(Terms {
                 account: None,
                 buys: Buys::Credit,
+                proof: Proof::Preimage,
                 credit,
                 seed: Msat::ZERO,
                 credit_ttl_ms: None,

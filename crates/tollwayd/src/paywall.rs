@@ -10,8 +10,8 @@ use crate::clients::NotAnAddress;
 use crate::clock::Clock;
 use crate::flood::Flood;
 use crate::ledger::{
-    Asker, InvoiceOutcome, Ledger, LedgerError, NewInvoice, OpenInvoice, SettleOutcome, Settlement,
-    Terms, Unsettled,
+    Asker, InvoiceOutcome, InvoiceState, Ledger, LedgerError, NewInvoice, OpenInvoice,
+    SettleOutcome, Settlement, Terms, Unsettled,
 };
 use crate::lightning::{InvoiceOrder, Lightning, MakeError, PayError, SimulatedNode};
 use crate::recovery::{Recovery, RecoveryError, note};
@@ -90,7 +90,13 @@ impl Paywall {
             None => None,
             Some(client) => Some(self.ledger.day_secrets().await?.asker(client, &request)?),
         };
-        if let Some(asker) = &asker
+        if let Some(hash) = request.pending
+            && let Some(open) = self.still_open(hash, &request).await?
+        {
+            return Ok(reply(open));
+        }
+        if request.proof.is_preimage()
+            && let Some(asker) = &asker
             && let Some(shared) = self.ledger.shared_invoice(asker).await?
         {
             return Ok(reply(shared));
@@ -117,6 +123,7 @@ impl Paywall {
             route: terms.route,
             expires_at_ms: invoice.expires_at_s.saturating_mul(1_000),
             top_up: request.top_up,
+            proof: terms.proof,
             asker,
         };
         let open = OpenInvoice::from(&made);
@@ -149,11 +156,35 @@ impl Paywall {
         Ok(Terms {
             account,
             buys: request.buys,
+            proof: request.proof,
             credit: request.credit_msat,
             seed: request.seed_msat,
             credit_ttl_ms: request.credit_ttl_s.map(|seconds| seconds.saturating_mul(1_000)),
             route: request.route.clone(),
         })
+    }
+
+    /// The invoice that the client has not paid yet, if it sells what is asked for and still can.
+    async fn still_open(
+        &self,
+        hash: PaymentHash,
+        request: &ChallengeRequest,
+    ) -> Result<Option<OpenInvoice>, LedgerError> {
+        let found = self.ledger.invoice(hash).await?.filter(|invoice| {
+            invoice.state == InvoiceState::Open
+                && invoice.amount_msat == request.amount_msat
+                && invoice.buys == request.buys
+                && invoice.credit_msat == request.credit_msat
+                && invoice.proof == request.proof
+                && invoice.route == request.route
+        });
+        Ok(found.map(|invoice| OpenInvoice {
+            payment_hash: hash,
+            bolt11: invoice.invoice,
+            amount: invoice.amount_msat,
+            credit: invoice.credit_msat,
+            expires_at_ms: invoice.expires_at_ms,
+        }))
     }
 
     /// In how many seconds to come back, if not now.

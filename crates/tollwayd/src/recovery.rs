@@ -1,4 +1,7 @@
-//! Payments that the ledger has lost, found again at the node.
+//! Payments that the node knows of and the ledger does not, or not yet.
+//!
+//! Where the operator has it so, a token comes without the preimage. Its payment must have
+//! arrived; if the ledger has not heard of that, the node is asked.
 //!
 //! A ledger that was restored from a backup does not know what was sold after the backup's
 //! moment, but customers hold credentials for it. Such a credential comes with a hold whose
@@ -14,9 +17,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{Buys, HoldRefusal, HoldReply};
+use tollway_core::wire::{Buys, HoldRefusal, HoldReply, Proof};
 
-use crate::ledger::{HoldOrder, HoldOutcome, LedgerError, LostInvoice, Terms};
+use crate::ledger::{
+    HoldOrder, HoldOutcome, LedgerError, LostInvoice, SettleOutcome, Settlement, Terms,
+};
 use crate::lightning::{Answer, CheckedPayment, NodeFault, check_payment};
 use crate::paywall::Paywall;
 
@@ -24,8 +29,10 @@ use crate::paywall::Paywall;
 const LOOK_UPS_MAX: usize = 8;
 /// Half of what the filter waits by default, so that it hears the reason.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a payment that the node does not confirm is not asked about again.
-const UNPAID_MS: u64 = 10_000;
+/// How long a payment that the node does not know is not asked about again.
+const UNKNOWN_MS: u64 = 10_000;
+/// How long one is not asked about that the node waits for: its payer may be quick.
+const OPEN_MS: u64 = 1_000;
 /// Payments that are remembered so; beyond it the oldest is asked about again.
 const UNPAID_MAX: usize = 256;
 /// The longest note that is read; the longest of ours fits.
@@ -35,7 +42,7 @@ const NOTE_BYTES_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Recovery {
     running: Arc<Semaphore>,
-    /// What the node did not confirm, and until when that is believed, in the order of time.
+    /// What the node did not confirm, and until when that is believed, the oldest word first.
     unpaid: Mutex<VecDeque<(PaymentHash, u64)>>,
 }
 
@@ -52,12 +59,12 @@ impl Recovery {
         unpaid.iter().any(|(known, _)| known == hash)
     }
 
-    fn remember_unpaid(&self, hash: PaymentHash, now_ms: u64) {
+    fn remember_unpaid(&self, hash: PaymentHash, until_ms: u64) {
         let mut unpaid = self.unpaid.lock().unwrap_or_else(PoisonError::into_inner);
         if unpaid.len() >= UNPAID_MAX {
             unpaid.pop_front();
         }
-        unpaid.push_back((hash, now_ms.saturating_add(UNPAID_MS)));
+        unpaid.push_back((hash, until_ms));
     }
 }
 
@@ -73,19 +80,21 @@ pub(crate) enum RecoveryError {
 }
 
 impl Paywall {
-    /// Sets credit aside; if the ledger has lost the payment, looks for it at the node first.
+    /// Sets credit aside; if the ledger has lost the payment or waits for it, looks for it at the
+    /// node first.
     ///
     /// # Errors
     /// [`RecoveryError`] if the ledger or the node did not answer.
     pub(crate) async fn hold(&self, order: HoldOrder) -> Result<HoldOutcome, RecoveryError> {
         let outcome = self.ledger.hold(order.clone()).await?;
-        if !(order.proven && is_unknown(&outcome) && self.recover(order.payment_hash).await?) {
+        let looks = is_lost(&order, &outcome) || is_refused(&outcome, HoldRefusal::PaymentPending);
+        if !(looks && self.recover(order.payment_hash).await?) {
             return Ok(outcome);
         }
         Ok(self.ledger.hold(order).await?)
     }
 
-    /// Looks for a payment that the ledger has lost; whether the ledger knows it now.
+    /// Looks for a payment that the ledger does not know; whether the ledger knows it now.
     ///
     /// # Errors
     /// [`RecoveryError`] if the ledger or the node did not answer.
@@ -115,15 +124,28 @@ impl Paywall {
             Answer::Settled(settled) => check_payment(&hash, settled)
                 .map_err(|error| tracing::error!(%hash, %error, "an unusable word of the node"))
                 .ok(),
-            answer @ (Answer::Unknown | Answer::Open | Answer::Expired) => {
-                tracing::warn!(%hash, ?answer, "the ledger and the node know no such payment");
+            Answer::Open => {
+                let until_ms = self.clock.now_ms().saturating_add(OPEN_MS);
+                self.recovery.remember_unpaid(hash, until_ms);
+                return Ok(false);
+            }
+            answer @ (Answer::Unknown | Answer::Expired) => {
+                tracing::warn!(%hash, ?answer, "the node knows no such payment");
                 None
             }
         };
         let Some(payment) = payment else {
-            self.recovery.remember_unpaid(hash, self.clock.now_ms());
+            let until_ms = self.clock.now_ms().saturating_add(UNKNOWN_MS);
+            self.recovery.remember_unpaid(hash, until_ms);
             return Ok(false);
         };
+        let received = Some(payment.received);
+        let outcome = self.ledger.settle(Settlement { received, ..Settlement::of(hash) }).await?;
+        if outcome != SettleOutcome::Unknown {
+            self.watch.iter().for_each(|watch| watch.forget(&hash));
+            tracing::info!(%hash, ?outcome, "a payment was found at the node");
+            return Ok(outcome != SettleOutcome::BalanceLimit);
+        }
         let lost = LostInvoice::from(payment);
         let with_terms = lost.terms.is_some();
         let outcome = self.ledger.restore_invoice(lost).await?;
@@ -137,9 +159,15 @@ impl Paywall {
     }
 }
 
-pub(crate) fn is_unknown(outcome: &HoldOutcome) -> bool {
-    const UNKNOWN: HoldRefusal = HoldRefusal::UnknownPayment;
-    matches!(outcome, HoldOutcome::Answered(HoldReply::Refused { refusal: UNKNOWN, .. }))
+/// Whether the ledger may have lost the payment of somebody who has shown enough to ask the node:
+/// the preimage, or a token, which is signed. Anybody can show a hash.
+pub(crate) fn is_lost(order: &HoldOrder, outcome: &HoldOutcome) -> bool {
+    let signed = matches!(order.shown, Some(Proof::Preimage | Proof::Lookup));
+    signed && is_refused(outcome, HoldRefusal::UnknownPayment)
+}
+
+fn is_refused(outcome: &HoldOutcome, why: HoldRefusal) -> bool {
+    matches!(outcome, HoldOutcome::Answered(HoldReply::Refused { refusal, .. }) if *refusal == why)
 }
 
 impl From<CheckedPayment> for LostInvoice {
@@ -187,12 +215,12 @@ mod tests {
             PaymentHash::from_bytes(bytes)
         };
         for number in 0..10_000 {
-            recovery.remember_unpaid(hash(number), 5);
+            recovery.remember_unpaid(hash(number), 8);
         }
         assert_eq!(recovery.unpaid.lock().unwrap().len(), UNPAID_MAX);
-        assert!(recovery.is_unpaid(&hash(9_999), 4 + UNPAID_MS));
+        assert!(recovery.is_unpaid(&hash(9_999), 7));
         assert!(!recovery.is_unpaid(&hash(0), 5));
-        assert!(!recovery.is_unpaid(&hash(9_999), 5 + UNPAID_MS));
+        assert!(!recovery.is_unpaid(&hash(9_999), 8));
         assert_eq!(recovery.unpaid.lock().unwrap().len(), 0);
     }
 
@@ -201,6 +229,7 @@ mod tests {
         let terms = Terms {
             account: Some(PaymentHash::from_bytes([7; 32])),
             buys: Buys::Session,
+            proof: Proof::Preimage,
             credit: Msat::MAX,
             seed: Msat::ZERO,
             credit_ttl_ms: Some(u64::MAX),
@@ -213,7 +242,8 @@ mod tests {
             r#"{"account":null,"credit_msat":5,"seed_msat":0,"credit_ttl_ms":null,"route":"a"}"#;
         let (route, credit) = ("a".to_owned(), Msat::new(5).unwrap());
         let (buys, seed, credit_ttl_ms) = (Buys::Credit, Msat::ZERO, None);
-        let plain = Terms { account: None, buys, credit, seed, credit_ttl_ms, route };
+        let proof = Proof::Preimage;
+        let plain = Terms { account: None, buys, proof, credit, seed, credit_ttl_ms, route };
         assert_eq!((read_note(old), note(&plain).as_str()), (Some(plain.clone()), old));
         for other in ["", "joke", "{}", &old.replace('5', "-1"), &old.replace("}", ",\"x\":1}")] {
             assert_eq!(read_note(other), None, "{other}");

@@ -183,6 +183,7 @@ async fn sell(
             method: b"GET",
             client_ip: None,
             cost: tollway_core::money::Msat::ZERO,
+            proof: tollway_core::wire::Proof::Preimage,
         };
         let wants_more = headers.contains_key("x-toll-top-up");
         verified.authorize(&facts).is_ok() && !shop.has(Trick::AsksForEver) && !wants_more

@@ -32,13 +32,32 @@ pub(super) fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
     (word, rest.trim_ascii())
 }
 
+/// A parameter of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameter {
+    Macaroon,
+    PaymentHash,
+    Preimage,
+    Version,
+}
+
+/// The parameter of this name.
+pub(super) fn parameter(name: &[u8]) -> Option<Parameter> {
+    const NAMES: [(&[u8], Parameter); 5] = [
+        (b"macaroon", Parameter::Macaroon),
+        (b"token", Parameter::Macaroon),
+        (b"preimage", Parameter::Preimage),
+        (b"payment_hash", Parameter::PaymentHash),
+        (b"version", Parameter::Version),
+    ];
+    let name = name.trim_ascii();
+    NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, found)| *found)
+}
+
 /// Whether the text begins with a parameter of ours, and so is no bare token: no macaroon in
 /// base64 has `=` after one of these words.
 pub(super) fn is_parameter(text: &[u8]) -> bool {
-    const NAMES: [&[u8]; 4] = [b"macaroon", b"token", b"preimage", b"version"];
-    split_first(text, b'=').is_some_and(|(name, _)| {
-        NAMES.iter().any(|known| known.eq_ignore_ascii_case(name.trim_ascii()))
-    })
+    split_first(text, b'=').is_some_and(|(name, _)| parameter(name).is_some())
 }
 
 /// A run of elements that belong to one scheme.

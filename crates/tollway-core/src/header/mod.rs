@@ -11,6 +11,7 @@
 //! L402 <macaroon>[,<macaroon>]:<preimage>     split at the last colon
 //! L402 <macaroon>[:]                          no preimage, unless a caveat holds it
 //! L402 macaroon="<macaroon>", preimage="<preimage>"     also token=, any order, bare values
+//! L402 [macaroon="<macaroon>",] payment_hash="<hash>"   for routes that look payments up
 //! ```
 //!
 //! A macaroon that begins with `eyJ`, which is `{"` in base64, is a token of lightning-toll and
@@ -27,11 +28,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use self::list::{elements, split_first, split_last, split_schemes, split_word};
+use self::list::{Parameter, elements, split_first, split_last, split_schemes, split_word};
 use crate::compat::lightning_toll;
 use crate::credential::{Credential, MACAROONS_MAX};
+use crate::identifier;
 use crate::macaroon::{Macaroon, MacaroonError};
-use crate::payment::Preimage;
+use crate::payment::{PaymentHash, Preimage};
 
 /// The most bytes of credentials in one request, counted before anything is decoded. A real one
 /// has some 400, and Aperture's clients send it twice; the longest token in hex just fits.
@@ -54,7 +56,8 @@ pub enum Malformed {
     TooLong,
     /// A scheme of ours with nothing after it.
     Empty,
-    /// Parameters that are not `macaroon` or `token`, `preimage` and `version`, each once.
+    /// Parameters that are not `macaroon` or `token`, `preimage`, `payment_hash` and `version`,
+    /// each once.
     BadParameters,
     /// More than [`MACAROONS_MAX`] macaroons.
     TooManyMacaroons,
@@ -190,10 +193,15 @@ fn parse_authorization(text: &[u8]) -> Result<Credential, Malformed> {
     if credential.is_empty() {
         return Err(Malformed::Empty);
     }
-    let (macaroons, preimage) = if list::is_parameter(credential) {
+    let Parameters { macaroons, preimage, payment_hash } = if list::is_parameter(credential) {
         read_parameters(credential)?
     } else {
-        split_last(credential, b':').unwrap_or((credential, b""))
+        let (macaroons, preimage) = split_last(credential, b':').unwrap_or((credential, b""));
+        Parameters { macaroons: Some(macaroons), preimage, payment_hash: None }
+    };
+    let Some(macaroons) = macaroons else {
+        let payment_hash = payment_hash.ok_or(Malformed::BadParameters)?;
+        return Ok(Credential::hash_alone(payment_hash, parse_preimage(preimage)?));
     };
     if macaroons.starts_with(lightning_toll::PREFIX) {
         let token =
@@ -207,7 +215,11 @@ fn parse_authorization(text: &[u8]) -> Result<Credential, Malformed> {
     let macaroons = macaroons
         .into_iter()
         .map(|text| Macaroon::from_base64(text).map_err(Malformed::BadMacaroon))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    let is_of = |hash| macaroons.iter().all(|it| identifier::names(it.identifier(), &hash));
+    if payment_hash.is_some_and(|hash| !is_of(hash)) {
+        return Err(Malformed::Conflicting);
+    }
     Ok(Credential::new(macaroons, parse_preimage(preimage)?))
 }
 
@@ -219,28 +231,36 @@ fn parse_preimage(text: &[u8]) -> Result<Option<Preimage>, Malformed> {
     Preimage::from_hex(text).map(Some).map_err(|_| Malformed::BadPreimage)
 }
 
-/// Reads `macaroon=".."` or `token=".."` and `preimage=".."`; a missing preimage is empty.
-fn read_parameters(text: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let (mut macaroon, mut preimage, mut version) = (None, None, None);
+/// A credential's parts as text; an empty preimage is none.
+struct Parameters<'a> {
+    macaroons: Option<&'a [u8]>,
+    preimage: &'a [u8],
+    payment_hash: Option<PaymentHash>,
+}
+
+/// Reads `macaroon=".."` or `token=".."`, `preimage=".."` and `payment_hash=".."`.
+fn read_parameters(text: &[u8]) -> Result<Parameters<'_>, Malformed> {
+    let (mut macaroons, mut preimage, mut payment_hash, mut version) = (None, None, None, None);
     for element in elements(text) {
         let (name, value) = split_first(element, b'=').ok_or(Malformed::BadParameters)?;
-        let name = name.trim_ascii();
         let value = unquote(value.trim_ascii()).ok_or(Malformed::BadParameters)?;
-        let slot = if name.eq_ignore_ascii_case(b"macaroon") || name.eq_ignore_ascii_case(b"token")
-        {
-            &mut macaroon
-        } else if name.eq_ignore_ascii_case(b"preimage") {
-            &mut preimage
-        } else if name.eq_ignore_ascii_case(b"version") && value == b"0" {
-            &mut version
-        } else {
-            return Err(Malformed::BadParameters);
+        let slot = match list::parameter(name) {
+            Some(Parameter::Macaroon) => &mut macaroons,
+            Some(Parameter::Preimage) => &mut preimage,
+            Some(Parameter::PaymentHash) => &mut payment_hash,
+            Some(Parameter::Version) if value == b"0" => &mut version,
+            Some(Parameter::Version) | None => return Err(Malformed::BadParameters),
         };
         if slot.replace(value).is_some_and(|earlier| earlier != value) {
             return Err(Malformed::BadParameters);
         }
     }
-    Ok((macaroon.ok_or(Malformed::BadParameters)?, preimage.unwrap_or_default()))
+    let payment_hash = payment_hash.map(PaymentHash::from_hex).transpose();
+    Ok(Parameters {
+        macaroons,
+        preimage: preimage.unwrap_or_default(),
+        payment_hash: payment_hash.map_err(|_| Malformed::BadParameters)?,
+    })
 }
 
 /// Takes the quotes off. No value of ours needs an escape, so one refuses.

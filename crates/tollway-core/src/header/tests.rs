@@ -3,6 +3,8 @@ use alloc::string::ToString;
 
 use super::list::Part;
 use super::*;
+use crate::id::KeyId;
+use crate::identifier::{Identifier, TokenId};
 use crate::secret::RootKey;
 
 const PREIMAGE: &str = "abABabABabABabABabABabABabABabABabABabABabABabABabABabABabABabAB";
@@ -223,6 +225,35 @@ fn ok_a_value_without_ours_passes_unchanged() {
 }
 
 #[test]
+fn ok_a_payment_hash_beside_the_token_or_alone() {
+    let hash = preimage().payment_hash();
+    let digits = hash.to_hex();
+    let token_id = TokenId::new(KeyId::new(1), [7; 32]);
+    let identifier = Identifier { payment_hash: hash, token_id }.encode();
+    let token = Macaroon::mint(&RootKey::from_bytes([7; 32]), "", &identifier);
+    let fill = |template: &str| template.replace('P', PREIMAGE).replace('M', &token.to_base64());
+    let beside = Credential::new([token.clone()].into(), None);
+    let alone = Credential::hash_alone(hash, None);
+    for (template, expected) in [
+        (r#"L402 macaroon="M", payment_hash="H""#, &beside),
+        (r#"LSAT payment_hash="H", token="M""#, &beside),
+        (r#"L402 payment_hash="H""#, &alone),
+        (r#"L402 payment_hash=H, version="0""#, &alone),
+        (r#"L402 payment_hash="H", preimage="P""#, &Credential::hash_alone(hash, Some(preimage()))),
+    ] {
+        for digits in [digits.clone(), digits.to_uppercase()] {
+            let value = fill(template).replace("_hash=H", &format!("_hash={digits}"));
+            let value = value.replace("\"H\"", &format!("\"{digits}\""));
+            let found = read_authorization(&value);
+            assert_eq!(found.credential.as_ref(), Ok(&Some(expected.clone())), "{template}");
+        }
+    }
+    // Who says less says something else.
+    let both = format!(r#"L402 payment_hash="{digits}", {}"#, fill("L402 M:P"));
+    assert_eq!(read_authorization(&both).credential, Err(Malformed::Conflicting));
+}
+
+#[test]
 fn ok_several_authorization_headers_are_all_read() {
     let ours = fill("L402 M:P");
     for order in [[ours.as_bytes(), b"Bearer a"], [b"Bearer a", ours.as_bytes()]] {
@@ -259,6 +290,12 @@ fn err_malformed_credentials() {
         ("L402 M:\u{e9}", BadPreimage),
         (&format!("L402 {nine}"), TooManyMacaroons),
         (r#"L402 preimage="P""#, BadParameters),
+        (r#"L402 payment_hash="""#, BadParameters),
+        (r#"L402 payment_hash="00""#, BadParameters),
+        (r#"L402 payment_hash="P", payment_hash="H""#, BadParameters),
+        (r#"L402 macaroon="", payment_hash="P""#, not_v2),
+        (r#"L402 macaroon="M", payment_hash="P""#, Conflicting),
+        (r#"L402 payment_hash="P", preimage="00""#, BadPreimage),
         (r#"L402 macaroon="M" preimage="P""#, BadParameters),
         (r#"L402 macaroon="M", preimage="P", realm="x""#, BadParameters),
         (r#"L402 macaroon="M", preimage="P", version="1""#, BadParameters),

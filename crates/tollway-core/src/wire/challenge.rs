@@ -37,6 +37,13 @@ pub struct ChallengeRequest {
     /// the payment opens a new account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<PaymentHash>,
+    /// What will be asked of those who spend what this invoice buys.
+    #[serde(default, skip_serializing_if = "Proof::is_preimage")]
+    pub proof: Proof,
+    /// The payment hash of a verified credential whose payment has not arrived: if its invoice is
+    /// open and sells the same, the answer is that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PaymentHash>,
     /// Who asks. Without it only the limits of all clients together apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
@@ -59,6 +66,30 @@ impl Buys {
     #[must_use]
     pub const fn is_credit(&self) -> bool {
         matches!(self, Self::Credit)
+    }
+}
+
+/// What a client must show to spend what a payment buys. Each is content with what the ones before
+/// it ask for. An invoice keeps the one that it was sold under.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// The token and the preimage.
+    #[default]
+    Preimage,
+    /// The token. Whether it is paid is looked up.
+    Lookup,
+    /// The payment hash, which is no secret. Whether it is paid is looked up.
+    Hash,
+}
+
+impl Proof {
+    /// Whether the preimage must be shown.
+    #[must_use]
+    pub const fn is_preimage(&self) -> bool {
+        matches!(self, Self::Preimage)
     }
 }
 

@@ -21,8 +21,13 @@ use crate::tier::Tier;
 pub struct HoldRequest {
     /// The payment hash of the credential; `tollwayd` knows which account it pays into.
     pub payment_hash: PaymentHash,
-    /// Proof of that payment. `tollwayd` checks it again and credits the payment once.
-    pub preimage: Preimage,
+    /// Proof of that payment. `tollwayd` checks it again and credits the payment once. Without it
+    /// the payment must have been sold under another [`Proof`](super::Proof), and arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preimage: Option<Preimage>,
+    /// The payment hash came without a token: nothing signed says what it is good for.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hash_alone: bool,
     /// How much to set aside.
     pub amount_msat: Msat,
     /// The least that is of use: the grant is between this and `amount_msat`, as the account
@@ -192,8 +197,10 @@ impl TryFrom<FlatReply> for HoldReply {
 pub enum HoldRefusal {
     /// No invoice with this payment hash is known.
     UnknownPayment,
-    /// The preimage does not belong to the payment hash.
+    /// The preimage does not belong to the payment hash, or is missing where it is needed.
     PaymentNotProven,
+    /// The payment was not proven by its preimage, and has not arrived.
+    PaymentPending,
     /// The operator revoked the token or its account.
     AccountRevoked,
     /// The idempotency key came with a request of other fields before.

@@ -24,7 +24,7 @@ use crate::rates::RateReply;
 use crate::secret::{MasterKey, SecretText};
 
 pub use allowance::{AllowanceClient, AllowanceReply, AllowanceRequest, Quota, Window};
-pub use challenge::{Buys, ChallengeReply, ChallengeRequest, ClientKey};
+pub use challenge::{Buys, ChallengeReply, ChallengeRequest, ClientKey, Proof};
 pub use hold::{
     ExtensionRequest, HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, StoredResponse, TakeBack,
 };

@@ -2,12 +2,20 @@
 //! move here.
 
 use tollway_core::compat::Format;
+use tollway_core::wire::Proof;
 
 use super::reader::{ConfigError, Node, Object};
 
 /// The fields that are read here, of the whole and of a service.
-pub(super) const FORM: [&str; 6] =
-    ["accept_formats", "profile", "token_binding", "reject_status", "lsat_line", "token_parameter"];
+pub(super) const FORM: [&str; 7] = [
+    "accept_formats",
+    "profile",
+    "token_binding",
+    "reject_status",
+    "lsat_line",
+    "token_parameter",
+    "proof",
+];
 
 /// How tokens and challenges are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +32,8 @@ pub struct Form {
     pub lsat_line: bool,
     /// Whether the challenge says the token again as `token`, after a `version`.
     pub token_parameter: bool,
+    /// What proves a payment, but for sessions.
+    pub proof: Proof,
 }
 
 /// What a new token is bound to.
@@ -46,6 +56,7 @@ impl Default for Form {
             reject_status: 402,
             lsat_line: false,
             token_parameter: false,
+            proof: Proof::Preimage,
         }
     }
 }
@@ -98,7 +109,20 @@ impl Form {
                 *flag = node.flag()?;
             }
         }
+        if let Some(node) = fields.optional("proof") {
+            form.proof = proof(&node)?;
+        }
         Ok(form)
+    }
+}
+
+fn proof(node: &Node<'_>) -> Result<Proof, ConfigError> {
+    const EXPECTED: &str = "\"preimage\", \"lookup\" or \"payment_hash_alone\"";
+    match node.text(EXPECTED)? {
+        "preimage" => Ok(Proof::Preimage),
+        "lookup" => Ok(Proof::Lookup),
+        "payment_hash_alone" => Ok(Proof::Hash),
+        _ => Err(node.fault(EXPECTED, "write one of the three")),
     }
 }
 

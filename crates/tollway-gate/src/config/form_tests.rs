@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tollway_core::compat::Format;
+use tollway_core::wire::Proof;
 
 use super::tests::found;
 use super::{Binding, Config, ConfigError, Form};
@@ -36,7 +37,7 @@ fn a_service_says_for_itself_what_the_whole_says_for_all() {
     assert_eq!(accepted(&Form::default()), ["l402"]);
 
     let all = json!({"profile": "lightning-toll", "token_binding": ["ip"], "lsat_line": true,
-                     "token_parameter": true, "reject_status": 401});
+                     "token_parameter": true, "reject_status": 401, "proof": "lookup"});
     let above = form(&all, &nothing);
     assert_eq!(above.profile, Format::LightningToll);
     assert_eq!(above.binding, Binding { endpoint: false, method: false, ip: true });
@@ -50,6 +51,11 @@ fn a_service_says_for_itself_what_the_whole_says_for_all() {
         (Format::TollBooth, 402, false)
     );
     assert!(below.token_parameter);
+    assert_eq!((above.proof, below.proof), (Proof::Lookup, Proof::Lookup));
+    let insisting = form(&all, &json!({"proof": "payment_hash_alone"}));
+    assert_eq!(insisting.proof, Proof::Hash);
+    let strict = form(&all, &json!({"proof": "preimage"}));
+    assert_eq!(strict.proof, Form::default().proof);
     assert_eq!(accepted(&below), ["l402", "toll-booth"]);
     let both = json!({"accept_formats": ["lightning-toll", "l402"]});
     assert_eq!(accepted(&form(&both, &nothing)), ["l402", "lightning-toll"]);
@@ -66,6 +72,7 @@ fn faults_name_the_field_and_the_remedy() {
         (json!({"reject_status": 403}), "reject_status: expected an integer from 401 to 402"),
         (json!({"lsat_line": "yes"}), "lsat_line: expected true or false"),
         (json!({"token_parameter": 1}), "token_parameter: expected true or false"),
+        (json!({"proof": "hash"}), "proof: expected \"preimage\", \"lookup\" or"),
     ] {
         let found = parse(&more, &json!({})).unwrap_err().to_string();
         assert!(found.contains(expected), "expected {expected:?} in {found:?}");

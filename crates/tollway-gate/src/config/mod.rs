@@ -61,7 +61,7 @@ const GATE_TOKEN_BYTES_MIN: usize = 16;
 const NAME_BYTES_MAX: usize = 255;
 
 /// The fields of a configuration.
-const ROOT_FIELDS: [&str; 20] = [
+const ROOT_FIELDS: [&str; 21] = [
     "tollwayd",
     "services",
     "routes",
@@ -82,6 +82,7 @@ const ROOT_FIELDS: [&str; 20] = [
     FORM[3],
     FORM[4],
     FORM[5],
+    FORM[6],
 ];
 
 /// What the filter runs by.

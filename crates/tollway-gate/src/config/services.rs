@@ -62,7 +62,7 @@ pub(super) fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigErro
     Ok(services)
 }
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "name",
     "purchase",
     "credential_ttl_s",
@@ -79,6 +79,7 @@ const FIELDS: [&str; 16] = [
     FORM[3],
     FORM[4],
     FORM[5],
+    FORM[6],
 ];
 
 fn service(node: &Node<'_>, form: Form) -> Result<Service, ConfigError> {

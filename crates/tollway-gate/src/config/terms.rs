@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tollway_core::caveat::{TIER_CREDITS, TIER_SESSION};
 use tollway_core::money::{MSAT_PER_SAT, Msat};
 use tollway_core::pricing::{BodyNeed, Price};
-use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, Overrun};
+use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, Overrun, Proof};
 
 use super::free_tier::FreeTier;
 use super::lease::{LeaseTerms, Spend};
@@ -131,6 +131,15 @@ pub enum WhenCreditEnds {
 }
 
 impl Route {
+    /// What proves a payment here. A session is admitted without a call, by its preimage.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        match self.mode {
+            Mode::Session { .. } => Proof::Preimage,
+            Mode::Credits | Mode::SingleUse => self.service.form.proof,
+        }
+    }
+
     /// A route that costs nothing.
     pub(super) fn free(name: String, service: Rc<Service>) -> Self {
         Self {

@@ -8,7 +8,7 @@ use tollway_core::wire::{
     Buys, CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, ClientKey,
 };
 
-use super::offer::Offer;
+use super::offer::{Feeds, Offer};
 use super::profile::Sold;
 use super::{Challenging, Context, Exchange, State, Step};
 use crate::config::{Mode, Purchase, PurchaseFault, Route};
@@ -48,16 +48,23 @@ impl Exchange {
             return self.challenged_in_shadow(stream, &context);
         }
         let service = &context.route.service;
+        let (top_up, pending) = match offer.feeds {
+            Feeds::New => (None, None),
+            Feeds::Known(paid) => (Some(paid), None),
+            Feeds::Pending(unpaid) => (None, Some(unpaid)),
+        };
         let request = ChallengeRequest {
             route: context.route.name.clone(),
             service: service.name.clone(),
             amount_msat: sale.amount,
             buys: sale.buys,
             credit_msat: sale.credit,
-            seed_msat: if offer.top_up.is_none() { sale.seed } else { Msat::ZERO },
+            seed_msat: if top_up.is_none() { sale.seed } else { Msat::ZERO },
             credit_ttl_s: sale.credit_ttl_s,
             memo: context.route.description.clone(),
-            top_up: offer.top_up,
+            top_up,
+            proof: context.route.proof(),
+            pending,
             client: client_key(stream, &context.headers),
         };
         context.call_started_ms = stream.now_ms();

@@ -9,13 +9,13 @@ use tollway_core::header::read_credential;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest};
+use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest, Proof};
 
 use super::ending::{Asked, Lasting};
 use super::leased::{Granted, Payment, Plan};
 use super::metering::Metering;
 use super::offer::Offer;
-use super::profile::{malformed_error, mismatch_error, rejection_error};
+use super::profile::{malformed_error, mismatch_error, proof_asked, rejection_error};
 use super::refresh::Keys;
 use super::repeat::idempotency_key;
 use super::response::Recording;
@@ -150,6 +150,7 @@ impl Exchange {
                 Mode::Session { .. } => Msat::ZERO,
                 Mode::Credits | Mode::SingleUse => context.cost,
             },
+            proof: proof_asked(context, credential),
         };
         let budgets = credential.authorize(&facts);
         budgets.map(|budgets| (budgets.to_vec(), credential.max_cost(&facts))).map_err(|fault| {
@@ -184,7 +185,8 @@ impl Exchange {
         let (amount_msat, min_msat, take_back) = plan.terms(context.cost);
         let request = HoldRequest {
             payment_hash: credential.payment_hash(),
-            preimage: credential.preimage().clone(),
+            preimage: credential.preimage().cloned(),
+            hash_alone: credential.shown() == Proof::Hash,
             amount_msat,
             min_msat,
             ttl_ms: match plan {

@@ -289,7 +289,9 @@ fn ask(context: &Context, credential: &VerifiedCredential) -> Ask {
 fn leased_ask(context: &Context, credential: &VerifiedCredential) -> Option<Ask> {
     let keyed = context.route.idempotency != Idempotency::Off
         && headers::find(&context.headers, "idempotency-key").is_some();
-    let judged = !context.budgets.is_empty() || context.tiers.is_some();
+    // Of what is not proven here, the ledger judges every request.
+    let judged =
+        !context.budgets.is_empty() || context.tiers.is_some() || !credential.shown().is_preimage();
     // What tokens cost may be more than was set aside.
     let exact = keyed || judged || context.quote.tokens.is_some();
     match context.route.spend {

@@ -14,12 +14,23 @@ use crate::config::Mode;
 pub(super) struct Offer {
     pub(super) code: &'static str,
     pub(super) detail: String,
-    pub(super) top_up: Option<PaymentHash>,
+    pub(super) feeds: Feeds,
     pub(super) balance: Option<Msat>,
     /// A credential was shown and is not accepted.
     pub(super) rejected: bool,
     /// The same in lightning-toll's words, if it answers with an error.
     pub(super) error: Option<String>,
+}
+
+/// Which account the payment feeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Feeds {
+    /// A new one.
+    New,
+    /// The one that this payment feeds.
+    Known(PaymentHash),
+    /// The one that this payment will feed, which has not arrived.
+    Pending(PaymentHash),
 }
 
 impl Offer {
@@ -40,14 +51,14 @@ impl Offer {
     }
 
     const fn unpaid(code: &'static str, detail: String) -> Self {
-        Self { code, detail, top_up: None, balance: None, rejected: false, error: None }
+        Self { code, detail, feeds: Feeds::New, balance: None, rejected: false, error: None }
     }
 
     /// For a client that wants more credit for its account, whatever it has left.
     pub(super) fn top_up(paid: PaymentHash) -> Self {
         let detail =
             "Pay the invoice to top up the same account; the old credential keeps working.";
-        Self { top_up: Some(paid), ..Self::unpaid("top_up", detail.into()) }
+        Self { feeds: Feeds::Known(paid), ..Self::unpaid("top_up", detail.into()) }
     }
 
     /// For a credential that is not accepted; the payment opens a new account.
@@ -79,6 +90,13 @@ impl Offer {
                 "payment_not_proven",
                 "The ledger does not accept the preimage. Send the one the payment revealed.",
             ),
+            HoldRefusal::PaymentPending => Self {
+                feeds: Feeds::Pending(paid),
+                ..Self::unpaid(
+                    "payment_pending",
+                    "The payment has not arrived. Pay the invoice, or try again soon.".into(),
+                )
+            },
             HoldRefusal::AccountRevoked => Self::account_revoked(),
             HoldRefusal::InsufficientCredit if context.route.mode == Mode::SingleUse => {
                 Self::rejected(
@@ -87,7 +105,7 @@ impl Offer {
                 )
             }
             HoldRefusal::InsufficientCredit => Self {
-                top_up: Some(paid),
+                feeds: Feeds::Known(paid),
                 balance: Some(balance),
                 ..Self::unpaid(
                     "insufficient_credit",

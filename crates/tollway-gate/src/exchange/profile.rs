@@ -8,6 +8,7 @@ use tollway_core::header::Malformed;
 use tollway_core::keyring::Keyring;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
+use tollway_core::wire::Proof;
 
 use super::offer::Offer;
 use super::{Context, Exchange, Step};
@@ -33,6 +34,16 @@ fn profile(route: &Route) -> Format {
     match route.mode {
         Mode::Session { .. } => Format::L402,
         Mode::Credits | Mode::SingleUse => route.service.form.profile,
+    }
+}
+
+/// What this request must show.
+pub(super) fn proof_asked(context: &Context, credential: &VerifiedCredential) -> Proof {
+    match headers::find(&context.headers, "x-toll-top-up") {
+        // Whose token pays into an account spends from it, and nobody has judged yet whether one
+        // without its preimage may.
+        Some(_) if !credential.shown().is_preimage() => Proof::Preimage,
+        _ => context.route.proof(),
     }
 }
 

@@ -198,6 +198,7 @@ fn check_credit(request: &ChallengeRequest) -> Result<(), ApiError> {
         none("credit_msat", request.credit_msat == Msat::ZERO)?;
         none("seed_msat", request.seed_msat == Msat::ZERO)?;
         none("credit_ttl_s", request.credit_ttl_s.is_none())?;
+        none("proof", request.proof.is_preimage())?;
         return none("top_up", request.top_up.is_none());
     }
     if request.credit_msat < request.amount_msat {

@@ -54,7 +54,7 @@ use writer::Queue;
 
 pub(crate) use export::{Cell, Page, Selection, Table};
 pub(crate) use following::Unsettled;
-pub(crate) use operator::InvoiceView;
+pub(crate) use operator::{InvoiceState, InvoiceView};
 pub use outbox::Happening;
 pub(crate) use outbox::{Claim, Claimed, DeliveryKind, News, Report, Subscription, Subscriptions};
 pub(crate) use questions::*;

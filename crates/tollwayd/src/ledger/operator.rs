@@ -4,7 +4,7 @@ use serde::Serialize;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::Buys;
+use tollway_core::wire::{Buys, Proof};
 
 use super::reads::Query;
 use super::rows::{Account, Action, Invoice};
@@ -23,6 +23,7 @@ pub(crate) struct InvoiceView {
     pub(crate) buys: Buys,
     /// The credit that it buys.
     pub(crate) credit_msat: Msat,
+    pub(crate) proof: Proof,
     pub(crate) route: String,
     pub(crate) invoice: String,
     pub(crate) created_at_ms: u64,
@@ -114,6 +115,7 @@ impl InvoiceView {
             amount_msat: row.amount_msat,
             buys: row.buys,
             credit_msat: row.buys_credit(),
+            proof: row.proof,
             route: row.route,
             invoice: row.bolt11,
             created_at_ms: row.created_at_ms,

@@ -7,7 +7,7 @@ use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::{Buys, HoldReply, HoldRequest, IdempotencyKey, TakeBack, Window};
+use tollway_core::wire::{Buys, HoldReply, HoldRequest, IdempotencyKey, Proof, TakeBack, Window};
 
 /// An invoice to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,18 @@ pub(crate) struct NewInvoice {
     /// A payment hash that pays into the account to top up; without it the invoice opens a new
     /// account, named by its own payment hash.
     pub(crate) top_up: Option<PaymentHash>,
+    /// What will be asked of those who spend what it buys.
+    pub(crate) proof: Proof,
     /// Who asked.
     pub(crate) asker: Option<Asker>,
+}
+
+impl NewInvoice {
+    /// Whose repeats share it. Where the token alone is enough, two tokens of one payment would
+    /// be one payment for two.
+    pub(super) fn offer(&self) -> Option<[u8; 32]> {
+        self.asker.filter(|_| self.proof.is_preimage()).map(|asker| asker.offer)
+    }
 }
 
 /// Who asks for an invoice, known only by keyed hashes.
@@ -88,6 +98,8 @@ pub(crate) struct Terms {
     /// Notes of credit say nothing here, like those that were made before there was a choice.
     #[serde(default, skip_serializing_if = "Buys::is_credit")]
     pub(crate) buys: Buys,
+    #[serde(default, skip_serializing_if = "Proof::is_preimage")]
+    pub(crate) proof: Proof,
     #[serde(rename = "credit_msat")]
     pub(crate) credit: Msat,
     #[serde(rename = "seed_msat")]
@@ -159,7 +171,8 @@ pub(crate) enum SettleOutcome {
 pub(crate) struct HoldOrder {
     pub(crate) id: HoldId,
     pub(crate) payment_hash: PaymentHash,
-    pub(crate) proven: bool,
+    /// What was shown; nothing, if that was another preimage.
+    pub(crate) shown: Option<Proof>,
     /// Less than this is refused.
     pub(crate) min: Msat,
     /// No more than this is granted.
@@ -182,7 +195,11 @@ impl HoldOrder {
     pub(crate) fn new(id: HoldId, request: HoldRequest) -> Self {
         Self {
             id,
-            proven: request.preimage.proves(&request.payment_hash),
+            shown: match &request.preimage {
+                _ if request.hash_alone => Some(Proof::Hash),
+                None => Some(Proof::Lookup),
+                Some(preimage) => preimage.proves(&request.payment_hash).then_some(Proof::Preimage),
+            },
             payment_hash: request.payment_hash,
             min: request.min_msat.unwrap_or(request.amount_msat),
             amount: request.amount_msat,

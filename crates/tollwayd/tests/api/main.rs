@@ -15,6 +15,7 @@ mod challenges;
 mod faults;
 mod holds;
 mod imports;
+mod lookups;
 mod operator;
 mod prices;
 mod process;

@@ -16,6 +16,8 @@ use crate::support::*;
 const O_NONBLOCK: i32 = 0o4000;
 /// How long the server believes that a payment is none.
 const UNPAID_MS: u64 = 10_000;
+/// The same of one that the node waits for.
+const OPEN_MS: u64 = 1_000;
 
 /// Where the simulated node remembers.
 fn memory(server: &Server) -> PathBuf {
@@ -169,18 +171,18 @@ async fn what_the_node_does_not_call_paid_stays_unknown_and_is_not_asked_again_a
     let (memory, saved) = (memory(&server), server.directory.path().join("saved"));
     fs::copy(&memory, &saved).unwrap();
     type Change = fn(&str) -> Option<String>;
-    let changes: [(&str, Change); 4] = [
-        ("open", |line| (!line.contains("\"paid\"")).then(|| line.to_owned())),
-        ("unknown", |_| None),
-        ("too little", |line| Some(line.replace("_msat\":10000}", "_msat\":9999}"))),
-        ("unreadable", |line| Some(line.replace("lnbcrt", "lnbc"))),
+    let changes: [(&str, u64, Change); 4] = [
+        ("open", OPEN_MS, |line| (!line.contains("\"paid\"")).then(|| line.to_owned())),
+        ("unknown", UNPAID_MS, |_| None),
+        ("too little", UNPAID_MS, |line| Some(line.replace("_msat\":10000}", "_msat\":9999}"))),
+        ("unreadable", UNPAID_MS, |line| Some(line.replace("lnbcrt", "lnbc"))),
     ];
-    for (name, change) in changes {
+    for (name, believed_ms, change) in changes {
         rewrite(&memory, change);
         assert_ne!(fs::read(&memory).unwrap(), fs::read(&saved).unwrap(), "{name}");
         assert_unknown(&server, &paid).await;
         fs::copy(&saved, &memory).unwrap();
-        server.clock.advance_ms(UNPAID_MS - 1);
+        server.clock.advance_ms(believed_ms - 1);
         assert_unknown(&server, &paid).await;
         server.clock.advance_ms(1);
     }

@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const KINDS: [Kind; 4] = [Kind::Lnd, Kind::Cln, Kind::Phoenixd, Kind::Btcpay];
 
 /// A server whose invoices come from a stand-in, and a clock that tests move.
-struct Shop {
+pub(crate) struct Shop {
     directory: tempfile::TempDir,
     kind: Kind,
-    node: StandIn,
-    clock: Arc<ManualClock>,
+    pub(crate) node: StandIn,
+    pub(crate) clock: Arc<ManualClock>,
     running: RunningServer,
-    doors: Doors,
+    pub(crate) doors: Doors,
 }
 
 /// The example's text with this node.
@@ -70,7 +70,7 @@ async fn serve(
 }
 
 impl Shop {
-    async fn open(kind: Kind) -> Self {
+    pub(crate) async fn open(kind: Kind) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let node = StandIn::start(kind).await.unwrap();
         let clock = Arc::new(ManualClock::new(SystemClock.now_ms()));
@@ -94,11 +94,11 @@ impl Shop {
         line.unwrap_or_else(|| panic!("no {metric}")).parse().unwrap()
     }
 
-    async fn settlements(&self) -> u64 {
+    pub(crate) async fn settlements(&self) -> u64 {
         self.count("tollwayd_settlements_total").await
     }
 
-    async fn until_settled(&self, settlements: u64) -> Duration {
+    pub(crate) async fn until_settled(&self, settlements: u64) -> Duration {
         let begun = Instant::now();
         while self.settlements().await < settlements {
             assert!(begun.elapsed() < PATIENCE, "{:?}: no {settlements} settlements", self.kind);
@@ -107,11 +107,11 @@ impl Shop {
         begun.elapsed()
     }
 
-    async fn balance(&self, invoice: &Invoice) -> u64 {
+    pub(crate) async fn balance(&self, invoice: &Invoice) -> u64 {
         self.doors.account(invoice.payment_hash).await["balance_msat"].as_u64().unwrap()
     }
 
-    async fn audited(self) {
+    pub(crate) async fn audited(self) {
         let path = self.directory.path().join("tollwayd.toml");
         let store = self.directory.path().join("tollwayd.db");
         let text = include_str!("../../../../envoy/tollwayd.toml")

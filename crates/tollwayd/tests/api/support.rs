@@ -266,7 +266,8 @@ pub(crate) fn new_id() -> HoldId {
 pub(crate) fn hold_request(paid: &Paid, amount: u64) -> HoldRequest {
     HoldRequest {
         payment_hash: paid.hash,
-        preimage: paid.preimage.clone(),
+        preimage: Some(paid.preimage.clone()),
+        hash_alone: false,
         amount_msat: Msat::new(amount).unwrap(),
         min_msat: None,
         ttl_ms: TTL_MS,

@@ -31,7 +31,7 @@ impl Question for NewInvoice {
     fn name(&self, needs: &mut Needs) {
         needs.payments.insert(self.payment_hash);
         needs.payments.extend(self.top_up);
-        needs.offers.extend(self.asker.map(|asker| asker.offer));
+        needs.offers.extend(self.offer());
     }
 
     fn decide(&self, engine: &mut Engine) -> Decided<InvoiceOutcome> {

@@ -2,7 +2,7 @@
 
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::Buys;
+use tollway_core::wire::{Buys, Proof};
 
 use super::{About, Contradiction, Decided, Engine, Way, minus, plus};
 use crate::ledger::questions::{LostInvoice, SettleOutcome, Settlement, Terms};
@@ -235,6 +235,7 @@ impl LostInvoice {
         let terms = self.terms.clone().unwrap_or(Terms {
             account: None,
             buys: Buys::Credit,
+            proof: Proof::Preimage,
             credit: self.amount,
             seed: Msat::ZERO,
             credit_ttl_ms: None,
@@ -248,6 +249,7 @@ impl LostInvoice {
             credit_msat: terms.credit.max(self.amount),
             seed_msat: terms.seed,
             credit_ttl_ms: terms.credit_ttl_ms,
+            proof: terms.proof,
             route: terms.route,
             bolt11: self.bolt11.clone(),
             client: None,

@@ -2,13 +2,13 @@
 
 use tollway_core::digest::Digest;
 use tollway_core::money::Msat;
-use tollway_core::wire::{HoldRefusal, HoldReply, IdempotencyKey, StoredResponse, TakeBack};
+use tollway_core::wire::{HoldRefusal, HoldReply, IdempotencyKey, Proof, StoredResponse, TakeBack};
 
 use super::budgets::{Exhausted, least_room};
 use super::credits::BalanceLimit;
 use super::{Contradiction, Decided, Engine, minus, plus};
 use crate::ledger::questions::{ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome};
-use crate::ledger::rows::{Account, Budget, Hold, HoldState, Once};
+use crate::ledger::rows::{Account, Budget, Hold, HoldState, Invoice, Once};
 
 /// How long an idempotency key is remembered.
 pub(in crate::ledger) const ONCE_MS: u64 = 86_400_000;
@@ -39,8 +39,11 @@ impl Engine {
         };
         let name = invoice.account;
         let unsettled = invoice.settled_at_ms.is_none().then(|| invoice.clone());
-        if !order.proven {
+        if !order.is_enough_for(invoice) {
             return Ok(self.refuse(HoldRefusal::PaymentNotProven, Msat::ZERO));
+        }
+        if unsettled.is_some() && order.shown != Some(Proof::Preimage) {
+            return Ok(self.refuse(HoldRefusal::PaymentPending, Msat::ZERO));
         }
         if let Some(hold) = self.set.holds.get(&(order.id,)) {
             return Ok(self.repeat_hold(order, hold));
@@ -285,6 +288,16 @@ impl Engine {
 }
 
 impl HoldOrder {
+    /// Whether what was shown opens what this invoice bought. A hash without a token names no
+    /// service, so it is good on the route alone that sold it.
+    fn is_enough_for(&self, invoice: &Invoice) -> bool {
+        match self.shown {
+            None => false,
+            Some(Proof::Hash) => invoice.proof == Proof::Hash && invoice.route == self.route,
+            Some(shown) => shown <= invoice.proof,
+        }
+    }
+
     fn once_key(&self) -> Option<[u8; 32]> {
         self.once.as_ref().map(|once| *once.key.as_bytes())
     }

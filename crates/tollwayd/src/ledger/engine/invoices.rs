@@ -31,7 +31,7 @@ impl Engine {
         if balance.checked_add(order.credit).is_none() {
             return Ok(InvoiceOutcome::BalanceLimit);
         }
-        let offer = order.asker.map(|asker| asker.offer);
+        let offer = order.offer();
         if let Some(shared) = offer.and_then(|offer| self.shared(&offer)) {
             return Ok(InvoiceOutcome::Shared(shared));
         }
@@ -43,6 +43,7 @@ impl Engine {
             credit_msat: order.credit.max(order.amount),
             seed_msat: order.seed,
             credit_ttl_ms: order.credit_ttl_ms,
+            proof: order.proof,
             route: order.route.clone(),
             bolt11: order.bolt11.clone(),
             client: order.asker.map(|asker| asker.client),

@@ -9,7 +9,7 @@ use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::Buys;
+use tollway_core::wire::{Buys, Proof};
 
 use crate::ledger::KeyBytes;
 
@@ -199,6 +199,27 @@ impl Field for Buys {
         match value {
             Value::Text(text) if text == "credit" => Some(Self::Credit),
             Value::Text(text) if text == "session" => Some(Self::Session),
+            _ => None,
+        }
+    }
+}
+
+impl Field for Proof {
+    const KIND: Kind = Kind::Text;
+
+    fn put(&self) -> Value<'_> {
+        Value::Text(Cow::Borrowed(match self {
+            Self::Preimage => "preimage",
+            Self::Lookup => "lookup",
+            Self::Hash => "hash",
+        }))
+    }
+
+    fn get(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Text(text) if text == "preimage" => Some(Self::Preimage),
+            Value::Text(text) if text == "lookup" => Some(Self::Lookup),
+            Value::Text(text) if text == "hash" => Some(Self::Hash),
             _ => None,
         }
     }

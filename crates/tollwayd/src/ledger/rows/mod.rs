@@ -15,7 +15,7 @@ use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::Buys;
+use tollway_core::wire::{Buys, Proof};
 
 use super::KeyBytes;
 use super::sql::Statements;
@@ -201,6 +201,8 @@ table! {
         seed_msat: Msat,
         /// How long the credit lives; for ever without it.
         credit_ttl_ms: Option<u64>,
+        /// What is asked of those who spend it.
+        proof: Proof,
         route: String,
         bolt11: String,
         /// Who asked, as a keyed hash.

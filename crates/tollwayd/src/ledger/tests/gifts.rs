@@ -236,6 +236,7 @@ pub(super) async fn lost_invoices_come_back_with_their_terms_in_any_order(bench:
         terms: Some(Terms {
             account: (tag != 1).then(|| hash(1)),
             buys: Buys::Credit,
+            proof: Proof::Preimage,
             credit: msat(credit),
             seed: msat(seed),
             credit_ttl_ms: Some(1_000),

@@ -29,7 +29,7 @@ pub(super) async fn the_first_proof_settles_the_invoice_even_if_the_hold_is_refu
 }
 
 pub(super) async fn refusals_come_in_the_order_of_precedence_and_are_not_remembered(bench: Bench) {
-    let unproven = |id, hash| HoldOrder { proven: false, ..order(id, hash, 60) };
+    let unproven = |id, hash| HoldOrder { shown: None, ..order(id, hash, 60) };
     assert_eq!(
         bench.ledger.hold(unproven(1, hash(1))).await,
         Ok(refused(HoldRefusal::UnknownPayment, 0))
@@ -86,7 +86,7 @@ pub(super) async fn a_repeated_hold_gets_the_first_answer_and_other_fields_a_con
         assert_eq!(bench.ledger.hold(different).await, Ok(HoldOutcome::Conflict));
     }
     // Who proves nothing does not learn that the hold exists.
-    let unproven = HoldOrder { proven: false, ..first.clone() };
+    let unproven = HoldOrder { shown: None, ..first.clone() };
     let refusal = refused(HoldRefusal::PaymentNotProven, 0);
     assert_eq!(bench.ledger.hold(unproven).await, Ok(refusal));
     bench.post(vec![posting(1, 0, 0, true)]).await.unwrap();

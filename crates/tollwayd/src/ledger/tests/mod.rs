@@ -10,6 +10,7 @@ mod leases;
 mod model;
 mod outbox;
 mod postgres;
+mod proofs;
 mod races;
 mod revocations;
 mod sessions;
@@ -23,7 +24,7 @@ use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::{Buys, HoldRefusal, HoldReply, Overrun, Posting, PostingOutcome};
+use tollway_core::wire::{Buys, HoldRefusal, HoldReply, Overrun, Posting, PostingOutcome, Proof};
 
 use super::memory::Tables;
 use super::*;
@@ -237,6 +238,12 @@ ledger_contract! {
         a_restart_keeps_everything,
         sums_and_metrics_tell_the_same_story,
     }
+    proofs: {
+        an_invoice_opens_to_what_it_was_sold_under_and_to_more,
+        what_is_not_proven_by_its_preimage_waits_for_the_payment,
+        a_token_that_is_its_own_proof_has_an_invoice_of_its_own,
+        a_lost_invoice_comes_back_with_its_proof,
+    }
     revocations: {
         the_keyring_names_all_tokens_of_revoked_accounts,
         the_keyring_names_no_more_revocations_than_it_may,
@@ -301,6 +308,7 @@ fn invoice(tag: u8, amount: u64, top_up: Option<PaymentHash>) -> NewInvoice {
         route: "joke".to_owned(),
         expires_at_ms: START_MS + 600_000,
         top_up,
+        proof: Proof::Preimage,
         asker: None,
     }
 }
@@ -313,7 +321,7 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
     HoldOrder {
         id: hold_id(id),
         payment_hash,
-        proven: true,
+        shown: Some(Proof::Preimage),
         min: msat(amount),
         amount: msat(amount),
         ttl_ms: TTL_MS,

@@ -188,7 +188,7 @@ async fn run(bench: Bench, model: &mut Model, step: Step) -> Bench {
             let take = |(id, most)| TakeBack { hold: hold_id(id), amount_msat: msat(most) };
             let order = HoldOrder {
                 ttl_ms,
-                proven,
+                shown: proven.then_some(Proof::Preimage),
                 min: msat(min),
                 once: key.map(keyed),
                 take_back: back.map(take),
@@ -247,7 +247,7 @@ async fn compare(bench: &Bench, model: &mut Model) {
     for name in model.names() {
         // Reading ends nothing that is over, and the sweeper comes later where holds protected
         // it; a call that names the account ends it, whatever it proves.
-        let knock = HoldOrder { proven: false, ..order(1_000, hash(name), 1) };
+        let knock = HoldOrder { shown: None, ..order(1_000, hash(name), 1) };
         let refusal = refused(HoldRefusal::PaymentNotProven, 0);
         assert_eq!(bench.ledger.hold(knock).await, Ok(refusal));
         let view = bench.ledger.account(hash(name)).await.unwrap().unwrap();

@@ -104,6 +104,7 @@ pub(super) async fn a_lost_session_comes_back_as_one(bench: Bench) {
     let terms = Terms {
         account: None,
         buys: Buys::Session,
+        proof: Proof::Preimage,
         credit: Msat::ZERO,
         seed: Msat::ZERO,
         credit_ttl_ms: None,
