@@ -29,11 +29,16 @@ pub(super) fn key_columns<R: Row>() -> impl Iterator<Item = &'static str> {
     R::COLUMNS.iter().take(R::KEY_COLUMNS).map(|(name, _)| *name)
 }
 
-/// What moves single rows of a table, with numbered parameters in the order of the columns.
+/// Rows of a statement that inserts many.
+pub(super) const ROWS_PER_INSERT: usize = 16;
+
+/// What moves rows of a table, with numbered parameters in the order of the columns.
 pub(super) struct Statements {
     /// The row with a key.
     pub(super) select: String,
     pub(super) insert: String,
+    /// [`ROWS_PER_INSERT`] rows.
+    pub(super) insert_many: String,
     /// Sets every column of the row with a key.
     pub(super) update: String,
 }
@@ -41,18 +46,19 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn of<R: Row>() -> Self {
         let (table, columns) = (R::TABLE, columns::<R>());
-        let slots: Vec<String> = (1..=R::COLUMNS.len()).map(|at| format!("?{at}")).collect();
+        let insert = |rows: usize| {
+            let slots = vec![format!("({})", vec!["?"; R::COLUMNS.len()].join(", ")); rows];
+            let (slots, conflict) = (slots.join(", "), on_conflict::<R>());
+            format!("INSERT INTO {table} ({columns}) VALUES {slots}{conflict}")
+        };
         let equal: Vec<String> =
             R::COLUMNS.iter().zip(1..).map(|((name, _), at)| format!("{name} = ?{at}")).collect();
         let (key, rest) = equal.split_at(R::KEY_COLUMNS);
         let (key, rest) = (key.join(" AND "), rest.join(", "));
         Self {
             select: format!("SELECT {columns} FROM {table} WHERE {key}"),
-            insert: format!(
-                "INSERT INTO {table} ({columns}) VALUES ({}){}",
-                slots.join(", "),
-                on_conflict::<R>(),
-            ),
+            insert: insert(1),
+            insert_many: insert(ROWS_PER_INSERT),
             update: format!("UPDATE {table} SET {rest} WHERE {key}"),
         }
     }

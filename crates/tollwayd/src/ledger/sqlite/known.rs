@@ -3,7 +3,7 @@
 //! Nobody else writes the file, so what was committed last is what the file says. Rows come in
 //! when they are read or committed, and everything goes when a transaction fails.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tollway_core::id::HoldId;
@@ -13,21 +13,21 @@ use tollway_core::payment::PaymentHash;
 use crate::ledger::rows::{Account, Hold, HoldState, Invoice};
 use crate::ledger::work::WorkingSet;
 
-/// Rows of a kind that are kept; at most 50 MB. When one more comes, all of them go: what is in
-/// use is soon back, and that costs less than an order of use.
+/// Rows of a kind that are kept; at most 50 MB. When one more account or invoice comes, all of
+/// them go: what is in use is soon back, and that costs less than an order of use. Of the holds
+/// the oldest goes.
 const ROWS_MAX: usize = 50_000;
 
 /// The rows, and what spares looking for others.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Known {
     accounts: HashMap<PaymentHash, Arc<Account>>,
     /// Settled ones only: the others may be pruned.
     invoices: HashMap<PaymentHash, Arc<Invoice>>,
     /// Every hold whose id is above the floor, and perhaps others; ended ones without their row,
     /// which is rarely asked for.
-    holds: HashMap<HoldId, Option<Arc<Hold>>>,
+    holds: BTreeMap<HoldId, Option<Arc<Hold>>>,
     holds_floor: Option<HoldId>,
-    highest_hold: HoldId,
     /// No hold and no tranche is due before.
     pub(super) first_due_ms: Option<u64>,
 }
@@ -39,19 +39,6 @@ pub(super) enum KnownHold<'a> {
     Here(&'a Arc<Hold>),
     /// Only the file tells.
     Unsure,
-}
-
-impl Default for Known {
-    fn default() -> Self {
-        Self {
-            accounts: HashMap::new(),
-            invoices: HashMap::new(),
-            holds: HashMap::new(),
-            holds_floor: None,
-            highest_hold: HoldId::from_bytes([0; 16]),
-            first_due_ms: None,
-        }
-    }
 }
 
 impl Known {
@@ -78,17 +65,17 @@ impl Known {
 
     /// Begins to follow the holds above the highest id in the file.
     pub(super) fn begin_holds(&mut self, highest: HoldId) {
-        (self.holds_floor, self.highest_hold) = (Some(highest), highest);
+        self.holds_floor = Some(highest);
     }
 
     fn keep_hold(&mut self, hold: &Arc<Hold>) {
-        self.highest_hold = self.highest_hold.max(hold.id);
-        if self.holds.len() >= ROWS_MAX && !self.holds.contains_key(&hold.id) {
-            self.holds.clear();
-            self.holds_floor = Some(self.highest_hold);
-        }
         let open = hold.state == HoldState::Open;
         self.holds.insert(hold.id, open.then(|| Arc::clone(hold)));
+        if self.holds.len() > ROWS_MAX
+            && let Some((oldest, _)) = self.holds.pop_first()
+        {
+            self.holds_floor = self.holds_floor.map(|floor| floor.max(oldest));
+        }
     }
 
     /// Whether nothing is due at this time.

@@ -19,6 +19,7 @@ use rusqlite::{Connection, ToSql};
 use super::questions::StoreFault;
 use super::rows::Row;
 use super::rows::field::Value;
+use super::sql::ROWS_PER_INSERT;
 use super::store::{Store, StoreError};
 use super::work::{Needs, Tab, WorkingSet};
 use known::Known;
@@ -116,9 +117,18 @@ fn statement(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 /// Writes what changed in one table.
 fn put<R: Row>(connection: &Connection, table: &Tab<R>) -> rusqlite::Result<()> {
     let (inserts, updates) = (table.inserts(), table.updates());
-    if !inserts.is_empty() {
+    // Rows of one statement share its start, and each finds its place beside the one before.
+    let (many, few) = inserts.as_chunks::<ROWS_PER_INSERT>();
+    if !many.is_empty() {
+        let mut insert = connection.prepare_cached(&R::statements().insert_many)?;
+        for rows in many {
+            let values = rows.iter().flat_map(|row| row.put());
+            insert.execute(rusqlite::params_from_iter(values))?;
+        }
+    }
+    if !few.is_empty() {
         let mut insert = connection.prepare_cached(&R::statements().insert)?;
-        for row in inserts {
+        for row in few {
             insert.execute(rusqlite::params_from_iter(row.put()))?;
         }
     }

@@ -17,12 +17,16 @@ mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
 }
 
-/// Pages in the write-ahead log before the writer folds it back, 64 MB: accounts that are active
-/// among a million lie on a page each, and the longer the log, the more of its pages are the same.
-/// A separate checkpointer would let the file grow without end under load.
-const WAL_PAGES_PER_CHECKPOINT: u32 = 16_000;
-/// The writer's pages in memory: the paths to some 10,000 active accounts among a million.
-const CACHE_KIB: i64 = 64 * 1_024;
+/// Pages in the write-ahead log before the writer folds it back: 64 MB, and up to 256 MB beside a
+/// large database. Accounts that are active among a million may lie on a page each, and the longer
+/// the log, the more of its pages are the same. A separate checkpointer would let the file grow
+/// without end under load.
+const LOG_PAGES: std::ops::RangeInclusive<i64> = 16_000..=64_000;
+/// The log may be so many times smaller than the database.
+const DATABASE_TO_LOG: i64 = 4;
+/// The writer's pages in memory: the paths to some 10,000 active accounts among a million, each
+/// with a page of its own in the table and in the index.
+const CACHE_KIB: i64 = 128 * 1_024;
 /// Statements that stay prepared; more than the ledger has.
 const STATEMENTS_MAX: usize = 64;
 /// How often the lock is tried, and the pause between two tries: half a second in all.
@@ -80,6 +84,12 @@ pub(crate) enum OpenError {
         found.map_or_else(|| "none".to_owned(), |version| format!("version {version}"))
     )]
     Schema { path: PathBuf, expected: i64, found: Option<i64> },
+    /// Rows refer to rows that are not there.
+    #[error(
+        "store.sqlite: {rows} rows of {path} refer to rows that are missing, which no tollwayd \
+         writes; go back to a backup, or look with `PRAGMA foreign_key_check`"
+    )]
+    Orphans { path: PathBuf, rows: i64 },
     /// SQLite refused.
     #[error("store.sqlite: {path}: {source}")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
@@ -106,10 +116,7 @@ pub(in crate::ledger) fn open(path: &Path, now_ms: u64) -> Result<Opened, OpenEr
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     configure(&connection).map_err(sqlite)?;
-    embedded::migrations::runner().run(&mut connection).map_err(|source| OpenError::Migration {
-        path: path.to_path_buf(),
-        source: Box::new(source),
-    })?;
+    migrate(&mut connection, path)?;
     let first_key = KeyBytes(entropy::random_bytes()?);
     let first_node_secret = KeyBytes(entropy::random_bytes()?);
     let node_secret =
@@ -120,6 +127,25 @@ pub(in crate::ledger) fn open(path: &Path, now_ms: u64) -> Result<Opened, OpenEr
     // What was read to open the store is no sign of what will be used.
     connection.execute_batch("PRAGMA shrink_memory").map_err(sqlite)?;
     Ok(Opened { connection, lock, node_secret, open_holds })
+}
+
+/// Brings the schema up to date. A migration may copy a table that others refer to, which SQLite
+/// allows only while it does not enforce foreign keys; so they are checked afterwards.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |source| OpenError::Sqlite { path: path.to_path_buf(), source };
+    connection.pragma_update(None, "foreign_keys", false).map_err(sqlite)?;
+    let report = embedded::migrations::runner().run(connection).map_err(|source| {
+        OpenError::Migration { path: path.to_path_buf(), source: Box::new(source) }
+    })?;
+    if !report.applied_migrations().is_empty() {
+        let lost: i64 = connection
+            .query_row("SELECT count(*) FROM pragma_foreign_key_check", (), |row| row.get(0))
+            .map_err(sqlite)?;
+        if lost > 0 {
+            return Err(OpenError::Orphans { path: path.to_path_buf(), rows: lost });
+        }
+    }
+    connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)
 }
 
 /// Opens the file for looking only, while a writer may be at work.
@@ -178,11 +204,12 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: an answer that was sent survives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_PER_CHECKPOINT)?;
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let log_pages = (pages / DATABASE_TO_LOG).clamp(*LOG_PAGES.start(), *LOG_PAGES.end());
+    connection.pragma_update(None, "wal_autocheckpoint", log_pages)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // Without it SQLite plans a statement anew for every value of a range that it is asked for.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.pragma_update(None, "foreign_keys", true)
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_on| ())
 }
 
 /// Creates the first master key and the node's secret where they are missing; gives the latter.
