@@ -15,10 +15,13 @@ use crate::api::{self, BearerToken, Doors};
 use crate::clock::Clock;
 use crate::config::{Config, Door, LightningConfig};
 use crate::flood::Flood;
-use crate::ledger::{Ledger, LedgerError, OpenError, Opening, Subscription, Subscriptions, Writer};
-use crate::lightning::{ConnectFault, Lightning, Simulated, SimulatedNode};
+use crate::ledger::{
+    Ledger, LedgerError, OpenError, Opening, Split, Subscription, Subscriptions, Writer,
+};
+use crate::lightning::{ConnectFault, Lightning, PayingWallet, Simulated, SimulatedNode};
 use crate::metrics::Metrics;
 use crate::outbox::{self, Carrier};
+use crate::payouts::{Payout, PayoutFault, Rights};
 use crate::paywall::Paywall;
 use crate::prices::Prices;
 use crate::rates::Rates;
@@ -59,6 +62,8 @@ enum StartFault {
     #[error("no HTTP client: {0}")]
     Outbound(#[from] reqwest::Error),
     #[error(transparent)]
+    Payout(#[from] PayoutFault),
+    #[error(transparent)]
     Store(#[from] OpenError),
 }
 
@@ -91,11 +96,17 @@ pub struct Service {
     paywall: Paywall,
     rates: Rates,
     /// Who sends what the ledger writes down for others.
-    carriers: Vec<Arc<dyn Carrier>>,
+    carriers: Carriers,
+    payer: Option<Payer>,
     writer: Writer,
     /// Of the simulated node, if there is no real one.
     node_id: Option<String>,
 }
+
+/// Who sends what the ledger writes down for others.
+type Carriers = Vec<Arc<dyn Carrier>>;
+/// The wallet that pays out, and whether it lets us.
+type Payer = (PayingWallet, Arc<Rights>);
 
 impl Service {
     /// Writes what the ledger accepted and gives the store free; blocks until that is done.
@@ -119,8 +130,9 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         Ledger::open(&config.store, Arc::clone(&clock), metrics.ledger.clone()).await?;
     ledger.subscribe(Subscriptions {
         webhooks: config.webhooks.iter().map(Subscription::from).collect(),
+        splits: config.payouts.iter().flat_map(|it| &it.splits).map(Split::from).collect(),
     });
-    let carriers = carriers(config, &clock)?;
+    let (carriers, payer) = carriers(config, &ledger, &clock)?;
     let LightningConfig { node, network, invoice_expiry_s } = &config.lightning;
     let (invoice_expiry_s, network) = (*invoice_expiry_s, *network);
     let (lightning, simulated) = match Lightning::connect(node, network)? {
@@ -150,19 +162,30 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         imports: !config.legacy_keys.is_empty(),
     };
     let legacy_keys = config.legacy_keys.clone().into();
+    let rights = payer.as_ref().map(|(_wallet, rights)| Arc::clone(rights));
     let (told, rates_told) = (paywall.clone(), rates.clone());
-    let doors = Doors { paywall: told, metrics, legacy_keys, rates: rates_told, prices };
+    let doors = Doors { paywall: told, metrics, legacy_keys, rates: rates_told, prices, rights };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
-    Ok(Service { gate, admin, ledger, paywall, rates, carriers, writer, node_id })
+    Ok(Service { gate, admin, ledger, paywall, rates, carriers, payer, writer, node_id })
 }
 
-fn carriers(config: &Config, clock: &Arc<dyn Clock>) -> reqwest::Result<Vec<Arc<dyn Carrier>>> {
-    let mut carriers: Vec<Arc<dyn Carrier>> = Vec::new();
+fn carriers(
+    config: &Config,
+    ledger: &Ledger,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Carriers, Option<Payer>), StartFault> {
+    let mut carriers: Carriers = Vec::new();
     for webhook in &config.webhooks {
         carriers.push(Arc::new(Webhook::new(webhook, Arc::clone(clock))?));
     }
-    Ok(carriers)
+    let Some(payouts) = &config.payouts else { return Ok((carriers, None)) };
+    let wallet =
+        PayingWallet::connect(&payouts.wallet, payouts.network).map_err(PayoutFault::from)?;
+    for split in &payouts.splits {
+        carriers.push(Arc::new(Payout::new(split, payouts, &wallet, ledger, clock)?));
+    }
+    Ok((carriers, Some((wallet, Arc::default()))))
 }
 
 async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, StartFault> {
@@ -186,7 +209,7 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
     }
     let (stop, stopped) = watch::channel(false);
     let Service { gate: gate_router, admin: admin_router, ledger, paywall, rates, .. } = service;
-    let (carriers, writer) = (service.carriers, service.writer);
+    let (carriers, payer, writer) = (service.carriers, service.payer, service.writer);
     let mut tasks = JoinSet::new();
     tasks.spawn(api::serve(gate, gate_router, stopped.clone()));
     tasks.spawn(api::serve(admin, admin_router, stopped.clone()));
@@ -194,6 +217,9 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
     for carrier in carriers {
         let (ledger, clock) = (ledger.clone(), Arc::clone(&paywall.clock));
         tasks.spawn(outbox::send(carrier, ledger, clock, stopped.clone()));
+    }
+    if let Some((wallet, rights)) = payer {
+        tasks.spawn(rights.follow(wallet, stopped.clone()));
     }
     tasks.spawn(rates.follow(stopped.clone()));
     tasks.spawn(sweep(ledger, stopped));

@@ -16,6 +16,7 @@ mod legacy;
 mod lightning;
 mod node;
 mod node_url;
+mod payouts;
 mod price_webhook;
 mod rates;
 mod secrets;
@@ -33,6 +34,8 @@ pub use node::{
     NwcConfig, PhoenixdConfig,
 };
 pub use node_url::NodeUrl;
+pub use payouts::{PayoutsConfig, SplitConfig, SplitReceiver};
+use payouts::{RawPayouts, RawSplit};
 pub use price_webhook::PriceWebhookConfig;
 use price_webhook::RawPriceWebhook;
 use rates::RawRates;
@@ -70,6 +73,10 @@ pub struct RawConfig {
     price_webhook: Option<RawPriceWebhook>,
     #[serde(default)]
     webhooks: Vec<RawWebhook>,
+    #[serde(default)]
+    payouts: RawPayouts,
+    #[serde(default)]
+    splits: Vec<RawSplit>,
     #[serde(default)]
     log: LogConfig,
 }
@@ -150,6 +157,8 @@ pub struct Config {
     pub rates: RatesConfig,
     /// Who is told of payments and refunds.
     pub webhooks: Vec<WebhookConfig>,
+    /// Who gets a share of what is paid.
+    pub payouts: Option<PayoutsConfig>,
     /// Who tells the prices that the filter does not know.
     pub price_webhook: Option<PriceWebhookConfig>,
     /// The log.
@@ -276,10 +285,12 @@ impl RawConfig {
             });
         }
         let store = self.resolve_store(env)?;
+        let lightning = self.lightning.resolve(&store, env)?;
         Ok(Config {
             gate,
             admin,
-            lightning: self.lightning.resolve(&store, env)?,
+            payouts: payouts::resolve(&self.payouts, &self.splits, &lightning, &store, env)?,
+            lightning,
             store,
             challenges: self.challenges,
             legacy_keys: legacy::resolve(&self.legacy_keys, env)?,

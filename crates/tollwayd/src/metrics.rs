@@ -46,6 +46,7 @@ pub(crate) struct LedgerMetrics {
     refunded_msat: Counter<u64, AtomicU64>,
     free: Family<OutcomeLabel, Counter>,
     deliveries: Family<OutcomeLabel, Counter>,
+    paid_out_msat: Counter<u64, AtomicU64>,
     pub(crate) retries: Counter,
     pub(crate) open_holds: Gauge,
     batch_commands: Histogram,
@@ -71,6 +72,7 @@ pub(crate) struct Tally {
     /// Tries that failed, with another to come.
     pub(crate) deliveries_delayed: u64,
     pub(crate) deliveries_given_up: u64,
+    pub(crate) paid_out_msat: u64,
 }
 
 const POSTING_OUTCOMES: [(PostingOutcome, &str); 6] = [
@@ -103,6 +105,7 @@ impl LedgerMetrics {
             refunded_msat: Counter::default(),
             free: Family::default(),
             deliveries: Family::default(),
+            paid_out_msat: Counter::default(),
             retries: Counter::default(),
             open_holds: Gauge::default(),
             batch_commands: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
@@ -117,6 +120,7 @@ impl LedgerMetrics {
             refunded_msat,
             free,
             deliveries,
+            paid_out_msat,
             retries,
             open_holds,
             batch_commands,
@@ -131,6 +135,7 @@ impl LedgerMetrics {
         registry.register("tollwayd_allowances", "Uses of free tiers by outcome", free);
         let help = "Webhooks and payouts by what became of a try";
         registry.register("tollwayd_deliveries", help, deliveries);
+        registry.register("tollwayd_paid_out_msat", "Shares paid out", paid_out_msat);
         let help = "Transactions tried again because another writer came in between";
         registry.register("tollwayd_transaction_retries", help, retries);
         registry.register("tollwayd_open_holds", "Holds that are open now", open_holds);
@@ -182,6 +187,7 @@ impl LedgerMetrics {
     }
 
     fn deliver(&self, tally: &Tally) {
+        self.paid_out_msat.inc_by(tally.paid_out_msat);
         for (outcome, count) in [
             ("sent", tally.deliveries_sent),
             ("delayed", tally.deliveries_delayed),

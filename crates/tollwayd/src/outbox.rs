@@ -6,7 +6,6 @@
 //! over. So everything arrives at least once, and carries an id by which its receiver knows it
 //! again.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+use tollway_core::money::Msat;
+use tollway_core::payment::PaymentHash;
 
 use crate::clock::Clock;
 use crate::entropy;
@@ -30,7 +31,7 @@ const PAUSE_MS_MAX: u64 = 3_600_000;
 pub(crate) const TRIES_MAX: u32 = 32;
 
 /// How something is sent to one receiver.
-pub(crate) trait Carrier: Debug + Send + Sync + 'static {
+pub(crate) trait Carrier: Send + Sync + 'static {
     fn kind(&self) -> DeliveryKind;
 
     /// The receiver's name in the configuration.
@@ -38,6 +39,9 @@ pub(crate) trait Carrier: Debug + Send + Sync + 'static {
 
     /// How long a try may take at most. Nobody else tries in twice this time.
     fn patience(&self) -> Duration;
+
+    /// What is to be thought of a try that took longer.
+    fn fate_out_of_time(&self) -> Fate;
 
     /// Tries once.
     fn carry<'a>(&'a self, parcel: &'a Claimed) -> BoxFuture<'a, Fate>;
@@ -48,8 +52,12 @@ pub(crate) trait Carrier: Debug + Send + Sync + 'static {
 pub(crate) enum Fate {
     /// It arrived.
     Arrived,
-    /// It did not, for this reason; a later try may do better.
+    /// It was paid out, by way of this invoice.
+    PaidOut { amount: Msat, invoice: PaymentHash },
+    /// It did not arrive, for this reason; a later try may do better.
     Failed(String),
+    /// Nobody can say; it is asked for as long as it takes.
+    Unsure(String),
 }
 
 /// Sends to one receiver until told to stop. What is under way then is sent again by whoever
@@ -108,15 +116,16 @@ impl Courier {
 
     async fn try_once(&self, parcel: Claimed) {
         let tried = tokio::time::timeout(self.carrier.patience(), self.carrier.carry(&parcel));
-        let fate = tried.await.unwrap_or_else(|_| Fate::Failed("no answer in time".to_owned()));
+        let fate = tried.await.unwrap_or_else(|_| self.carrier.fate_out_of_time());
         let (id, target) = (hex::encode(parcel.id), self.carrier.target());
         let news = match fate {
             Fate::Arrived => News::Sent,
+            Fate::PaidOut { amount, invoice } => News::PaidOut { amount, invoice },
             Fate::Failed(reason) if parcel.attempt >= TRIES_MAX => {
                 tracing::error!(id, target, reason, "given up");
                 News::GivenUp(reason)
             }
-            Fate::Failed(reason) => {
+            Fate::Failed(reason) | Fate::Unsure(reason) => {
                 let pause_ms = pause_ms(parcel.attempt, random());
                 tracing::warn!(id, target, reason, attempt = parcel.attempt, pause_ms, "not sent");
                 News::Later(self.clock.now_ms().saturating_add(pause_ms))

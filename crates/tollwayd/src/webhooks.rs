@@ -68,6 +68,10 @@ impl Carrier for Webhook {
         TIMEOUT.saturating_mul(2)
     }
 
+    fn fate_out_of_time(&self) -> Fate {
+        Fate::Failed("no answer in time".to_owned())
+    }
+
     fn carry<'a>(&'a self, parcel: &'a Claimed) -> BoxFuture<'a, Fate> {
         Box::pin(async move {
             match self.post(&parcel.body).await {

@@ -60,6 +60,8 @@ pub(super) enum ApiError {
     PaymentUnknown,
     /// The operator's service told no price.
     PriceUnknown,
+    /// Shares are to be paid out, and the wallet does not allow it.
+    PayoutsDenied,
     /// The request took too long.
     RequestTimeout,
     /// Nothing pays into the account to top up.
@@ -103,6 +105,7 @@ impl ApiError {
             | Self::Ledger(_)
             | Self::Node
             | Self::NodeDown
+            | Self::PayoutsDenied
             | Self::PriceUnknown => self.describe_our_fault(),
         }
     }
@@ -196,6 +199,9 @@ impl ApiError {
                 ("store_unavailable", "the store failed; a repeat with the same ids is safe")
             }
             Self::Node => ("node_unavailable", "the Lightning node made no usable invoice"),
+            Self::PayoutsDenied => {
+                ("payouts_denied", "the payout wallet does not say that this credential may pay")
+            }
             Self::NodeDown => {
                 ("lightning_unavailable", "the Lightning node does not answer; come back")
             }

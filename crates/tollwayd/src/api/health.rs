@@ -29,8 +29,12 @@ async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// The store takes changes. The simulated node lives in this process and is always there.
+/// The store takes changes, and if shares are to be paid out, the wallet allows it. The simulated
+/// node lives in this process and is always there.
 async fn readyz(State(doors): State<Doors>) -> Result<Json<Readiness>, ApiError> {
     doors.paywall.ledger.probe().await?;
+    if doors.rights.is_some_and(|rights| !rights.are_there()) {
+        return Err(ApiError::PayoutsDenied);
+    }
     Ok(Json(Readiness { status: "ok", store: "ok", node: "ok" }))
 }

@@ -26,6 +26,7 @@ use tollway_core::wire::LegacyKey;
 
 use crate::lightning::SimulatedNode;
 use crate::metrics::Metrics;
+use crate::payouts::Rights;
 use crate::paywall::Paywall;
 use crate::prices::Prices;
 use crate::rates::Rates;
@@ -45,6 +46,8 @@ pub(crate) struct Doors {
     pub(crate) legacy_keys: Arc<[LegacyKey]>,
     pub(crate) rates: Rates,
     pub(crate) prices: Prices,
+    /// Whether the payout wallet lets us pay; `None` without payouts.
+    pub(crate) rights: Option<Arc<Rights>>,
 }
 
 /// The doors of the gate's listener.

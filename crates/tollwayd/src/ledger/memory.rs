@@ -12,7 +12,8 @@ use tollway_core::wire::REVOKED_TOKENS_MAX;
 use super::KeyBytes;
 use super::engine::allowances::DAY_MS;
 use super::rows::{
-    Account, Charge, Counted, Delivery, DeliveryState, Hold, HoldState, Invoice, MasterKey, Row,
+    Account, Charge, Counted, Delivery, DeliveryKind, DeliveryState, Hold, HoldState, Invoice,
+    MasterKey, Row,
 };
 use super::sql::{DAY_SECRETS_KEPT, NEWS_KEPT_MS, UNPAID_KEPT_MS};
 use super::stats::Figures;
@@ -126,8 +127,11 @@ impl Tables {
         let needed: BTreeSet<_> = open.filter_map(|it| it.budget).chain(parents).collect();
         self.budgets.retain(|it| it.needed_until_ms > now_ms || needed.contains(&it.id));
         let sent_until_ms = now_ms.saturating_sub(NEWS_KEPT_MS);
-        self.deliveries
-            .retain(|it| it.state == DeliveryState::Open || it.due_at_ms >= sent_until_ms);
+        self.deliveries.retain(|it| {
+            it.state == DeliveryState::Open
+                || it.kind == DeliveryKind::Payout
+                || it.due_at_ms >= sent_until_ms
+        });
         let first_day = (now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT);
         self.days.retain(|it| it.day >= first_day);
     }

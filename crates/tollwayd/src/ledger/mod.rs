@@ -56,7 +56,9 @@ pub(crate) use export::{Cell, Page, Selection, Table};
 pub(crate) use following::Unsettled;
 pub(crate) use operator::{InvoiceState, InvoiceView};
 pub use outbox::Happening;
-pub(crate) use outbox::{Claim, Claimed, DeliveryKind, News, Report, Subscription, Subscriptions};
+pub(crate) use outbox::{
+    Claim, Claimed, DeliveryKind, News, PayoutOrder, Report, Split, Subscription, Subscriptions,
+};
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;
 pub(crate) use stats::Stats;

@@ -4,7 +4,8 @@
 //! invented. Who sends it takes it for a while first, so that no two replicas send the same one at
 //! the same time, and reports what became of it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
 use super::engine::{Decided, Engine, Question};
@@ -30,6 +31,7 @@ pub enum Happening {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subscriptions {
     pub(crate) webhooks: Vec<Subscription>,
+    pub(crate) splits: Vec<Split>,
 }
 
 /// What one receiver is to hear of.
@@ -38,6 +40,26 @@ pub(crate) struct Subscription {
     /// Its name in the configuration.
     pub(crate) target: String,
     pub(crate) happenings: Vec<Happening>,
+}
+
+/// What share of a payment goes on to somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Split {
+    /// The receiver's name in the configuration.
+    pub(crate) target: String,
+    /// Of payments for these routes; of all without it.
+    pub(crate) routes: Option<Vec<String>>,
+    pub(crate) basis_points: u32,
+    /// A smaller share stays with the operator.
+    pub(crate) min: Msat,
+    /// A larger one is taken for a mistake.
+    pub(crate) max: Msat,
+}
+
+/// What a payout is to be, as its row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PayoutOrder {
+    pub(crate) amount_msat: Msat,
 }
 
 /// Takes what is due for a receiver, to send it.
@@ -87,6 +109,10 @@ pub(crate) struct Report {
 pub(crate) enum News {
     /// It was sent.
     Sent,
+    /// It was paid out, by way of this invoice.
+    PaidOut { amount: Msat, invoice: PaymentHash },
+    /// The sender has decided something, which is kept; it goes on, alone until this time.
+    Chosen { note: String, until_ms: u64 },
     /// It is to be tried again from this time on.
     Later(u64),
     /// It is not tried again, for this reason.

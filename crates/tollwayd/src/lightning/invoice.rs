@@ -14,6 +14,8 @@ use crate::config::Network;
 /// The longest text that is read as an invoice; one with the longest memo is half of it.
 pub(super) const INVOICE_BYTES_MAX: usize = 4_096;
 
+/// No payment is begun that may come too late.
+const TIME_TO_PAY_S: u64 = 30;
 /// What BOLT 11 says where an invoice does not.
 const EXPIRY_S: u64 = 3_600;
 /// Amounts are multiples of 10^-12 BTC, a tenth of a msat.
@@ -79,6 +81,30 @@ pub(crate) fn check_invoice(
         return Err(InvoiceFault::Expiry);
     }
     Ok(CheckedInvoice { payment_hash, bolt11, expires_at_s })
+}
+
+/// Checks an invoice of somebody else, before it is paid.
+///
+/// # Errors
+/// [`InvoiceFault`] names the first difference.
+pub(crate) fn check_foreign_invoice(
+    bolt11: String,
+    amount: Msat,
+    network: Network,
+    now_s: u64,
+) -> Result<CheckedInvoice, InvoiceFault> {
+    let invoice = read(&bolt11)?;
+    if currency(network) != invoice.currency {
+        return Err(InvoiceFault::Network);
+    }
+    if invoice.amount != Some(amount) {
+        return Err(InvoiceFault::Amount);
+    }
+    let expires_at_s = invoice.created_at_s.saturating_add(invoice.expiry_s);
+    if expires_at_s <= now_s.saturating_add(TIME_TO_PAY_S) {
+        return Err(InvoiceFault::Expiry);
+    }
+    Ok(CheckedInvoice { payment_hash: invoice.payment_hash, bolt11, expires_at_s })
 }
 
 /// Reads back what a node says was paid and compares it with itself.

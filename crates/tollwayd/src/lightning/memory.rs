@@ -22,8 +22,19 @@ pub(super) struct Memory(PathBuf);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line {
-    Made { payment_hash: PaymentHash, bolt11: String, note: String },
-    Paid { payment_hash: PaymentHash, received_msat: Msat },
+    Made {
+        payment_hash: PaymentHash,
+        bolt11: String,
+        note: String,
+    },
+    Paid {
+        payment_hash: PaymentHash,
+        received_msat: Msat,
+    },
+    /// An invoice of somebody else was paid.
+    Sent {
+        payment_hash: PaymentHash,
+    },
 }
 
 /// What the lines say of one payment hash.
@@ -32,6 +43,7 @@ pub(super) struct Remembered {
     /// The invoice and its note.
     pub(super) made: Option<(String, String)>,
     pub(super) received: Option<Msat>,
+    pub(super) sent: bool,
 }
 
 impl Memory {
@@ -62,6 +74,7 @@ impl Memory {
                 Ok(Line::Paid { payment_hash, received_msat }) if payment_hash == *hash => {
                     found.received = Some(received_msat);
                 }
+                Ok(Line::Sent { payment_hash }) if payment_hash == *hash => found.sent = true,
                 // Of another payment, empty, or half.
                 _ => {}
             }

@@ -14,11 +14,17 @@ mod lnbits;
 mod lnd;
 mod memory;
 mod nwc;
+mod pay;
 mod phoenixd;
 mod simulated;
 mod tls;
 
-pub(crate) use invoice::{InvoiceFault, check_invoice, check_payment, payment_hash_of};
+pub(crate) use invoice::{
+    InvoiceFault, check_foreign_invoice, check_invoice, check_payment, payment_hash_of,
+};
+#[cfg(test)]
+pub(crate) use pay::Payer;
+pub(crate) use pay::{Outgoing, PayingWallet};
 pub(crate) use simulated::{PayError, Simulated, SimulatedNode};
 pub(crate) use tls::TlsFault as ConnectFault;
 

@@ -11,6 +11,7 @@ use tollway_testkit::standin::{Kind, StandIn};
 
 use super::contract::{Subject, keeps_the_contract};
 use super::*;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{LnbitsConfig, LndConfig, NodeUrl, NwcConfig};
 
 /// Whether a part is there; otherwise the reason is printed, or the test fails where the parts
@@ -196,4 +197,81 @@ async fn a_wallet_on_nostr_keeps_the_contract_with_nip44() {
 #[tokio::test]
 async fn a_wallet_on_nostr_keeps_the_contract_with_nip04() {
     wallet_keeps_the_contract(Encryption::Nip04).await;
+}
+
+/// Pays an invoice of `seller` from `buyer`, again and in vain, and says what is known of each.
+async fn pays_once(seller: &Lightning, buyer: &PayingWallet, unpayable_sats: u64) {
+    let order = |sats: u64| InvoiceOrder {
+        amount: Msat::from_sats(sats).unwrap(),
+        memo: "a share".to_owned(),
+        note: String::new(),
+        expiry_s: 600,
+    };
+    let fee_max = Msat::from_sats(10).unwrap();
+    let now_s = SystemClock.now_s();
+    let made = seller.make_invoice(&order(21), now_s).await.unwrap();
+    assert_eq!(buyer.payer.outgoing(&made.payment_hash).await, Ok(Outgoing::Unknown));
+    buyer.payer.pay(&made.bolt11, fee_max).await.unwrap();
+    assert_eq!(buyer.payer.outgoing(&made.payment_hash).await, Ok(Outgoing::Paid));
+    // The same order again changes nothing, whatever the node says to it.
+    let _ = buyer.payer.pay(&made.bolt11, fee_max).await;
+    assert_eq!(buyer.payer.outgoing(&made.payment_hash).await, Ok(Outgoing::Paid));
+    let Answer::Settled(settled) = seller.node.look_up(&made.payment_hash).await.unwrap() else {
+        panic!("it was paid");
+    };
+    assert_eq!(settled.received, Msat::from_sats(21).unwrap(), "once");
+    // More than there is.
+    let made = seller.make_invoice(&order(unpayable_sats), now_s).await.unwrap();
+    let _ = buyer.payer.pay(&made.bolt11, fee_max).await;
+    let known = buyer.payer.outgoing(&made.payment_hash).await.unwrap();
+    assert!(matches!(known, Outgoing::Failed | Outgoing::Unknown), "{known:?}");
+}
+
+#[tokio::test]
+async fn lnd_pays_a_share_once_and_knows_it() {
+    if !is_there(RealNetwork::available()) {
+        return;
+    }
+    let network = RealNetwork::start().await.unwrap_or_else(|error| panic!("{error}"));
+    let RealNetwork { payee, payer, .. } = &network;
+    // No more than docs/payouts.md asks for.
+    let rights = serde_json::json!({ "permissions": [
+        { "entity": "offchain", "action": "read" }, { "entity": "offchain", "action": "write" },
+    ]});
+    let baked = payer.post("/v1/macaroon", &rights).await.unwrap_or_else(|error| panic!("{error}"));
+    let wallet = |macaroon: String| {
+        let config = NodeConfig::Lnd(LndConfig {
+            url: NodeUrl::parse(&payer.url()).unwrap(),
+            cert: Some(payer.certificate()),
+            macaroon: SecretText::new(macaroon),
+        });
+        PayingWallet::connect(&config, Network::Regtest).unwrap()
+    };
+    let buyer = wallet(baked["macaroon"].as_str().unwrap().to_owned());
+    assert_eq!(buyer.may_pay().await, Ok(true));
+    let invoices = hex::encode(std::fs::read(payer.macaroon("invoice")).unwrap());
+    assert_eq!(wallet(invoices).may_pay().await, Ok(false));
+    pays_once(&lnd(payee, "invoice"), &buyer, 30_000_000).await;
+}
+
+#[tokio::test]
+async fn lnbits_pays_a_share_once_and_knows_it() {
+    if !is_there(RealLnbits::available()) {
+        return;
+    }
+    let server = RealLnbits::start(None).await.unwrap_or_else(|error| panic!("{error}"));
+    let wallet = |key: &str| {
+        let config = NodeConfig::Lnbits(LnbitsConfig {
+            url: NodeUrl::parse(&server.url).unwrap(),
+            cert: None,
+            api_key: SecretText::new(key.to_owned()),
+            webhook: None,
+        });
+        PayingWallet::connect(&config, Network::Bitcoin).unwrap()
+    };
+    let buyer = wallet(&server.buyer_key);
+    assert_eq!(buyer.may_pay().await, Ok(true));
+    assert_eq!(wallet(&server.invoice_key).may_pay().await, Ok(false));
+    let seller = lnbits(&server, &server.invoice_key, Network::Bitcoin);
+    pays_once(&seller, &buyer, 200_000).await;
 }

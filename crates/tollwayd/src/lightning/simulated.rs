@@ -137,7 +137,7 @@ impl SimulatedNode {
     /// # Errors
     /// [`NodeFault::Down`] if the file cannot be read.
     pub(crate) fn look_up(&self, hash: &PaymentHash, now_s: u64) -> Result<Answer, NodeFault> {
-        let Remembered { made, received } = self.recall(hash)?;
+        let Remembered { made, received, .. } = self.recall(hash)?;
         let Some((bolt11, note)) = made else { return Ok(Answer::Unknown) };
         Ok(match received {
             Some(received) => {

@@ -17,6 +17,7 @@ mod holds;
 mod imports;
 mod lookups;
 mod operator;
+mod payouts;
 mod prices;
 mod process;
 mod races;

@@ -44,7 +44,8 @@ impl Engine {
         &mut self,
         lost: &LostInvoice,
     ) -> Decided<SettleOutcome> {
-        if self.set.invoices.get(&(lost.payment_hash,)).is_none() {
+        let was_lost = self.set.invoices.get(&(lost.payment_hash,)).is_none();
+        if was_lost {
             let invoice = lost.invoice();
             if self.set.actions.get(&(lost.action(),)).is_none() {
                 self.set.actions.put(lost.line(invoice.account, self.now_ms));
@@ -53,7 +54,11 @@ impl Engine {
             self.set.invoices.put(invoice);
         }
         let received = Some(lost.received);
-        self.settle(&Settlement { received, ..Settlement::of(lost.payment_hash) })
+        let outcome = self.settle(&Settlement { received, ..Settlement::of(lost.payment_hash) })?;
+        if was_lost {
+            self.hold_shares_back(&lost.payment_hash);
+        }
+        Ok(outcome)
     }
 
     /// Credits an invoice that is not settled: what was paid, but no less than it promised.

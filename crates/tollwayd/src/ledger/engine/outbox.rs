@@ -7,7 +7,7 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::wire::Buys;
 
 use super::Engine;
-use crate::ledger::outbox::{Claim, Claimed, Happening, News, Report};
+use crate::ledger::outbox::{Claim, Claimed, Happening, News, PayoutOrder, Report, Split};
 use crate::ledger::rows::{Action, ActionKind, Delivery, DeliveryKind, DeliveryState, Invoice};
 
 /// What a webhook says. Never a preimage: who reads it could spend the credit.
@@ -54,6 +54,66 @@ impl Engine {
             refunded_at: None,
         };
         self.tell(happening, id, &body);
+        for split in &self.subscriptions.clone().splits {
+            self.share(split, invoice, paid);
+        }
+    }
+
+    /// Puts a share of a payment aside for somebody else: what was paid, without any bonus, times
+    /// the share, rounded down to whole sats. The rest of the sat stays with the operator.
+    fn share(&mut self, split: &Split, invoice: &Invoice, paid: Msat) {
+        if split.routes.as_ref().is_some_and(|routes| !routes.contains(&invoice.route)) {
+            return;
+        }
+        let share = u128::from(paid.get()) * u128::from(split.basis_points) / 10_000;
+        let sats = u64::try_from(share / 1_000).unwrap_or(u64::MAX);
+        // A part of an amount is an amount.
+        let amount = Msat::from_sats(sats).unwrap_or(paid);
+        if amount < split.min {
+            return;
+        }
+        let event = short(&[b"event", b"share", invoice.payment_hash.as_bytes()]);
+        let kind = DeliveryKind::Payout;
+        let mut delivery = Delivery {
+            id: delivery_id(kind, &split.target, &event),
+            kind,
+            target: split.target.clone(),
+            account: invoice.account,
+            payment_hash: invoice.payment_hash,
+            // A number always serialises.
+            body: serde_json::to_string(&PayoutOrder { amount_msat: amount }).unwrap_or_default(),
+            note: None,
+            state: DeliveryState::Open,
+            attempts: 0,
+            due_at_ms: self.now_ms,
+            created_at_ms: self.now_ms,
+        };
+        if amount > split.max {
+            let reason = format!("a share of {amount} is above splits.max_sats");
+            self.give_up(&mut delivery, &reason);
+        }
+        self.set.deliveries.put(delivery);
+    }
+
+    /// Nobody knows whether the shares of a payment that the ledger had lost went out before.
+    pub(super) fn hold_shares_back(&mut self, payment: &PaymentHash) {
+        let is_share = |it: &&Delivery| {
+            it.kind == DeliveryKind::Payout
+                && it.payment_hash == *payment
+                && it.state == DeliveryState::Open
+        };
+        let shares: Vec<Delivery> = self.set.deliveries.iter().filter(is_share).cloned().collect();
+        for mut share in shares {
+            let reason = "the ledger had lost the payment: its share may have been paid out before";
+            self.give_up(&mut share, reason);
+            self.set.deliveries.put(share);
+        }
+    }
+
+    fn give_up(&mut self, delivery: &mut Delivery, reason: &str) {
+        (delivery.state, delivery.due_at_ms) = (DeliveryState::GivenUp, self.now_ms);
+        self.set.actions.put(delivery.line(reason, self.now_ms));
+        self.tally.deliveries_given_up += 1;
     }
 
     /// Tells of a refund, in the transaction that gives the charge back.
@@ -132,14 +192,23 @@ impl Engine {
                 (delivery.state, delivery.due_at_ms) = (DeliveryState::Done, self.now_ms);
                 self.tally.deliveries_sent += 1;
             }
+            News::PaidOut { amount, invoice } => {
+                (delivery.state, delivery.due_at_ms) = (DeliveryState::Done, self.now_ms);
+                let reason = format!("paid to {:?} by way of {invoice}", delivery.target);
+                let line = delivery.action((ActionKind::Payout, reason), self.now_ms);
+                self.set.actions.put(Action { amount_msat: Some(*amount), ..line });
+                self.tally.deliveries_sent += 1;
+                self.tally.paid_out_msat = self.tally.paid_out_msat.saturating_add(amount.get());
+            }
+            News::Chosen { note, until_ms } => {
+                (delivery.note, delivery.due_at_ms) = (Some(note.clone()), *until_ms);
+            }
             News::Later(due_at_ms) => {
                 delivery.due_at_ms = *due_at_ms;
                 self.tally.deliveries_delayed += 1;
             }
             News::GivenUp(reason) => {
-                (delivery.state, delivery.due_at_ms) = (DeliveryState::GivenUp, self.now_ms);
-                self.set.actions.put(delivery.line(reason, self.now_ms));
-                self.tally.deliveries_given_up += 1;
+                self.give_up(&mut delivery, reason);
             }
         }
         self.set.deliveries.put(delivery);
@@ -166,11 +235,17 @@ impl Delivery {
     /// Its line in the audit log, where it was given up.
     fn line(&self, reason: &str, at_ms: u64) -> Action {
         let (kind, target, tries) = (self.kind.word(), &self.target, self.attempts);
+        let reason = format!("{kind} {target:?} was given up after {tries} tries: {reason}");
+        self.action((ActionKind::GiveUp, reason), at_ms)
+    }
+
+    /// A line in the audit log about its end.
+    fn action(&self, (kind, reason): (ActionKind, String), at_ms: u64) -> Action {
         Action {
-            id: short(&[b"given up", &self.id]),
-            kind: ActionKind::GiveUp,
+            id: short(&[kind.word().as_bytes(), &self.id]),
+            kind,
             actor: "tollwayd".to_owned(),
-            reason: format!("{kind} {target:?} was given up after {tries} tries: {reason}"),
+            reason,
             subject: Some(self.payment_hash),
             account: Some(self.account),
             amount_msat: None,

@@ -158,6 +158,8 @@ words! {
         Restore = "restore",
         /// Something could not be sent, and is not tried again.
         GiveUp = "give_up",
+        /// A share of a payment went out.
+        Payout = "payout",
     }
 }
 

@@ -12,6 +12,8 @@ words! {
     pub(crate) enum DeliveryKind {
         /// News, to a URL.
         Webhook = "webhook",
+        /// A share of a payment, by Lightning.
+        Payout = "payout",
     }
 }
 

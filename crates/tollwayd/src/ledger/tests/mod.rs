@@ -268,6 +268,9 @@ ledger_contract! {
         what_is_given_up_leaves_a_line_and_is_never_taken_again,
         sixty_four_couriers_take_each_once,
         sent_news_are_deleted_after_a_week_and_open_ones_stay,
+        shares_are_of_what_was_paid_rounded_down_to_whole_sats,
+        a_chosen_invoice_is_kept_and_only_by_who_has_the_share,
+        no_share_of_a_payment_that_was_lost_goes_out,
     }
     tiers: {
         an_operator_gives_a_tier_and_it_travels_with_every_grant,

@@ -15,7 +15,7 @@ fn subscribe(ledger: &Ledger) {
     };
     let all = of("all", &[Happening::Payment, Happening::TopUp, Happening::Refund]);
     let refunds = of("refunds", &[Happening::Refund]);
-    ledger.subscribe(Subscriptions { webhooks: vec![all, refunds] });
+    ledger.subscribe(Subscriptions { webhooks: vec![all, refunds], splits: Vec::new() });
 }
 
 async fn rows(ledger: &Ledger) -> Vec<Delivery> {
@@ -170,6 +170,122 @@ pub(super) async fn sent_news_are_deleted_after_a_week_and_open_ones_stay(bench:
     bench.ledger.prune().await.unwrap();
     let left = rows(&bench.ledger).await;
     assert_eq!((left.len(), left[0].state), (1, DeliveryState::Open));
+}
+
+fn split(target: &str, basis_points: u32, routes: Option<&str>) -> Split {
+    Split {
+        target: target.to_owned(),
+        routes: routes.map(|route| vec![route.to_owned()]),
+        basis_points,
+        min: msat(2_000),
+        max: msat(50_000),
+    }
+}
+
+pub(super) async fn shares_are_of_what_was_paid_rounded_down_to_whole_sats(bench: Bench) {
+    let splits = vec![
+        split("all", 250, None),
+        split("jokes", 3_333, Some("joke")),
+        split("songs", 5_000, Some("song")),
+    ];
+    bench.ledger.subscribe(Subscriptions { webhooks: Vec::new(), splits });
+    // A bonus is no payment: the share is of 100 sat and 199 msat.
+    let mut generous = invoice(1, 100_199, None);
+    generous.credit = msat(900_000);
+    bench.ledger.open_invoice(generous).await.unwrap();
+    for _ in 0..2 {
+        bench.ledger.settle(Settlement::of(hash(1))).await.unwrap();
+    }
+    // Of 6 sat, 2.5 % is below the least and 33.33 % is not; of 200 sat, one is above the most.
+    bench.paid(2, 6_500).await;
+    bench.paid(3, 200_000).await;
+    let bench = bench.reopen().await;
+    let mut shares: Vec<_> = rows(&bench.ledger)
+        .await
+        .into_iter()
+        .map(|row| (row.payment_hash, row.target, row.body, row.state))
+        .collect();
+    shares.sort_by(|one, two| (one.0, &one.1).cmp(&(two.0, &two.1)));
+    let share = |tag, target: &str, amount: u64, state| {
+        (hash(tag), target.to_owned(), format!("{{\"amount_msat\":{amount}}}"), state)
+    };
+    let (open, given_up) = (DeliveryState::Open, DeliveryState::GivenUp);
+    assert_eq!(
+        shares,
+        [
+            share(1, "all", 2_000, open),
+            share(1, "jokes", 33_000, open),
+            share(2, "jokes", 2_000, open),
+            share(3, "all", 5_000, open),
+            share(3, "jokes", 66_000, given_up),
+        ]
+    );
+    let lines = serde_json::to_value(bench.ledger.actions().await.unwrap()).unwrap();
+    let reason = lines[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("is above splits.max_sats"), "{reason}");
+    // The operator's books are not touched: a share is the operator's own expense.
+    assert_eq!(bench.sums(hash(1)).await, (900_000, 0));
+    bench.assert_audit_clean().await;
+}
+
+pub(super) async fn a_chosen_invoice_is_kept_and_only_by_who_has_the_share(bench: Bench) {
+    let splits = vec![split("all", 250, None)];
+    bench.ledger.subscribe(Subscriptions { webhooks: Vec::new(), splits });
+    bench.paid(1, 100_000).await;
+    let claim = async |bench: &Bench| {
+        let kind = DeliveryKind::Payout;
+        let claim = Claim { kind, target: "all".to_owned(), max: 9, lease_ms: LEASE_MS };
+        bench.ledger.claim(claim).await.unwrap().pop()
+    };
+    let first = claim(&bench).await.unwrap();
+    bench.clock.advance_ms(LEASE_MS);
+    let second = claim(&bench).await.unwrap();
+    let until_ms = bench.clock.now_ms() + 2 * LEASE_MS;
+    let chosen = |note: &str| News::Chosen { note: note.to_owned(), until_ms };
+    assert!(!report(&bench.ledger, &first, chosen("one")).await, "it was overtaken");
+    assert!(report(&bench.ledger, &second, chosen("two")).await);
+    bench.clock.set_ms(until_ms - 1);
+    assert_eq!(claim(&bench).await, None, "it has got more time");
+    let bench = bench.reopen().await;
+    bench.clock.advance_ms(1);
+    let third = claim(&bench).await.unwrap();
+    assert_eq!((third.note.as_deref(), third.attempt), (Some("two"), 3));
+    let news = News::PaidOut { amount: msat(2_000), invoice: hash(9) };
+    assert!(report(&bench.ledger, &third, news).await);
+    let lines = serde_json::to_value(bench.ledger.actions().await.unwrap()).unwrap();
+    assert_eq!((&lines[0]["kind"], &lines[0]["amount_msat"]), (&json!("payout"), &json!(2_000)));
+    let reason = lines[0]["reason"].as_str().unwrap();
+    assert!(reason.contains(&hash(9).to_hex()), "{reason}");
+    // What was paid out stays on record.
+    bench.clock.advance_ms(30 * 86_400_000);
+    bench.ledger.prune().await.unwrap();
+    assert_eq!(rows(&bench.ledger).await.len(), 1);
+}
+
+pub(super) async fn no_share_of_a_payment_that_was_lost_goes_out(bench: Bench) {
+    let splits = vec![split("all", 250, None)];
+    bench.ledger.subscribe(Subscriptions { webhooks: Vec::new(), splits });
+    let lost = LostInvoice {
+        payment_hash: hash(1),
+        bolt11: "lost".to_owned(),
+        amount: msat(100_000),
+        received: msat(100_000),
+        terms: None,
+        imported: false,
+        created_at_ms: START_MS,
+        expires_at_ms: START_MS + 1,
+    };
+    assert_eq!(bench.ledger.restore_invoice(lost.clone()).await, Ok(SettleOutcome::Credited));
+    let known = rows(&bench.ledger).await;
+    assert_eq!((known.len(), known[0].state), (1, DeliveryState::GivenUp));
+    let lines = serde_json::to_value(bench.ledger.actions().await.unwrap()).unwrap();
+    assert!(lines.to_string().contains("may have been paid out before"), "{lines}");
+    // What the ledger had not lost goes out as ever.
+    bench.ledger.open_invoice(invoice(2, 100_000, None)).await.unwrap();
+    let known = LostInvoice { payment_hash: hash(2), ..lost };
+    assert_eq!(bench.ledger.restore_invoice(known).await, Ok(SettleOutcome::Credited));
+    let open = rows(&bench.ledger).await.into_iter().filter(|it| it.state == DeliveryState::Open);
+    assert_eq!(open.count(), 1);
 }
 
 /// On two replicas.
