@@ -15,6 +15,7 @@ use crate::api::{self, BearerToken, Doors};
 use crate::clock::Clock;
 use crate::config::{Config, Door, LightningConfig};
 use crate::flood::Flood;
+use crate::gauges;
 use crate::ledger::{
     Ledger, LedgerError, OpenError, Opening, Split, Subscription, Subscriptions, Writer,
 };
@@ -94,6 +95,7 @@ pub struct Service {
     pub admin: Router,
     ledger: Ledger,
     paywall: Paywall,
+    metrics: Arc<Metrics>,
     rates: Rates,
     /// Who sends what the ledger writes down for others.
     carriers: Carriers,
@@ -157,6 +159,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         clock,
         flood,
         recovery,
+        health: Arc::default(),
         watch,
         invoice_expiry_s,
         imports: !config.legacy_keys.is_empty(),
@@ -164,10 +167,12 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
     let legacy_keys = config.legacy_keys.clone().into();
     let rights = payer.as_ref().map(|(_wallet, rights)| Arc::clone(rights));
     let (told, rates_told) = (paywall.clone(), rates.clone());
-    let doors = Doors { paywall: told, metrics, legacy_keys, rates: rates_told, prices, rights };
+    let counted = Arc::clone(&metrics);
+    let doors =
+        Doors { paywall: told, metrics: counted, legacy_keys, rates: rates_told, prices, rights };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
-    Ok(Service { gate, admin, ledger, paywall, rates, carriers, payer, writer, node_id })
+    Ok(Service { gate, admin, ledger, paywall, metrics, rates, carriers, payer, writer, node_id })
 }
 
 fn carriers(
@@ -210,10 +215,15 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
     let (stop, stopped) = watch::channel(false);
     let Service { gate: gate_router, admin: admin_router, ledger, paywall, rates, .. } = service;
     let (carriers, payer, writer) = (service.carriers, service.payer, service.writer);
+    let metrics = service.metrics;
     let mut tasks = JoinSet::new();
     tasks.spawn(api::serve(gate, gate_router, stopped.clone()));
     tasks.spawn(api::serve(admin, admin_router, stopped.clone()));
     settlement::follow(&paywall, &stopped, &mut tasks);
+    if paywall.watch.is_some() {
+        let backend = config.lightning.node.word();
+        tasks.spawn(gauges::keep(paywall.clone(), metrics, backend, stopped.clone()));
+    }
     for carrier in carriers {
         let (ledger, clock) = (ledger.clone(), Arc::clone(&paywall.clock));
         tasks.spawn(outbox::send(carrier, ledger, clock, stopped.clone()));

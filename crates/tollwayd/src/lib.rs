@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 mod entropy;
 mod flood;
+mod gauges;
 mod imports;
 mod ledger;
 mod lightning;

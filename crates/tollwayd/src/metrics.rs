@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tollway_core::money::Msat;
 use tollway_core::wire::PostingOutcome;
 
 /// The media type of [`Metrics::encode`].
@@ -19,6 +20,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     pub(crate) ledger: LedgerMetrics,
+    pub(crate) node: NodeMetrics,
 }
 
 /// One answered request.
@@ -32,6 +34,39 @@ struct RequestLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
+}
+
+/// What a real node says of itself; nothing while it says nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeMetrics {
+    up: Family<BackendLabel, Gauge>,
+    inbound_msat: Family<BackendLabel, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabel {
+    backend: &'static str,
+}
+
+impl NodeMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let Self { up, inbound_msat } = Self::default();
+        let help = "Whether the Lightning node answers and accepts the credential";
+        registry.register("tollwayd_node_up", help, Family::clone(&up));
+        let help = "What the Lightning node could receive, where it says so";
+        let inbound = Family::clone(&inbound_msat);
+        registry.register("tollwayd_node_inbound_msat", help, inbound);
+        Self { up, inbound_msat }
+    }
+
+    pub(crate) fn is_up(&self, backend: &'static str, is_up: bool) {
+        self.up.get_or_create(&BackendLabel { backend }).set(is_up.into());
+    }
+
+    pub(crate) fn can_receive(&self, backend: &'static str, inbound: Msat) {
+        let msat = i64::try_from(inbound.get()).unwrap_or(i64::MAX);
+        self.inbound_msat.get_or_create(&BackendLabel { backend }).set(msat);
+    }
 }
 
 /// The part that the ledger's writer moves, after COMMIT.
@@ -208,7 +243,8 @@ impl Metrics {
         let requests = Family::default();
         registry.register("tollwayd_requests", "Answered requests", Family::clone(&requests));
         let ledger = LedgerMetrics::register(&mut registry);
-        Self { registry, requests, ledger }
+        let node = NodeMetrics::register(&mut registry);
+        Self { registry, requests, ledger, node }
     }
 
     /// Counts one answered request.

@@ -13,7 +13,7 @@ use crate::ledger::{
     Asker, InvoiceOutcome, InvoiceState, Ledger, LedgerError, NewInvoice, OpenInvoice,
     SettleOutcome, Settlement, Terms, Unsettled,
 };
-use crate::lightning::{InvoiceOrder, Lightning, MakeError, PayError, SimulatedNode};
+use crate::lightning::{Health, InvoiceOrder, Lightning, MakeError, PayError, SimulatedNode};
 use crate::recovery::{Recovery, RecoveryError, note};
 use crate::watch::Watch;
 
@@ -25,6 +25,7 @@ pub(crate) struct Paywall {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flood: Arc<Flood>,
     pub(crate) recovery: Arc<Recovery>,
+    pub(crate) health: Arc<Health>,
     /// What the node is asked about; nothing if it is the simulated one.
     pub(crate) watch: Option<Arc<Watch>>,
     pub(crate) invoice_expiry_s: u64,

@@ -5,6 +5,7 @@
 //! one settlement of a payment hash, and the place in the node's stream is saved with the credit
 //! or not at all (docs/adr/0020).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -49,8 +50,12 @@ pub(crate) fn follow(paywall: &Paywall, stop: &watch::Receiver<bool>, tasks: &mu
             let _ = stop.wait_for(|stop| *stop).await;
         }
     };
-    let (listener, looker) = (paywall.clone(), paywall.clone());
+    let (listener, hinted, looker) = (paywall.clone(), paywall.clone(), paywall.clone());
     let (stop_listener, stop_looker) = (stopped(stop), stopped(stop));
+    let (stop_hinted, hints) = (stopped(stop), Arc::clone(&watch));
+    tasks.spawn(async move {
+        tokio::select! { () = take_hints(&hinted, &hints) => {}, () = stop_hinted => {} }
+    });
     tasks.spawn(async move {
         tokio::select! { () = listen(&listener) => {}, () = stop_listener => {} }
     });
@@ -84,6 +89,26 @@ async fn listen(paywall: &Paywall) {
                     tracing::warn!(%fault, "the node's stream of settlements broke");
                     break;
                 }
+            }
+        }
+        sleep(pause).await;
+        pause = pause.saturating_mul(2).min(RECONNECT_MAX);
+    }
+}
+
+/// Has invoices looked up soon that the node names as paid. Ends at once if it names none.
+async fn take_hints(paywall: &Paywall, watch: &Watch) {
+    let mut pause = RECONNECT;
+    loop {
+        let Some(mut hints) = paywall.lightning.node.hints() else { return };
+        while let Some(hint) = hints.next().await {
+            match hint {
+                Ok(hash) => {
+                    pause = RECONNECT;
+                    watch.hint(&hash, paywall.clock.now_ms());
+                }
+                // What is missed meanwhile is looked up all the same.
+                Err(fault) => tracing::debug!(%fault, "the node's socket is closed"),
             }
         }
         sleep(pause).await;

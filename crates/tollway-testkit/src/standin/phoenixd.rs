@@ -65,7 +65,8 @@ async fn look_up(State(till): State<Arc<Till>>, Path(hash): Path<String>) -> Res
 }
 
 async fn info() -> Json<Value> {
-    let channels = [json!({ "state": "Normal", "channelId": "00", "balanceSat": 1_000_000 })];
+    let channels = [json!({ "state": "Normal", "channelId": "00", "balanceSat": 1_000_000,
+        "inboundLiquiditySat": 2_000_000, "capacitySat": 3_000_000 })];
     Json(json!({ "nodeId": "02", "channels": channels, "chain": "regtest", "version": "stand-in" }))
 }
 

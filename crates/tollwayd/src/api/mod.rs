@@ -56,7 +56,7 @@ pub(crate) fn gate_router(doors: Doors, token: BearerToken) -> Router {
     #[cfg(debug_assertions)]
     let router = failpoint::around(router);
     let guarded = router.route_layer(from_fn_with_state(token, auth::require));
-    finish(guarded.merge(health::router()).merge(hooks::router()), doors)
+    finish(guarded.merge(health::gate_router()).merge(hooks::router()), doors)
 }
 
 /// The doors of the operator's listener; the simulated node has one that pays its invoices.
@@ -67,7 +67,7 @@ pub(crate) fn admin_router(
 ) -> Router {
     let guarded = admin::router().route_layer(from_fn_with_state(token, auth::require));
     let open = simulated.map_or_else(Router::new, simulated::router);
-    finish(guarded.merge(admin::open_router()).merge(open).merge(health::router()), doors)
+    finish(guarded.merge(admin::open_router()).merge(open).merge(health::admin_router()), doors)
 }
 
 fn finish(router: Router<Doors>, doors: Doors) -> Router {

@@ -77,6 +77,18 @@ enum Status {
 }
 
 #[derive(Deserialize)]
+struct Channels {
+    channels: Vec<Channel>,
+}
+
+#[derive(Deserialize)]
+struct Channel {
+    state: String,
+    #[serde(default)]
+    receivable_msat: Option<Msat>,
+}
+
+#[derive(Deserialize)]
 struct Fault {
     code: Option<i64>,
 }
@@ -158,6 +170,21 @@ impl Node for Cln {
             }
         };
         Some(stream::unfold((self.clone(), position), next).boxed())
+    }
+
+    /// Needs the method `listpeerchannels`, which nothing else here does.
+    fn inbound(&self) -> Call<'_, Option<Msat>> {
+        Box::pin(async move {
+            let reply = http::send(self.http.post("/v1/listpeerchannels", &json!({}))).await?;
+            if reply.denies() {
+                return Ok(None);
+            }
+            let Channels { channels } = reply.json()?;
+            let usable = channels.into_iter().filter(|it| it.state == "CHANNELD_NORMAL");
+            let parts = usable.filter_map(|channel| channel.receivable_msat);
+            let sum = parts.into_iter().try_fold(Msat::ZERO, Msat::checked_add);
+            sum.map(Some).ok_or(NodeFault::Unreadable)
+        })
     }
 
     fn may_pay(&self) -> Call<'_, Option<bool>> {

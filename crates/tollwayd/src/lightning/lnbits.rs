@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tollway_core::payment::PaymentHash;
 
+use super::hints::Line;
 use super::http::{self, Http, NO_INVOICE, Reply};
 use super::invoice::asked;
 use super::tls::TlsFault;
 use super::{
-    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice, whole_sats,
+    Answer, Call, Events, Hints, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
+    whole_sats,
 };
 use crate::config::LnbitsConfig;
 
@@ -25,6 +27,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) struct Lnbits {
     http: Http,
     webhook: Option<String>,
+    line: Line,
 }
 
 #[derive(Serialize)]
@@ -84,8 +87,11 @@ impl Lnbits {
     /// [`TlsFault`] if the certificate is of no use.
     pub(super) fn new(config: &LnbitsConfig) -> Result<Self, TlsFault> {
         let credential = (API_KEY, &config.api_key);
-        let http = Http::new(&config.url, config.cert.as_deref(), credential)?;
-        Ok(Self { http, webhook: config.webhook.as_ref().map(ToString::to_string) })
+        let cert = config.cert.as_deref();
+        let http = Http::new(&config.url, cert, credential)?;
+        let path = format!("/api/v1/ws/{}", config.api_key.reveal());
+        let line = Line::new(&config.url, &path, None, cert)?;
+        Ok(Self { http, webhook: config.webhook.as_ref().map(ToString::to_string), line })
     }
 }
 
@@ -137,6 +143,10 @@ impl Node for Lnbits {
 
     fn settled_after(&self, _position: u64) -> Option<Events> {
         None
+    }
+
+    fn hints(&self) -> Option<Hints> {
+        Some(self.line.hints())
     }
 
     fn may_pay(&self) -> Call<'_, Option<bool>> {

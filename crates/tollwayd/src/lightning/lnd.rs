@@ -79,6 +79,16 @@ enum State {
 }
 
 #[derive(Deserialize)]
+struct Balance {
+    remote_balance: Amount,
+}
+
+#[derive(Deserialize)]
+struct Amount {
+    msat: String,
+}
+
+#[derive(Deserialize)]
 struct Line {
     result: Option<Invoice>,
 }
@@ -136,6 +146,19 @@ impl Node for Lnd {
             Ok(line) => event(&line).transpose(),
         });
         Some(events.boxed())
+    }
+
+    /// Needs `offchain:read`, which nothing else here does.
+    fn inbound(&self) -> Call<'_, Option<Msat>> {
+        Box::pin(async move {
+            let reply = http::send(self.http.get("/v1/balance/channels")).await?;
+            if fails_with(&reply, &["permission denied"]) {
+                return Ok(None);
+            }
+            let Balance { remote_balance } = json(&reply)?;
+            let inbound = remote_balance.msat.parse().ok().and_then(Msat::new);
+            inbound.map(Some).ok_or(NodeFault::Unreadable)
+        })
     }
 
     fn may_pay(&self) -> Call<'_, Option<bool>> {

@@ -8,6 +8,8 @@
 
 mod btcpay;
 mod cln;
+mod health;
+mod hints;
 mod http;
 mod invoice;
 mod lnbits;
@@ -19,6 +21,7 @@ mod phoenixd;
 mod simulated;
 mod tls;
 
+pub(crate) use health::Health;
 pub(crate) use invoice::{
     InvoiceFault, check_foreign_invoice, check_invoice, check_payment, payment_hash_of,
 };
@@ -135,6 +138,9 @@ pub(crate) type Call<'a, T> = BoxFuture<'a, Result<T, NodeFault>>;
 /// Settlements as they happen. After a fault it ends.
 pub(crate) type Events = BoxStream<'static, Result<Event, NodeFault>>;
 
+/// Payments that a node names as they arrive, without a count. After a fault it ends.
+pub(crate) type Hints = BoxStream<'static, Result<PaymentHash, NodeFault>>;
+
 /// A Lightning node.
 pub(crate) trait Node: Debug + Send + Sync + 'static {
     /// Makes an invoice.
@@ -147,6 +153,16 @@ pub(crate) trait Node: Debug + Send + Sync + 'static {
     /// begin with what is settled now. `None` if the node does not count: its invoices are
     /// looked up instead.
     fn settled_after(&self, position: u64) -> Option<Events>;
+
+    /// The payments that it names as they arrive, if it does not count them but says something.
+    fn hints(&self) -> Option<Hints> {
+        None
+    }
+
+    /// What it could receive now; `None` if it does not say, or not to this credential.
+    fn inbound(&self) -> Call<'_, Option<Msat>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Whether the credential can spend, which it should not; `None` if the node does not say.
     /// Found out by asking for a payment of what is no invoice.

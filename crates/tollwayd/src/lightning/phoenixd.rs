@@ -13,10 +13,14 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::secret::SecretText;
 
+use super::hints::Line;
 use super::http::{self, Http, NO_INVOICE};
 use super::invoice::asked;
 use super::tls::TlsFault;
-use super::{Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, SettledInvoice, whole_sats};
+use super::{
+    Answer, Call, Events, Hints, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
+    whole_sats,
+};
 use crate::config::PhoenixdConfig;
 
 /// The longest description that it takes.
@@ -27,6 +31,7 @@ const DESCRIPTION_CHARS_MAX: usize = 128;
 pub(super) struct Phoenixd {
     http: Http,
     webhook: Option<String>,
+    line: Line,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +54,18 @@ struct Incoming {
     external_id: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct Info {
+    channels: Vec<Channel>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Channel {
+    #[serde(default)]
+    inbound_liquidity_sat: u64,
+}
+
 impl Phoenixd {
     /// The node of this configuration.
     ///
@@ -57,9 +74,10 @@ impl Phoenixd {
     pub(super) fn new(config: &PhoenixdConfig) -> Result<Self, TlsFault> {
         let pair = format!(":{}", config.password.reveal());
         let credential = SecretText::new(format!("Basic {}", BASE64.encode(pair)));
-        let credential = (AUTHORIZATION, &credential);
-        let http = Http::new(&config.url, config.cert.as_deref(), credential)?;
-        Ok(Self { http, webhook: config.webhook.as_ref().map(ToString::to_string) })
+        let cert = config.cert.as_deref();
+        let http = Http::new(&config.url, cert, (AUTHORIZATION, &credential))?;
+        let line = Line::new(&config.url, "/websocket", Some(credential), cert)?;
+        Ok(Self { http, webhook: config.webhook.as_ref().map(ToString::to_string), line })
     }
 }
 
@@ -105,6 +123,23 @@ impl Node for Phoenixd {
 
     fn settled_after(&self, _position: u64) -> Option<Events> {
         None
+    }
+
+    fn hints(&self) -> Option<Hints> {
+        Some(self.line.hints())
+    }
+
+    fn inbound(&self) -> Call<'_, Option<Msat>> {
+        Box::pin(async move {
+            let reply = http::send(self.http.get("/getinfo")).await?;
+            if reply.denies() {
+                return Ok(None);
+            }
+            let Info { channels } = reply.json()?;
+            let sums = channels.into_iter().map(|channel| channel.inbound_liquidity_sat);
+            let sats = sums.fold(0, u64::saturating_add);
+            Msat::from_sats(sats).map(Some).ok_or(NodeFault::Unreadable)
+        })
     }
 
     fn may_pay(&self) -> Call<'_, Option<bool>> {

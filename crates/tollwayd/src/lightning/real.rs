@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use futures_util::StreamExt;
 use tollway_core::secret::SecretText;
 use tollway_testkit::lnbits::Lnbits as RealLnbits;
 use tollway_testkit::nodes::Network as RealNetwork;
@@ -122,9 +123,34 @@ async fn lnbits_keeps_the_contract() {
         counts_msat: false,
     };
     keeps_the_contract(&subject).await;
+    names_what_is_paid(&subject).await;
     assert_eq!(subject.lightning.node.may_pay().await, Ok(Some(false)));
     let admin = lnbits(&server, &server.buyer_key, Network::Bitcoin);
     assert_eq!(admin.node.may_pay().await, Ok(Some(true)));
+}
+
+/// The socket is open some time after it was asked for, so payments go on until one is named.
+async fn names_what_is_paid(subject: &Subject) {
+    let mut hints = subject.lightning.node.hints().expect("a socket");
+    let order = InvoiceOrder {
+        amount: Msat::new(21_000).unwrap(),
+        memo: "m".to_owned(),
+        note: String::new(),
+        expiry_s: 600,
+    };
+    let named = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        let mut paid = Vec::new();
+        loop {
+            let made = subject.lightning.make_invoice(&order, SystemClock.now_s()).await.unwrap();
+            (subject.pay)(made.bolt11).await;
+            paid.push(made.payment_hash);
+            let patience = std::time::Duration::from_secs(1);
+            if let Ok(hint) = tokio::time::timeout(patience, hints.next()).await {
+                return paid.contains(&hint.unwrap().unwrap());
+            }
+        }
+    });
+    assert!(named.await.expect("the node names nothing"));
 }
 
 /// LNbits' own client of the node finds in the stand-in what it finds in the real one.

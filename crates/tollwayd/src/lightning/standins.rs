@@ -57,6 +57,10 @@ async fn contract(kind: Kind, keeps_notes: bool, counts_msat: bool) {
     };
     keeps_the_contract(&subject).await;
     assert_eq!(subject.lightning.node.may_pay().await, Ok(Some(false)));
+    let inbound = (kind != Kind::Btcpay).then(|| Msat::from_sats(2_000_000).unwrap());
+    assert_eq!(subject.lightning.node.inbound().await, Ok(inbound));
+    let narrow = subject.stranger.as_ref().unwrap().inbound().await;
+    assert_eq!(narrow, Ok(None), "a credential need not reach so far");
     standin.till.set(Mischief::Generous, true);
     assert_eq!(subject.lightning.node.may_pay().await, Ok(Some(true)));
     // What happens to every node sooner or later.

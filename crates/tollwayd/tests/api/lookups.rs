@@ -108,6 +108,7 @@ async fn a_node_is_asked_once_while_its_answer_is_fresh_and_one_that_is_down_is_
     shop.node.till.set(Mischief::Silent, true);
     let invoice = sold(&shop.doors, "lookup").await;
     let request = bare(invoice.payment_hash);
+    shop.until_gauged().await;
     let before = shop.node.till.look_ups();
     for _ in 0..20 {
         assert_eq!(refusal(&shop.doors, &request).await, HoldRefusal::PaymentPending);
@@ -192,4 +193,37 @@ async fn an_impatient_payer_gets_the_invoice_that_it_has_and_nobody_shares_it() 
     let late = json!({"pending": second.payment_hash});
     server.clock.advance_ms(600_000);
     assert_ne!(ask(late).await.invoice, second.invoice, "it can no longer be paid");
+}
+
+#[tokio::test]
+async fn a_gateway_without_its_node_is_not_ready_for_its_operator_and_serves_who_has_credit() {
+    let shop = Shop::open(Kind::Lnd).await;
+    let invoice = sold(&shop.doors, "lookup").await;
+    shop.node.till.pay(&invoice.invoice, 0).unwrap();
+    assert_served(&shop.doors, &bare(invoice.payment_hash), 9_000).await;
+    let ready = async |base: &str| {
+        let response = shop.doors.client.get(format!("{base}/readyz")).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json::<Value>().await.unwrap())
+    };
+    let (gate, admin) = (shop.doors.gate.clone(), shop.doors.admin.clone());
+    assert_eq!(ready(&admin).await.0, 200);
+    let gauges =
+        [r#"tollwayd_node_up{backend="lnd"}"#, r#"tollwayd_node_inbound_msat{backend="lnd"}"#];
+    shop.until_gauged().await;
+    assert_eq!([shop.count(gauges[0]).await, shop.count(gauges[1]).await], [1, 2_000_000_000]);
+
+    shop.node.till.set(Mischief::Down, true);
+    let before = shop.node.till.look_ups();
+    assert_eq!(ready(&admin).await.0, 200, "as it was a moment ago");
+    assert_eq!(shop.node.till.look_ups(), before);
+    shop.clock.advance_ms(5_000);
+    let (status, problem) = ready(&admin).await;
+    assert_eq!((status, &problem["code"]), (503, &json!("lightning_unavailable")));
+    let (status, body) = ready(&gate).await;
+    assert_eq!((status, &body["store"], &body["node"]), (200, &json!("ok"), &json!("down")));
+    assert_served(&shop.doors, &bare(invoice.payment_hash), 8_000).await;
+    shop.node.till.set(Mischief::Down, false);
+    shop.clock.advance_ms(5_000);
+    assert_eq!(ready(&admin).await.0, 200);
 }

@@ -88,10 +88,19 @@ impl Shop {
     }
 
     /// A counter of this server, since it started.
-    async fn count(&self, metric: &str) -> u64 {
+    pub(crate) async fn count(&self, metric: &str) -> u64 {
         let metrics = self.doors.metrics().await;
         let line = metrics.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {metric}")).parse().unwrap()
+    }
+
+    /// The node is asked how it is beside everything else, and not again while the clock stands.
+    pub(crate) async fn until_gauged(&self) {
+        let begun = Instant::now();
+        while !self.doors.metrics().await.contains("tollwayd_node_inbound_msat{") {
+            assert!(begun.elapsed() < PATIENCE, "the node is not asked");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn settlements(&self) -> u64 {
@@ -237,6 +246,7 @@ async fn a_hint_is_looked_up_and_never_believed() {
     let invoice = shop.doors.invoice(3_000, None).await;
     let hash = invoice.payment_hash;
     let words = json!({"type": "payment_received", "paymentHash": hash, "amountSat": 1_000_000});
+    shop.until_gauged().await;
     let before = shop.node.till.look_ups();
     assert_eq!(hint(words.to_string()).await, 204);
     let begun = Instant::now();
