@@ -31,6 +31,7 @@ mod payer;
 mod pricing;
 mod proofs;
 mod races;
+mod rails;
 mod refunds;
 mod reload;
 mod restore;

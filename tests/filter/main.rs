@@ -26,6 +26,7 @@ mod postings;
 mod prices;
 mod proofs;
 mod purchases;
+mod rails;
 mod repeats;
 mod requests;
 mod sessions;

@@ -25,8 +25,10 @@ pub const LOCATION_BYTES_MAX: usize = 255;
 /// How often a token id is drawn again to keep "LSAT" out of the token's text.
 const REROLLS_MAX: usize = 4;
 
-/// The `type` of the body: the payment-required problem that other payment schemes share.
-pub const PROBLEM_TYPE: &str = "https://paymentauth.org/problems/payment-required";
+/// What the `type` of a body begins with, as in other payment schemes.
+pub const PROBLEM_BASE: &str = "https://paymentauth.org/problems/";
+/// How it ends where nothing is wrong with what the request presents.
+pub const PAYMENT_REQUIRED: &str = "payment-required";
 
 /// What a new token is to say.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +117,7 @@ impl Challenge {
     #[must_use]
     pub fn body(&self, notes: ChallengeNotes<'_>) -> ChallengeBody {
         ChallengeBody {
-            problem_type: PROBLEM_TYPE.into(),
+            problem_type: [PROBLEM_BASE, notes.problem].concat(),
             title: "Payment Required".into(),
             status: 402,
             detail: notes.detail.into(),
@@ -193,6 +195,8 @@ pub struct ChallengeNotes<'a> {
     pub detail: &'a str,
     /// The same for a program, such as [`crate::credential::Rejection::code`].
     pub code: &'a str,
+    /// The same as other payment schemes have it: [`PAYMENT_REQUIRED`], or a fault of theirs.
+    pub problem: &'a str,
     /// What the invoice asks.
     pub amount: Msat,
     /// What this request costs.
@@ -211,7 +215,7 @@ pub struct ChallengeNotes<'a> {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChallengeBody {
-    /// [`PROBLEM_TYPE`].
+    /// [`PROBLEM_BASE`] and a problem.
     #[serde(rename = "type")]
     pub problem_type: String,
     /// The status in words.
@@ -340,6 +344,7 @@ mod tests {
         ChallengeNotes {
             detail: "Pay \"this\".",
             code: "payment_required",
+            problem: PAYMENT_REQUIRED,
             amount: Msat::new(20_001).unwrap(),
             price: Msat::from_sats(5).unwrap(),
             credit: Some(Msat::from_sats(22).unwrap()),

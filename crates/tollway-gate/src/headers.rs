@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use tollway_core::header::{PAYMENT_AUTHORIZATION, read_credential, read_payment};
 use tollway_core::money::{MSAT_PER_SAT, Msat};
 use tollway_core::payment::PaymentHash;
 
@@ -17,7 +18,7 @@ const TOLL_BOOTH: [&str; 2] = [TOLL_BOOTH_BALANCE, "x-free-remaining"];
 /// What is left, in sats.
 pub(crate) const TOLL_BOOTH_BALANCE: &str = "x-credit-balance";
 /// The response headers that a browser's script may read.
-pub(crate) const EXPOSED: &str = "WWW-Authenticate, Retry-After, Idempotent-Replayed, X-Toll-Cost-Msat, X-Toll-Held-Msat, \
+pub(crate) const EXPOSED: &str = "WWW-Authenticate, Payment-Receipt, Retry-After, Idempotent-Replayed, X-Toll-Cost-Msat, X-Toll-Held-Msat, \
      X-Toll-Balance-Msat, \
      X-Toll-Low-Balance, X-Toll-Free-Remaining, X-Toll-Free-Reset, X-Toll-Tier, X-Toll-Price-Msat";
 
@@ -41,11 +42,13 @@ pub(crate) fn single<'a>(
 }
 
 /// Removes what must not reach the upstream: our credentials and whatever a client sent in our
-/// own headers' names. `authorization_rest` is what remains of `Authorization`.
+/// own headers' names. `authorization_rest` is what remains of `Authorization`; `rails` says
+/// whether credentials of other rails are ours too.
 pub(crate) fn strip_request(
     stream: &impl Stream,
     headers: &HeaderList,
     authorization_rest: Option<&[u8]>,
+    rails: bool,
 ) {
     for (name, value) in headers {
         if name == "authorization" {
@@ -55,10 +58,17 @@ pub(crate) fn strip_request(
         } else if name.starts_with(OURS)
             || MACAROON_CARRIERS.contains(&name.as_str())
             || TOLL_BOOTH.contains(&name.as_str())
+            || (rails && name == PAYMENT_AUTHORIZATION)
         {
             stream.set_request_header(name, None);
         }
     }
+}
+
+/// What of `Authorization` is for the upstream.
+pub(crate) fn authorization_rest(headers: &HeaderList, rails: bool) -> Option<Vec<u8>> {
+    let rest = read_credential(headers).authorization_rest;
+    if rails { read_payment(headers, rest).authorization_rest } else { rest }
 }
 
 /// Tells the upstream who paid and what.

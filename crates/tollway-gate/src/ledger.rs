@@ -5,7 +5,7 @@ use core::fmt;
 use tollway_core::id::HoldId;
 use tollway_core::wire::{
     self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, PostingBatch,
-    PriceRequest,
+    PriceRequest, RailHoldRequest,
 };
 
 use crate::config::Tollwayd;
@@ -76,6 +76,17 @@ pub(crate) fn place_hold(
     request: &HoldRequest,
 ) -> Result<CallId, CallFault> {
     let path = format!("{}/{hold}", wire::HOLDS_PATH);
+    send(host, to, "PUT", &path, Some(&encode(request)))
+}
+
+/// Asks to set credit aside for a credential of another rail.
+pub(crate) fn place_rail_hold(
+    host: &impl Host,
+    to: &Tollwayd,
+    hold: HoldId,
+    request: &RailHoldRequest,
+) -> Result<CallId, CallFault> {
+    let path = format!("{}/{hold}/{}", wire::HOLDS_PATH, wire::RAIL_SEGMENT);
     send(host, to, "PUT", &path, Some(&encode(request)))
 }
 

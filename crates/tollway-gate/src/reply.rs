@@ -6,7 +6,7 @@ use tollway_core::challenge::ChallengeBody;
 use tollway_core::mcp::payment_required;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PathFault, PriceFault};
-use tollway_core::wire::{Problem, StoredResponse};
+use tollway_core::wire::{HoldRefusal, Problem, StoredResponse};
 
 use crate::headers::EXPOSED;
 use crate::host::{GrpcStatus, Reply};
@@ -131,8 +131,17 @@ pub(crate) fn body_too_long(bytes_max: usize, grpc: bool) -> Reply {
     or_grpc(reply, grpc, GrpcStatus::InvalidArgument, "body_too_long")
 }
 
+/// The answer to a hold that was refused for its idempotency key.
+pub(crate) fn of_key(refusal: HoldRefusal, grpc: bool) -> Option<Reply> {
+    match refusal {
+        HoldRefusal::IdempotencyInFlight => Some(in_flight(grpc)),
+        HoldRefusal::IdempotencyMismatch => Some(key_mismatch(grpc)),
+        _ => None,
+    }
+}
+
 /// 409: the first request with the same key has not ended.
-pub(crate) fn in_flight(grpc: bool) -> Reply {
+fn in_flight(grpc: bool) -> Reply {
     let detail = "a request with this Idempotency-Key is under way; try again when it has ended";
     let mut reply = plain(409, "idempotency_in_flight", "Conflict", detail);
     reply.headers.push(("retry-after", RETRY_AFTER_S.into()));
@@ -163,7 +172,7 @@ pub(crate) fn budget_exhausted(wait_s: Option<u64>, grpc: bool) -> Reply {
 }
 
 /// 422: the key belongs to another request.
-pub(crate) fn key_mismatch(grpc: bool) -> Reply {
+fn key_mismatch(grpc: bool) -> Reply {
     let detail = "this Idempotency-Key came with another request before: another method, host, \
                   path, query or body length; choose a new key for a new request";
     let reply = plain(422, "idempotency_mismatch", "Unprocessable Content", detail);

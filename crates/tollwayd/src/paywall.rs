@@ -87,6 +87,25 @@ impl Paywall {
         &self,
         request: ChallengeRequest,
     ) -> Result<ChallengeReply, ChallengeError> {
+        self.sell(request, true).await
+    }
+
+    /// The same for an invoice that goes out beside another and counts as one with it.
+    ///
+    /// # Errors
+    /// [`ChallengeError`] if any of these fails.
+    pub(crate) async fn challenge_beside(
+        &self,
+        request: ChallengeRequest,
+    ) -> Result<ChallengeReply, ChallengeError> {
+        self.sell(request, false).await
+    }
+
+    async fn sell(
+        &self,
+        request: ChallengeRequest,
+        limited: bool,
+    ) -> Result<ChallengeReply, ChallengeError> {
         let asker = match &request.client {
             None => None,
             Some(client) => Some(self.ledger.day_secrets().await?.asker(client, &request)?),
@@ -102,7 +121,7 @@ impl Paywall {
         {
             return Ok(reply(shared));
         }
-        if let Some(retry_after_s) = self.limited(asker.as_ref()).await? {
+        if limited && let Some(retry_after_s) = self.limited(asker.as_ref()).await? {
             return Ok(ChallengeReply::Limited { retry_after_s });
         }
         let terms = self.terms(&request).await?;

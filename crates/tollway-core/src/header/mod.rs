@@ -21,6 +21,7 @@
 //! Those are not ours to judge: they are what remains for the upstream.
 
 mod list;
+mod scheme;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,8 @@ use crate::credential::{Credential, MACAROONS_MAX};
 use crate::identifier;
 use crate::macaroon::{Macaroon, MacaroonError};
 use crate::payment::{PaymentHash, Preimage};
+
+pub use scheme::{PAYMENT_AUTHORIZATION, PaymentPresented, read_payment};
 
 /// The most bytes of credentials in one request, counted before anything is decoded. A real one
 /// has some 400, and Aperture's clients send it twice; the longest token in hex just fits.

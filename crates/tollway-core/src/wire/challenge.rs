@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use super::FieldMissing;
+use super::{FieldMissing, RailTerms};
 use crate::money::Msat;
 use crate::payment::PaymentHash;
 
@@ -47,6 +47,9 @@ pub struct ChallengeRequest {
     /// Who asks. Without it only the limits of all clients together apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
+    /// On which other rails the request may be paid; none without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<RailTerms>,
 }
 
 /// What a payment buys.
@@ -95,8 +98,8 @@ impl Proof {
 
 /// Tells clients apart, so that one that asks again and again gets one invoice and two people
 /// behind one address get two. An invoice is shared only between requests that are equal in all
-/// fields of the [`ChallengeRequest`]: the route's name keeps one payment from buying both credit
-/// and a session. `tollwayd` keeps the address under a keyed hash only.
+/// fields of the [`ChallengeRequest`] but its `other`: the route's name keeps one payment from
+/// buying both credit and a session. `tollwayd` keeps the address under a keyed hash only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientKey {

@@ -201,6 +201,8 @@ pub enum HoldRefusal {
     PaymentNotProven,
     /// The payment was not proven by its preimage, and has not arrived.
     PaymentPending,
+    /// The payment was spent on another rail.
+    OtherRail,
     /// The operator revoked the token or its account.
     AccountRevoked,
     /// The idempotency key came with a request of other fields before.

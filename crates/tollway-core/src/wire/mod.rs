@@ -9,6 +9,7 @@ mod challenge;
 mod hold;
 mod posting;
 mod price;
+mod rail;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -30,6 +31,7 @@ pub use hold::{
 };
 pub use posting::{Overrun, Posting, PostingBatch, PostingOutcome, PostingReply, PostingResult};
 pub use price::{PriceReply, PriceRequest};
+pub use rail::{Rail, RailHoldRequest, RailNotes, RailTerms};
 
 /// Where the filter asks for an invoice: `POST`.
 pub const CHALLENGES_PATH: &str = "/v1/challenges";
@@ -38,6 +40,9 @@ pub const HOLDS_PATH: &str = "/v1/holds";
 /// What follows a hold's path where the filter asks for more of it: `POST
 /// {HOLDS_PATH}/{hold id}/{EXTENSIONS_SEGMENT}`.
 pub const EXTENSIONS_SEGMENT: &str = "extensions";
+/// What follows a hold's path where the credential is of another rail: `PUT
+/// {HOLDS_PATH}/{hold id}/{RAIL_SEGMENT}`.
+pub const RAIL_SEGMENT: &str = "rail";
 /// Where the filter reports charges and releases: `POST`.
 pub const POSTINGS_PATH: &str = "/v1/postings";
 /// Where the filter asks whether a request is free: `POST`.

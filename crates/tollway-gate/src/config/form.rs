@@ -7,7 +7,7 @@ use tollway_core::wire::Proof;
 use super::reader::{ConfigError, Node, Object};
 
 /// The fields that are read here, of the whole and of a service.
-pub(super) const FORM: [&str; 7] = [
+pub(super) const FORM: [&str; 8] = [
     "accept_formats",
     "profile",
     "token_binding",
@@ -15,6 +15,7 @@ pub(super) const FORM: [&str; 7] = [
     "lsat_line",
     "token_parameter",
     "proof",
+    "payment_scheme",
 ];
 
 /// How tokens and challenges are written.
@@ -34,6 +35,8 @@ pub struct Form {
     pub token_parameter: bool,
     /// What proves a payment, but for sessions.
     pub proof: Proof,
+    /// Whether requests may be paid by the scheme `Payment` too.
+    pub payment_scheme: bool,
 }
 
 /// What a new token is bound to.
@@ -57,6 +60,7 @@ impl Default for Form {
             lsat_line: false,
             token_parameter: false,
             proof: Proof::Preimage,
+            payment_scheme: false,
         }
     }
 }
@@ -70,6 +74,12 @@ impl Form {
     #[must_use]
     pub fn accepts(&self, format: Format) -> bool {
         Format::ALL.iter().zip(self.accept).any(|(known, accepted)| *known == format && accepted)
+    }
+
+    /// Whether requests may be paid on other rails than L402.
+    #[must_use]
+    pub const fn has_other_rails(&self) -> bool {
+        self.payment_scheme
     }
 
     /// Reads the form of an object; what it does not say is as in `above`.
@@ -102,9 +112,11 @@ impl Form {
                 _ => 402,
             };
         }
-        for (name, flag) in
-            [("lsat_line", &mut form.lsat_line), ("token_parameter", &mut form.token_parameter)]
-        {
+        for (name, flag) in [
+            ("lsat_line", &mut form.lsat_line),
+            ("token_parameter", &mut form.token_parameter),
+            ("payment_scheme", &mut form.payment_scheme),
+        ] {
             if let Some(node) = fields.optional(name) {
                 *flag = node.flag()?;
             }

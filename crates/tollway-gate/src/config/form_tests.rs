@@ -56,6 +56,12 @@ fn a_service_says_for_itself_what_the_whole_says_for_all() {
     assert_eq!(insisting.proof, Proof::Hash);
     let strict = form(&all, &json!({"proof": "preimage"}));
     assert_eq!(strict.proof, Form::default().proof);
+    assert!(!above.payment_scheme);
+    let with = json!({"payment_scheme": true});
+    assert!(form(&with, &nothing).payment_scheme);
+    assert!(!form(&with, &json!({"payment_scheme": false})).payment_scheme);
+    assert!(parse(&json!({}), &with).unwrap().other_rails);
+    assert!(!parse(&all, &own).unwrap().other_rails);
     assert_eq!(accepted(&below), ["l402", "toll-booth"]);
     let both = json!({"accept_formats": ["lightning-toll", "l402"]});
     assert_eq!(accepted(&form(&both, &nothing)), ["l402", "lightning-toll"]);
@@ -73,6 +79,7 @@ fn faults_name_the_field_and_the_remedy() {
         (json!({"lsat_line": "yes"}), "lsat_line: expected true or false"),
         (json!({"token_parameter": 1}), "token_parameter: expected true or false"),
         (json!({"proof": "hash"}), "proof: expected \"preimage\", \"lookup\" or"),
+        (json!({"payment_scheme": "on"}), "payment_scheme: expected true or false"),
     ] {
         let found = parse(&more, &json!({})).unwrap_err().to_string();
         assert!(found.contains(expected), "expected {expected:?} in {found:?}");

@@ -61,7 +61,7 @@ const GATE_TOKEN_BYTES_MIN: usize = 16;
 const NAME_BYTES_MAX: usize = 255;
 
 /// The fields of a configuration.
-const ROOT_FIELDS: [&str; 21] = [
+const ROOT_FIELDS: [&str; 22] = [
     "tollwayd",
     "services",
     "routes",
@@ -83,6 +83,7 @@ const ROOT_FIELDS: [&str; 21] = [
     FORM[4],
     FORM[5],
     FORM[6],
+    FORM[7],
 ];
 
 /// What the filter runs by.
@@ -115,6 +116,8 @@ pub struct Config {
     pub shadow: bool,
     /// Whether any request is in shadow.
     pub has_shadow: bool,
+    /// Whether any service is paid on other rails too. Then their credentials reach no upstream.
+    pub other_rails: bool,
 }
 
 /// How to reach tollwayd.
@@ -200,6 +203,7 @@ impl Config {
             tollwayd,
             has_shadow: shadow || every_route(&routes, &unmatched).any(|r| r.shadow == Some(true)),
             shadow,
+            other_rails: services.iter().any(|service| service.form.has_other_rails()),
             lease_ttl_ms: lease_ttl_ms(&root, &routes, &unmatched)?,
             lease_idle_ms: root.integer("lease_idle_s", 5, 1..=LEASE_TTL_S_MAX)? * 1_000,
             routes: PriceTable::new(routes),

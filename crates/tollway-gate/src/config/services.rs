@@ -62,7 +62,7 @@ pub(super) fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigErro
     Ok(services)
 }
 
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "name",
     "purchase",
     "credential_ttl_s",
@@ -80,6 +80,7 @@ const FIELDS: [&str; 17] = [
     FORM[4],
     FORM[5],
     FORM[6],
+    FORM[7],
 ];
 
 fn service(node: &Node<'_>, form: Form) -> Result<Service, ConfigError> {

@@ -2,7 +2,6 @@
 //! when the gate cannot decide.
 
 use tollway_core::digest::Digest;
-use tollway_core::header::read_credential;
 use tollway_core::money::Msat;
 use tollway_core::wire::{
     Buys, CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, ClientKey,
@@ -10,6 +9,7 @@ use tollway_core::wire::{
 
 use super::offer::{Feeds, Offer};
 use super::profile::Sold;
+use super::rail::{add_notes, rail_terms};
 use super::{Challenging, Context, Exchange, State, Step};
 use crate::config::{Mode, Purchase, PurchaseFault, Route};
 use crate::headers;
@@ -66,6 +66,7 @@ impl Exchange {
             proof: context.route.proof(),
             pending,
             client: client_key(stream, &context.headers),
+            other: rail_terms(&context, &offer),
         };
         context.call_started_ms = stream.now_ms();
         match ledger::open_challenge(stream, &self.gate.config().tollwayd, &request) {
@@ -108,7 +109,7 @@ impl Exchange {
         };
         self.gate.reached(stream);
         match self.sold(stream, &context, &offer, &sold) {
-            Ok(answer) => self.answer(stream, Decision::Challenged, answer),
+            Ok(answer) => self.answer(stream, Decision::Challenged, add_notes(answer, reply)),
             Err(fault) => self.fail(stream, context, Some(fault)),
         }
     }
@@ -125,8 +126,9 @@ impl Exchange {
         }
         stream.note(LogField::Reason, "payments_unavailable");
         if self.gate.config().failure_mode_allow {
-            let rest = read_credential(&context.headers).authorization_rest;
-            headers::strip_request(stream, &context.headers, rest.as_deref());
+            let rest =
+                headers::authorization_rest(&context.headers, self.gate.config().other_rails);
+            self.strip(stream, &context.headers, rest.as_deref());
             headers::mark_free_request(stream);
             return self.pass(stream, Decision::FailureModeAllowed, None, false);
         }

@@ -39,11 +39,7 @@ impl Exchange {
         match ledger::decode::<AllowanceReply>(reply) {
             Ok(AllowanceReply::Granted { remaining, resets_at }) => {
                 self.gate.reached(stream);
-                headers::strip_request(
-                    stream,
-                    &context.headers,
-                    context.authorization_rest.as_deref(),
-                );
+                self.strip(stream, &context.headers, context.authorization_rest.as_deref());
                 headers::mark_free_request(stream);
                 stream.note(LogField::Reason, "free_tier");
                 let marks = ResponseMarks::FreeTier { remaining, resets_at };

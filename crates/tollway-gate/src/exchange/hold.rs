@@ -1,27 +1,23 @@
-//! A request that presents something: from the credential to the hold.
+//! A request with a credential: the hold, and what the ledger says to it.
 
 use std::rc::Rc;
 
-use tollway_core::budget::TokenBudget;
 use tollway_core::compat::Format;
-use tollway_core::credential::{Rejection, RequestFacts, VerifiedCredential};
-use tollway_core::header::read_credential;
+use tollway_core::credential::VerifiedCredential;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest, Proof};
+use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, Proof};
 
 use super::ending::{Asked, Lasting};
 use super::leased::{Granted, Payment, Plan};
 use super::metering::Metering;
 use super::offer::Offer;
-use super::profile::{malformed_error, mismatch_error, proof_asked, rejection_error};
-use super::refresh::Keys;
+use super::rail::Shown;
 use super::repeat::idempotency_key;
 use super::response::Recording;
-use super::{Admitted, Context, Exchange, Holding, State, Step};
-use crate::cache::{Carriers, Known};
-use crate::config::{Idempotency, Mode};
+use super::{Admitted, Asks, Context, Exchange, Holding, State, Step};
+use crate::config::Idempotency;
 use crate::headers::{self, ResponseMarks};
 use crate::host::{CallId, CallReply, LogField, Stream};
 use crate::ledger::{self, CallFault};
@@ -32,141 +28,23 @@ use crate::reply;
 const CORRECTIONS_MAX: u8 = 3;
 
 impl Exchange {
-    /// Decides what a request on a priced route presents.
-    pub(super) fn priced(&mut self, stream: &impl Stream, context: Context) -> Step {
-        self.presented(stream, context, Keys::Known)
-    }
-
-    /// The same, with keys of this age.
-    pub(super) fn presented(
-        &mut self,
-        stream: &impl Stream,
-        mut context: Context,
-        keys: Keys,
-    ) -> Step {
-        if !self.gate.is_ready() {
-            return self.fail(stream, context, None);
-        }
-        match self.credential(&mut context) {
-            Err(offer) if keys == Keys::Known && offer.code == Rejection::KeyUnknown.code() => {
-                self.refresh(stream, context)
-            }
-            Err(offer) => self.refuse(stream, context, offer),
-            Ok(None) => self.unpaid(stream, context),
-            Ok(Some(credential)) => self.accepted(stream, context, credential),
-        }
-    }
-
-    /// Decides what a genuine credential may do.
-    fn accepted(
-        &mut self,
-        stream: &impl Stream,
-        mut context: Context,
-        credential: Rc<VerifiedCredential>,
-    ) -> Step {
-        if let Some(tiers) = &mut context.tiers {
-            context.cost = tiers.assume(self.gate.tier_of(&credential.payment_hash()));
-        }
-        match self.authorize(stream, &context, &credential) {
-            Ok((budgets, ceiling)) => match context.route.mode {
-                Mode::Session { .. } if self.gate.is_revoked(&credential.payment_hash()) => {
-                    self.challenge(stream, context, Offer::account_revoked())
-                }
-                Mode::Session { .. } => self.admit_session(stream, context, &credential),
-                Mode::Credits if headers::find(&context.headers, "x-toll-top-up").is_some() => {
-                    self.challenge(stream, context, Offer::top_up(credential.payment_hash()))
-                }
-                Mode::Credits | Mode::SingleUse => {
-                    context.ceiling = ceiling;
-                    if let Some(answered) = self.too_dear(stream, &mut context) {
-                        return answered;
-                    }
-                    context.budgets = budgets;
-                    self.pay(stream, context, credential)
-                }
-            },
-            Err(offer) => self.refuse(stream, context, offer),
-        }
-    }
-
-    /// The verified credential of the request, from the cache or from its headers.
-    pub(super) fn credential(
-        &self,
-        context: &mut Context,
-    ) -> Result<Option<Rc<VerifiedCredential>>, Offer> {
-        let Some(carriers) = Carriers::of(&context.headers) else { return Ok(None) };
-        if let Some(known) = self.gate.recall(carriers) {
-            context.authorization_rest = known.authorization_rest;
-            return Ok(Some(known.credential));
-        }
-        let presented = read_credential(&context.headers);
-        context.authorization_rest.clone_from(&presented.authorization_rest);
-        let credential = presented.credential.map_err(|fault| Offer {
-            error: malformed_error(fault),
-            ..Offer::rejected(fault.code(), fault)
-        })?;
-        let Some(credential) = credential else { return Ok(None) };
-        let verified = self
-            .gate
-            .with_keyring(|keyring| credential.verify(keyring))
-            // `is_ready` was asked before; without keys nothing is accepted.
-            .ok_or_else(Offer::first_payment)?
-            .map_err(|fault| Offer {
-                error: rejection_error(fault),
-                ..Offer::rejected(fault.code(), fault)
-            })?;
-        let credential = Rc::new(verified);
-        let authorization_rest = context.authorization_rest.clone();
-        let known = Known { credential: Rc::clone(&credential), authorization_rest };
-        self.gate.remember(carriers, known);
-        Ok(Some(credential))
-    }
-
-    /// Asks the credential's caveats whether they allow this request, within which budgets, and
-    /// what it may cost at most.
-    fn authorize(
-        &self,
-        stream: &impl Stream,
-        context: &Context,
-        credential: &VerifiedCredential,
-    ) -> Result<(Vec<TokenBudget>, Msat), Offer> {
-        if !context.route.service.form.accepts(credential.format()) {
-            let fault = Rejection::FormatNotAccepted;
-            let error = rejection_error(fault);
-            return Err(Offer { error, ..Offer::rejected(fault.code(), fault) });
-        }
-        let target = headers::find(&context.headers, ":path").unwrap_or_default();
-        // Asking costs a host call that returns bytes, and few tokens are bound to an address.
-        let client = credential.names_client_ip().then(|| stream.client_address()).flatten();
-        let facts = RequestFacts {
-            service: &context.route.service.name,
-            tier: context.route.mode.tier(),
-            path: target.split(|byte| *byte == b'?').next().unwrap_or_default(),
-            method: headers::find(&context.headers, ":method").unwrap_or_default(),
-            client_ip: client.as_deref(),
-            now_ms: context.call_started_ms,
-            // A session is paid for; its requests cost nothing.
-            cost: match context.route.mode {
-                Mode::Session { .. } => Msat::ZERO,
-                Mode::Credits | Mode::SingleUse => context.cost,
-            },
-            proof: proof_asked(context, credential),
-        };
-        let budgets = credential.authorize(&facts);
-        budgets.map(|budgets| (budgets.to_vec(), credential.max_cost(&facts))).map_err(|fault| {
-            Offer {
-                error: mismatch_error(fault, credential, &facts),
-                ..Offer::rejected(fault.code(), fault)
-            }
-        })
-    }
-
     /// Asks `tollwayd` to set the cost aside, or what else the plan is.
     pub(super) fn hold(
         &mut self,
         stream: &impl Stream,
         context: Context,
         credential: Rc<VerifiedCredential>,
+        plan: Plan,
+    ) -> Step {
+        self.set_aside(stream, context, Presents::Own(credential), plan)
+    }
+
+    /// The same for any credential.
+    pub(super) fn set_aside(
+        &mut self,
+        stream: &impl Stream,
+        context: Context,
+        presents: Presents,
         plan: Plan,
     ) -> Step {
         let idempotency = match idempotency_key(&context) {
@@ -180,17 +58,48 @@ impl Exchange {
         let idempotency = idempotency.filter(|_| !self.shadow);
         let keyed = idempotency.is_some();
         let hold = self.gate.mint_hold_id(context.call_started_ms);
-        // The proof travels every time: it costs less than knowing whether the ledger needs it,
-        // and it heals a ledger that was restored from a backup.
+        let (sent, asks) = match presents {
+            Presents::Own(credential) => {
+                let request = self.hold_request(&context, &credential, plan, idempotency);
+                let to = &self.gate.config().tollwayd;
+                (ledger::place_hold(stream, to, hold, &request), Asks::Own(credential))
+            }
+            Presents::OnRail(shown) => {
+                (self.ask_on_rail(stream, &context, hold, shown, idempotency), Asks::OnRail)
+            }
+        };
+        let call = *sent.as_ref().unwrap_or(&CallId(0));
+        let holding = Holding { call, context, hold, asks, keyed, plan };
+        match sent {
+            Ok(_) => {
+                self.state = State::Holding(holding);
+                Step::Wait
+            }
+            Err(fault) => {
+                self.forget_plan(stream, &holding, true);
+                self.fail(stream, holding.context, Some(fault))
+            }
+        }
+    }
+
+    /// The proof travels every time: it costs less than knowing whether the ledger needs it, and
+    /// it heals a ledger that was restored from a backup.
+    fn hold_request(
+        &self,
+        context: &Context,
+        credential: &VerifiedCredential,
+        plan: Plan,
+        idempotency: Option<IdempotencyKey>,
+    ) -> HoldRequest {
         let (amount_msat, min_msat, take_back) = plan.terms(context.cost);
-        let request = HoldRequest {
+        HoldRequest {
             payment_hash: credential.payment_hash(),
             preimage: credential.preimage().cloned(),
             hash_alone: credential.shown() == Proof::Hash,
             amount_msat,
             min_msat,
             ttl_ms: match plan {
-                Plan::Lease { .. } => self.lease_ttl_ms(&context),
+                Plan::Lease { .. } => self.lease_ttl_ms(context),
                 Plan::Exact | Plan::Relieved(_) => context.route.hold_ttl_ms,
             },
             route: context.route.name.clone(),
@@ -204,19 +113,6 @@ impl Exchange {
                 Format::TollBooth => credential.legacy_credit(),
             },
             tier: context.tiers.as_ref().map(|tiers| tiers.assumed),
-        };
-        let sent = ledger::place_hold(stream, &self.gate.config().tollwayd, hold, &request);
-        let call = *sent.as_ref().unwrap_or(&CallId(0));
-        let holding = Holding { call, context, hold, credential, keyed, plan };
-        match sent {
-            Ok(_) => {
-                self.state = State::Holding(holding);
-                Step::Wait
-            }
-            Err(fault) => {
-                self.forget_plan(stream, &holding, true);
-                self.fail(stream, holding.context, Some(fault))
-            }
         }
     }
 
@@ -227,7 +123,6 @@ impl Exchange {
         reply: &CallReply,
     ) -> Step {
         let outcome = ledger::decode::<HoldReply>(reply);
-        let cost = holding.context.cost;
         if let Ok(HoldReply::Granted {
             account,
             granted_msat: granted,
@@ -236,11 +131,15 @@ impl Exchange {
             already_charged: false,
             ..
         }) = outcome
-            && holding.plan.accepts(granted, cost)
+            && holding.accepts(granted)
         {
             self.gate.reached(stream);
-            self.gate.learn_tier(holding.credential.payment_hash(), tier);
-            return self.granted(stream, holding, Granted { account, granted, balance });
+            let granted = Granted { account, granted, balance };
+            let Some(credential) = holding.own() else {
+                return self.granted_on_rail(stream, holding, granted, reply);
+            };
+            self.gate.learn_tier(credential.payment_hash(), tier);
+            return self.granted(stream, holding, &credential, granted);
         }
         self.forget_plan(stream, &holding, matches!(outcome, Ok(HoldReply::Refused { .. })));
         let keyed = holding.keyed;
@@ -260,11 +159,21 @@ impl Exchange {
                 let answer = reply::budget_exhausted(wait_s, holding.context.grpc);
                 self.answer(stream, Decision::Denied, answer)
             }
-            Ok(HoldReply::Refused {
-                refusal: HoldRefusal::TierDiffers, tier: Some(tier), ..
-            }) => self.other_tier(stream, holding, tier),
-            Ok(HoldReply::Refused { refusal, balance_msat, .. }) => {
-                self.refused(stream, holding, refusal, balance_msat)
+            Ok(HoldReply::Refused { refusal, balance_msat, tier, .. }) => {
+                if let Some(answer) = reply::of_key(refusal, holding.context.grpc).filter(|_| keyed)
+                {
+                    self.gate.reached(stream);
+                    return self.answer(stream, Decision::Denied, answer);
+                }
+                match (holding.own(), tier) {
+                    (None, _) => self.refused_on_rail(stream, holding.context, reply),
+                    (Some(credential), Some(tier)) if refusal == HoldRefusal::TierDiffers => {
+                        self.other_tier(stream, holding, credential, tier)
+                    }
+                    (Some(credential), _) => {
+                        self.refused(stream, holding, credential, (refusal, balance_msat))
+                    }
+                }
             }
             // A grant of another amount is not an answer to what was asked.
             outcome => {
@@ -276,8 +185,14 @@ impl Exchange {
     }
 
     /// The account has another tier than was assumed: the request starts again, at its price.
-    fn other_tier(&mut self, stream: &impl Stream, holding: Holding, tier: Tier) -> Step {
-        let Holding { mut context, credential, .. } = holding;
+    fn other_tier(
+        &mut self,
+        stream: &impl Stream,
+        holding: Holding,
+        credential: Rc<VerifiedCredential>,
+        tier: Tier,
+    ) -> Step {
+        let Holding { mut context, .. } = holding;
         let corrected = context.tiers.as_mut().filter(|it| it.corrections < CORRECTIONS_MAX);
         let Some(tiers) = corrected else {
             return self.fail(stream, context, Some(CallFault::Garbage));
@@ -293,25 +208,16 @@ impl Exchange {
         &mut self,
         stream: &impl Stream,
         holding: Holding,
-        refusal: HoldRefusal,
-        balance: Msat,
+        credential: Rc<VerifiedCredential>,
+        (refusal, balance): (HoldRefusal, Msat),
     ) -> Step {
-        let grpc = holding.context.grpc;
         match refusal {
-            HoldRefusal::IdempotencyInFlight if holding.keyed => {
-                self.gate.reached(stream);
-                self.answer(stream, Decision::Denied, reply::in_flight(grpc))
-            }
-            HoldRefusal::IdempotencyMismatch if holding.keyed => {
-                self.gate.reached(stream);
-                self.answer(stream, Decision::Denied, reply::key_mismatch(grpc))
-            }
             HoldRefusal::InsufficientCredit if !self.shadow => {
                 self.gate.reached(stream);
-                self.relieve(stream, holding, balance)
+                self.relieve(stream, holding, credential, balance)
             }
             _ => {
-                let Holding { context, credential, .. } = holding;
+                let Holding { context, .. } = holding;
                 match Offer::refused(refusal, &context, credential.payment_hash(), balance) {
                     Some(offer) => {
                         self.gate.reached(stream);
@@ -324,10 +230,10 @@ impl Exchange {
     }
 
     pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
-        let Admission { context, payment, token, account, balance, keyed } = admission;
+        let Admission { context, payment, token, account, balance, keyed, receipt } = admission;
         let tier = self.gate.tier_of(&token);
         let Context { route, cost, ceiling, quote, headers: list, call_started_ms, .. } = context;
-        headers::strip_request(stream, &list, context.authorization_rest.as_deref());
+        self.strip(stream, &list, context.authorization_rest.as_deref());
         if self.shadow {
             headers::mark_free_request(stream);
         } else {
@@ -364,24 +270,49 @@ impl Exchange {
             lasting,
             complete: false,
             recording,
+            receipt,
         });
         Step::Continue
     }
 
     /// A session needs no call: the signature, the proof and the time say all, and the keyring
     /// names what was revoked.
-    fn admit_session(
+    pub(super) fn admit_session(
         &mut self,
         stream: &impl Stream,
         context: Context,
         credential: &VerifiedCredential,
     ) -> Step {
         let account = credential.payment_hash();
-        headers::strip_request(stream, &context.headers, context.authorization_rest.as_deref());
+        self.strip(stream, &context.headers, context.authorization_rest.as_deref());
         headers::mark_session_request(stream, &account);
         stream.note(LogField::Account, account.hex_digits().as_str());
         stream.note(LogField::CostMsat, "0");
         self.pass(stream, Decision::Ok, Some(ResponseMarks::Session), context.from_browser)
+    }
+}
+
+/// What a request presents that has to be judged.
+pub(super) enum Presents {
+    Own(Rc<VerifiedCredential>),
+    OnRail(Shown),
+}
+
+impl Holding {
+    fn own(&self) -> Option<Rc<VerifiedCredential>> {
+        match &self.asks {
+            Asks::Own(credential) => Some(Rc::clone(credential)),
+            Asks::OnRail => None,
+        }
+    }
+
+    /// Whether this grant is an answer to what was asked. What was paid on another rail may be
+    /// more than the price, because it is in whole sats.
+    fn accepts(&self, granted: Msat) -> bool {
+        match self.asks {
+            Asks::Own(_) => self.plan.accepts(granted, self.context.cost),
+            Asks::OnRail => granted >= self.context.cost,
+        }
     }
 }
 
@@ -395,4 +326,6 @@ pub(super) struct Admission {
     /// What the account has left.
     pub(super) balance: Msat,
     pub(super) keyed: bool,
+    /// What a success tells of a payment on another rail.
+    pub(super) receipt: Vec<(String, String)>,
 }

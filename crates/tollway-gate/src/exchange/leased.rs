@@ -10,7 +10,7 @@ use tollway_core::wire::{HoldRefusal, TakeBack};
 
 use super::hold::Admission;
 use super::offer::Offer;
-use super::{Context, Exchange, Holding, Parked, State, Step};
+use super::{Asks, Context, Exchange, Holding, Parked, State, Step};
 use crate::config::{Idempotency, Spend as Paying};
 use crate::headers;
 use crate::host::Stream;
@@ -149,9 +149,10 @@ impl Exchange {
         &mut self,
         stream: &impl Stream,
         holding: Holding,
+        credential: &VerifiedCredential,
         granted: Granted,
     ) -> Step {
-        let Holding { context, hold, credential, keyed, plan, .. } = holding;
+        let Holding { context, hold, keyed, plan, .. } = holding;
         let Granted { account, balance, .. } = granted;
         let alone = Payment::Hold(hold);
         let payment = match plan {
@@ -162,7 +163,7 @@ impl Exchange {
                 alone
             }
             Plan::Lease { .. } => {
-                let ask = ask(&context, &credential);
+                let ask = ask(&context, credential);
                 let grant = Grant {
                     hold,
                     account,
@@ -195,7 +196,8 @@ impl Exchange {
             }
         };
         let token = credential.payment_hash();
-        self.admit(stream, Admission { context, payment, token, account, balance, keyed })
+        let receipt = Vec::new();
+        self.admit(stream, Admission { context, payment, token, account, balance, keyed, receipt })
     }
 
     /// What was asked for will not come. Where the ledger has not even begun, `refused`, credit
@@ -203,7 +205,11 @@ impl Exchange {
     pub(super) fn forget_plan(&self, stream: &impl Stream, holding: &Holding, refused: bool) {
         match holding.plan {
             Plan::Exact => {}
-            Plan::Lease { .. } => self.gate.leases.opened(&holding.credential.payment_hash()),
+            Plan::Lease { .. } => {
+                if let Asks::Own(credential) = &holding.asks {
+                    self.gate.leases.opened(&credential.payment_hash());
+                }
+            }
             Plan::Relieved(taken) if refused => {
                 self.gate.leases.take_back_refused(stream, &taken);
             }
@@ -216,9 +222,10 @@ impl Exchange {
         &mut self,
         stream: &impl Stream,
         holding: Holding,
+        credential: Rc<VerifiedCredential>,
         balance: Msat,
     ) -> Step {
-        let Holding { mut context, credential, plan, .. } = holding;
+        let Holding { mut context, plan, .. } = holding;
         context.call_started_ms = stream.now_ms();
         let ask = ask(&context, &credential);
         let relief = match plan {
@@ -266,7 +273,8 @@ impl Admission {
     /// One that a lease has paid for.
     pub(super) fn leased(context: Context, token: PaymentHash, paid: Paid) -> Self {
         let Paid { tally, account, balance } = paid;
-        Self { context, payment: Payment::Lease(tally), token, account, balance, keyed: false }
+        let (payment, receipt) = (Payment::Lease(tally), Vec::new());
+        Self { context, payment, token, account, balance, keyed: false, receipt }
     }
 }
 

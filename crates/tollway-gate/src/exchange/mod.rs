@@ -27,8 +27,10 @@ mod leased;
 mod max_cost;
 mod metering;
 mod offer;
+mod presented;
 mod profile;
 mod quote;
+mod rail;
 mod reading;
 mod refresh;
 mod repeat;
@@ -39,7 +41,6 @@ use std::rc::Rc;
 
 use tollway_core::budget::TokenBudget;
 use tollway_core::credential::VerifiedCredential;
-use tollway_core::header::read_credential;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{Price, Quote, RequestHead, check_normalised};
@@ -184,10 +185,19 @@ struct Holding {
     call: CallId,
     context: Context,
     hold: HoldId,
-    credential: Rc<VerifiedCredential>,
+    asks: Asks,
     /// The request came with an idempotency key.
     keyed: bool,
     plan: Plan,
+}
+
+/// What asks for a hold.
+#[derive(Debug)]
+enum Asks {
+    /// A credential of ours, which was verified here.
+    Own(Rc<VerifiedCredential>),
+    /// One of another rail, which `tollwayd` judges.
+    OnRail,
 }
 
 /// Waits for a lease that another request asks for, or that waits for an answer itself.
@@ -216,6 +226,8 @@ struct Admitted {
     complete: bool,
     /// Where the response may have to be given again.
     recording: Option<Recording>,
+    /// What a success tells of a payment on another rail.
+    receipt: Vec<(String, String)>,
 }
 
 /// What the client is told of a request without a hold, if anything.
@@ -337,10 +349,15 @@ impl Exchange {
 
     /// Lets a request go on that costs nothing.
     fn pass_free(&mut self, stream: &impl Stream, list: &HeaderList) -> Step {
-        let rest = read_credential(list).authorization_rest;
-        headers::strip_request(stream, list, rest.as_deref());
+        let rest = headers::authorization_rest(list, self.gate.config().other_rails);
+        self.strip(stream, list, rest.as_deref());
         headers::mark_free_request(stream);
         self.pass(stream, Decision::Free, None, false)
+    }
+
+    /// Takes off what must not reach the upstream.
+    fn strip(&self, stream: &impl Stream, list: &HeaderList, rest: Option<&[u8]>) {
+        headers::strip_request(stream, list, rest, self.gate.config().other_rails);
     }
 
     fn pass(

@@ -13,13 +13,15 @@ use crate::config::Mode;
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
     pub(super) code: &'static str,
-    pub(super) detail: String,
+    pub(super) detail: Box<str>,
     pub(super) feeds: Feeds,
     pub(super) balance: Option<Msat>,
     /// A credential was shown and is not accepted.
     pub(super) rejected: bool,
     /// The same in lightning-toll's words, if it answers with an error.
-    pub(super) error: Option<String>,
+    pub(super) error: Option<Box<str>>,
+    /// The same as a problem of another rail, if its credential was shown.
+    pub(super) problem: Option<Box<str>>,
 }
 
 /// Which account the payment feeds.
@@ -50,8 +52,10 @@ impl Offer {
         Self::unpaid("free_tier_exhausted", detail)
     }
 
-    const fn unpaid(code: &'static str, detail: String) -> Self {
-        Self { code, detail, feeds: Feeds::New, balance: None, rejected: false, error: None }
+    fn unpaid(code: &'static str, detail: String) -> Self {
+        let detail = detail.into();
+        let (feeds, balance, error, problem) = (Feeds::New, None, None, None);
+        Self { code, detail, feeds, balance, rejected: false, error, problem }
     }
 
     /// For a client that wants more credit for its account, whatever it has left.
@@ -64,6 +68,12 @@ impl Offer {
     /// For a credential that is not accepted; the payment opens a new account.
     pub(super) fn rejected(code: &'static str, why: impl fmt::Display) -> Self {
         Self { rejected: true, ..Self::unpaid(code, why.to_string()) }
+    }
+
+    /// For a credential of another rail, which is always answered by a challenge.
+    pub(super) fn of_rail(problem: &str, why: impl fmt::Display) -> Self {
+        let rejected = Self::rejected("payment_rejected", why);
+        Self { problem: Some(problem.into()), rejected: false, ..rejected }
     }
 
     /// For a token that the operator revoked, or whose account.
@@ -97,6 +107,10 @@ impl Offer {
                     "The payment has not arrived. Pay the invoice, or try again soon.".into(),
                 )
             },
+            HoldRefusal::OtherRail => Self::rejected(
+                "payment_used",
+                "This payment was spent in another way. Pay this challenge for a new token.",
+            ),
             HoldRefusal::AccountRevoked => Self::account_revoked(),
             HoldRefusal::InsufficientCredit if context.route.mode == Mode::SingleUse => {
                 Self::rejected(

@@ -1,6 +1,6 @@
 //! The form of challenges and refusals: ours, lightning-toll's or toll-booth's.
 
-use tollway_core::challenge::{Challenge, ChallengeNotes, ChallengeTerms};
+use tollway_core::challenge::{Challenge, ChallengeNotes, ChallengeTerms, PAYMENT_REQUIRED};
 use tollway_core::compat::lightning_toll::{self, Bindings};
 use tollway_core::compat::{Format, LegacyKey, toll_booth};
 use tollway_core::credential::{Rejection, RequestFacts, VerifiedCredential};
@@ -108,6 +108,7 @@ fn own_form(challenge: &Challenge, context: &Context, offer: &Offer, sold: &Sold
     let mut body = challenge.body(ChallengeNotes {
         detail: &offer.detail,
         code: offer.code,
+        problem: offer.problem.as_deref().unwrap_or(PAYMENT_REQUIRED),
         amount: sold.amount,
         price: context.cost,
         credit,
@@ -193,18 +194,18 @@ fn path(target: &str) -> &str {
 
 /// What lightning-toll says of a credential that cannot be read; nothing of one that it does not
 /// see as a credential.
-pub(super) fn malformed_error(fault: Malformed) -> Option<String> {
+pub(super) fn malformed_error(fault: Malformed) -> Option<Box<str>> {
     match fault {
         Malformed::Empty | Malformed::BadParameters => None,
-        Malformed::BadPreimage => Some(WRONG_PREIMAGE.to_owned()),
-        _ => Some("Invalid macaroon".to_owned()),
+        Malformed::BadPreimage => Some(WRONG_PREIMAGE.into()),
+        _ => Some("Invalid macaroon".into()),
     }
 }
 
 const WRONG_PREIMAGE: &str = "Invalid preimage \u{2014} does not match payment hash";
 
 /// What lightning-toll says of a credential that is not genuine.
-pub(super) fn rejection_error(fault: Rejection) -> Option<String> {
+pub(super) fn rejection_error(fault: Rejection) -> Option<Box<str>> {
     let error = match fault {
         Rejection::PreimageMissing => return None,
         Rejection::PreimageMismatch | Rejection::IdentifierUnknown => WRONG_PREIMAGE,
@@ -214,7 +215,7 @@ pub(super) fn rejection_error(fault: Rejection) -> Option<String> {
         Rejection::Expired => "Macaroon expired",
         _ => "Invalid macaroon",
     };
-    Some(error.to_owned())
+    Some(error.into())
 }
 
 /// What lightning-toll says of a credential that does not admit the request.
@@ -222,7 +223,7 @@ pub(super) fn mismatch_error(
     fault: Rejection,
     credential: &VerifiedCredential,
     facts: &RequestFacts<'_>,
-) -> Option<String> {
+) -> Option<Box<str>> {
     let (name, got) = match fault {
         Rejection::WrongEndpoint => ("Endpoint", String::from_utf8_lossy(facts.path)),
         Rejection::WrongMethod => ("Method", String::from_utf8_lossy(facts.method)),
@@ -230,5 +231,5 @@ pub(super) fn mismatch_error(
         _ => return rejection_error(fault),
     };
     let expected = credential.expected(facts, fault).unwrap_or_default();
-    Some(format!("{name} mismatch: expected {expected}, got {got}"))
+    Some(format!("{name} mismatch: expected {expected}, got {got}").into())
 }

@@ -67,7 +67,7 @@ impl Exchange {
         let stored = stored.filter(|_| context.route.idempotency == Idempotency::Replay);
         let Some(stored) = stored else {
             let rest = context.authorization_rest.as_deref();
-            headers::strip_request(stream, &context.headers, rest);
+            self.strip(stream, &context.headers, rest);
             headers::mark_paid_request(stream, account, Msat::ZERO, balance);
             let marks = ResponseMarks::Paid { cost: Msat::ZERO, balance, low: None };
             return self.pass(stream, Decision::Ok, Some(marks), context.from_browser);

@@ -98,12 +98,18 @@ impl Exchange {
             let over = cost.checked_sub(held).unwrap_or_default();
             let balance = admitted.balance.checked_add(returned).unwrap_or(Msat::MAX);
             let balance = balance.checked_sub(over).unwrap_or_default();
-            let low = low_balance(&admitted.route, held).filter(|least| balance < *least);
+            let low = low_balance(&admitted.route, held)
+                .filter(|least| balance < *least && admitted.receipt.is_empty());
             ResponseMarks::Paid { cost, balance, low }
         } else {
             ResponseMarks::Held { held, balance: admitted.balance }
         };
         headers::mark_response(stream, marks, admitted.from_browser);
+        if answer.is_success() {
+            for (name, value) in &admitted.receipt {
+                stream.set_response_header(name, Some(value.as_bytes()));
+            }
+        }
         if let (
             Format::TollBooth,
             ResponseMarks::Paid { balance, .. } | ResponseMarks::Held { balance, .. },

@@ -12,7 +12,6 @@ use crate::decimal::Decimal;
 use crate::headers;
 use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
-use tollway_core::header::read_credential;
 
 impl Exchange {
     /// Counts and logs what becomes of the request, or what would have become of it.
@@ -52,8 +51,8 @@ impl Exchange {
     /// Lets a request go on that would have been answered.
     pub(super) fn let_pass(&mut self, stream: &impl Stream) -> Step {
         let list = stream.request_headers();
-        let rest = read_credential(&list).authorization_rest;
-        headers::strip_request(stream, &list, rest.as_deref());
+        let rest = headers::authorization_rest(&list, self.gate.config().other_rails);
+        self.strip(stream, &list, rest.as_deref());
         headers::mark_free_request(stream);
         self.state = State::Passed(Passed { marks: None, from_browser: false });
         Step::Continue

@@ -8,6 +8,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use serde::Serialize;
 use tollway_core::budget::{BUDGETS_MAX, TokenBudget};
 use tollway_core::entropy::Seed;
 use tollway_core::id::HoldId;
@@ -18,7 +19,8 @@ use tollway_core::wire::{
     CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT, ExtensionRequest,
     HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply,
     MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH, POSTINGS_PER_BATCH_MAX, PostingBatch,
-    PostingReply, ROUTE_NAME_BYTES_MAX, SERVICE_NAME_BYTES_MAX, WINDOW_SECONDS_MAX, Window,
+    PostingReply, RAIL_SEGMENT, ROUTE_NAME_BYTES_MAX, RailHoldRequest, RailNotes,
+    SERVICE_NAME_BYTES_MAX, WINDOW_SECONDS_MAX, Window,
 };
 
 use super::Doors;
@@ -32,6 +34,7 @@ pub(super) fn router() -> Router<Doors> {
         .route(CHALLENGES_PATH, post(challenge))
         .route(&format!("{HOLDS_PATH}/{{id}}"), put(hold))
         .route(&format!("{HOLDS_PATH}/{{id}}/{EXTENSIONS_SEGMENT}"), post(extend))
+        .route(&format!("{HOLDS_PATH}/{{id}}/{RAIL_SEGMENT}"), put(hold_on_rail))
         .route(ALLOWANCES_PATH, post(allowance))
         .route(POSTINGS_PATH, post(postings))
         .route(KEYRING_PATH, get(keyring))
@@ -40,7 +43,7 @@ pub(super) fn router() -> Router<Doors> {
 async fn challenge(
     State(doors): State<Doors>,
     JsonBody(request): JsonBody<ChallengeRequest>,
-) -> Result<Json<ChallengeReply>, ApiError> {
+) -> Result<Json<Noted<ChallengeReply>>, ApiError> {
     check_route("route", &request.route)?;
     check_text("service", &request.service, SERVICE_NAME_BYTES_MAX)?;
     check_positive("amount_msat", request.amount_msat)?;
@@ -58,7 +61,20 @@ async fn challenge(
             format!("expected at most {MEMO_BYTES_MAX} bytes, but found {}", request.memo.len()),
         ));
     }
-    Ok(Json(doors.paywall.challenge(request).await?))
+    if let Some(other) = &request.other {
+        check_positive("other.price_msat", other.price_msat)?;
+    }
+    let (reply, notes) = doors.paywall.challenge_on_rails(request).await?;
+    Ok(Json(Noted { reply, notes }))
+}
+
+/// An answer, with what other rails need beside it.
+#[derive(Serialize)]
+struct Noted<T> {
+    #[serde(flatten)]
+    reply: T,
+    #[serde(flatten)]
+    notes: RailNotes,
 }
 
 /// Granted and refused are both 200: the call itself was right.
@@ -77,8 +93,27 @@ async fn hold(
     check_ttl(request.ttl_ms)?;
     check_budgets(&request.budgets)?;
     let import = request.import_msat;
-    match doors.paywall.hold_or_import(HoldOrder::new(id, request), import).await? {
-        HoldOutcome::Answered(reply) => Ok(Json(reply)),
+    answered(doors.paywall.hold_or_import(HoldOrder::new(id, request), import).await?).map(Json)
+}
+
+/// The same for a credential of another rail.
+async fn hold_on_rail(
+    State(doors): State<Doors>,
+    id: Result<Path<String>, PathRejection>,
+    JsonBody(request): JsonBody<RailHoldRequest>,
+) -> Result<Json<Noted<HoldReply>>, ApiError> {
+    let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
+    check_text("service", &request.service, SERVICE_NAME_BYTES_MAX)?;
+    check_route("route", &request.route)?;
+    check_positive("amount_msat", request.amount_msat)?;
+    check_ttl(request.ttl_ms)?;
+    let (outcome, notes) = doors.paywall.hold_on_rail(id, request).await?;
+    Ok(Json(Noted { reply: answered(outcome)?, notes }))
+}
+
+fn answered(outcome: HoldOutcome) -> Result<HoldReply, ApiError> {
+    match outcome {
+        HoldOutcome::Answered(reply) => Ok(reply),
         HoldOutcome::BalanceLimit => Err(ApiError::BalanceLimit),
         HoldOutcome::Conflict => Err(ApiError::HoldConflict),
         HoldOutcome::Ended => Err(ApiError::HoldEnded),

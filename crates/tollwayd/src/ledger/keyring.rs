@@ -111,6 +111,16 @@ impl Ledger {
         Ok(keyring)
     }
 
+    /// The keys of the gate that are not retired, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger did not answer.
+    pub(crate) async fn keys(&self) -> Result<Vec<KeyBytes>, LedgerError> {
+        let rows = self.reader.rows(Query::<MasterKey>::all()).await?;
+        let good = rows.into_iter().filter(|key| key.retired_at_ms.is_none());
+        Ok(good.map(|key| key.secret).collect())
+    }
+
     /// The [`Keyring::revision`] of now, as this process knows it: after its own changes at once,
     /// after those of others within about a second. It says what it knew while the store cannot
     /// be read, and 0 if it never knew.

@@ -7,7 +7,9 @@ use tollway_core::id::{HoldId, KeyId};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::{Buys, HoldReply, HoldRequest, IdempotencyKey, Proof, TakeBack, Window};
+use tollway_core::wire::{
+    Buys, HoldReply, HoldRequest, IdempotencyKey, Proof, Rail, TakeBack, Window,
+};
 
 /// An invoice to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +187,9 @@ pub(crate) struct HoldOrder {
     pub(crate) take_back: Option<TakeBack>,
     /// What the token may spend, the outermost first.
     pub(crate) budgets: Vec<TokenBudget>,
+    /// The rail that the proof came on; none for L402. No part of what a repeat is compared by:
+    /// whoever was granted the hold claimed the payment for its rail.
+    pub(crate) rail: Option<Rail>,
     /// What the amount was reckoned for. No part of what a repeat is compared by: what was
     /// granted stays granted when the tier changes.
     pub(crate) tier: Option<Tier>,
@@ -208,6 +213,7 @@ impl HoldOrder {
             once: request.idempotency,
             take_back: request.take_back,
             budgets: request.budgets,
+            rail: None,
             tier: request.tier,
         }
     }

@@ -21,6 +21,7 @@ mod payouts;
 mod prices;
 mod process;
 mod races;
+mod rails;
 mod rates;
 mod restore;
 mod sales;

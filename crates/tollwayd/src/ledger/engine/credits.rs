@@ -263,6 +263,7 @@ impl LostInvoice {
             expires_at_ms: self.expires_at_ms,
             settled_at_ms: None,
             received_msat: None,
+            spent_by: None,
         }
     }
 

@@ -2,13 +2,16 @@
 
 use tollway_core::digest::Digest;
 use tollway_core::money::Msat;
-use tollway_core::wire::{HoldRefusal, HoldReply, IdempotencyKey, Proof, StoredResponse, TakeBack};
+use tollway_core::payment::PaymentHash;
+use tollway_core::wire::{
+    HoldRefusal, HoldReply, IdempotencyKey, Proof, Rail, StoredResponse, TakeBack,
+};
 
 use super::budgets::{Exhausted, least_room};
 use super::credits::BalanceLimit;
 use super::{Contradiction, Decided, Engine, minus, plus};
 use crate::ledger::questions::{ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome};
-use crate::ledger::rows::{Account, Budget, Hold, HoldState, Invoice, Once};
+use crate::ledger::rows::{Account, Budget, Hold, HoldState, Invoice, Once, SpentBy};
 
 /// How long an idempotency key is remembered.
 pub(in crate::ledger) const ONCE_MS: u64 = 86_400_000;
@@ -39,6 +42,7 @@ impl Engine {
         };
         let name = invoice.account;
         let unsettled = invoice.settled_at_ms.is_none().then(|| invoice.clone());
+        let spent_by = invoice.spent_by;
         if !order.is_enough_for(invoice) {
             return Ok(self.refuse(HoldRefusal::PaymentNotProven, Msat::ZERO));
         }
@@ -55,6 +59,9 @@ impl Engine {
         }
         let mut account = self.account(name);
         self.expire(&mut account)?;
+        if spent_by.is_some_and(|by| !order.may_spend(by, &account)) {
+            return Ok(self.refuse(HoldRefusal::OtherRail, Msat::ZERO));
+        }
         if account.revoked_at_ms.is_some() {
             return Ok(self.refuse(HoldRefusal::AccountRevoked, Msat::ZERO));
         }
@@ -83,6 +90,9 @@ impl Engine {
             Ok(room) => room,
             Err(exhausted) => return Ok(HoldOutcome::Answered(self.over(&account, exhausted))),
         };
+        if order.rail.is_some() && !account.can_be_charged_once() {
+            return Ok(self.refuse(HoldRefusal::InsufficientCredit, account.available()));
+        }
         let back = self.taken_back(order, &account)?;
         let free = back.as_ref().map_or(account.available(), |back| back.available);
         let grant = free.min(order.amount).min(room);
@@ -97,6 +107,7 @@ impl Engine {
         }
         budgets.into_iter().for_each(|budget| self.set.budgets.put(budget));
         self.open_hold(order, &mut account, grant)?;
+        self.spent_by(order.payment_hash, order.spends_by());
         let reply = granted(&account, grant);
         self.set.accounts.put(account);
         Ok(HoldOutcome::Answered(reply))
@@ -159,6 +170,14 @@ impl Engine {
         self.tally.holds_granted += 1;
         self.tally.open_holds += 1;
         Ok(())
+    }
+
+    /// From now on the payment is spent in this way.
+    fn spent_by(&mut self, payment: PaymentHash, by: SpentBy) {
+        let unclaimed = |invoice: &&Invoice| invoice.spent_by != Some(by);
+        if let Some(invoice) = self.set.invoices.get(&(payment,)).filter(unclaimed).cloned() {
+            self.set.invoices.put(Invoice { spent_by: Some(by), ..invoice });
+        }
     }
 
     fn repeat_hold(&self, order: &HoldOrder, hold: &Hold) -> HoldOutcome {
@@ -302,9 +321,33 @@ impl HoldOrder {
         self.once.as_ref().map(|once| *once.key.as_bytes())
     }
 
+    fn spends_by(&self) -> SpentBy {
+        match self.rail {
+            None => SpentBy::L402,
+            Some(Rail::Payment) => SpentBy::Payment,
+        }
+    }
+
+    /// Whether it may spend a payment that was spent in this way before. A payment for one
+    /// request that was never charged in the end is L402 credit like any other: it must not be
+    /// lost with its challenge, which ends soon. The other way round a token could not spend any
+    /// more what was added to its account.
+    fn may_spend(&self, by: SpentBy, account: &Account) -> bool {
+        let untouched = account.charged_msat == Msat::ZERO && account.held_msat == Msat::ZERO;
+        by == self.spends_by() || (self.rail.is_none() && untouched)
+    }
+
     /// The budget that leads to all others.
     fn innermost(&self) -> Option<Digest> {
         self.budgets.last().map(|budget| budget.id)
+    }
+}
+
+impl Account {
+    /// Whether what its payment bought is whole, or was given back. What other payments added
+    /// does not count: on other rails a payment is for one request.
+    fn can_be_charged_once(&self) -> bool {
+        self.held_msat == Msat::ZERO && self.charged_msat <= self.refunded_msat
     }
 }
 

@@ -52,6 +52,7 @@ impl Engine {
             expires_at_ms: order.expires_at_ms,
             settled_at_ms: None,
             received_msat: None,
+            spent_by: None,
         });
         self.count(Counted::Challenge.word(), &order.route, 0);
         self.tally.challenges += 1;

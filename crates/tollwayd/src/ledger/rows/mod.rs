@@ -6,6 +6,7 @@
 //! together.
 
 pub(super) mod field;
+mod rail;
 
 use std::sync::LazyLock;
 
@@ -20,6 +21,7 @@ use tollway_core::wire::{Buys, Proof};
 use super::KeyBytes;
 use super::sql::Statements;
 use field::{Field, Kind, Value, words};
+pub(super) use rail::SpentBy;
 
 /// A row of a table.
 pub(super) trait Row: Clone + PartialEq + Send + Sync + 'static {
@@ -216,6 +218,7 @@ table! {
         settled_at_ms: Option<u64>,
         /// What was really paid, where the node said so.
         received_msat: Option<Msat>,
+        spent_by: Option<SpentBy>,
     }
 }
 

@@ -12,6 +12,7 @@ mod outbox;
 mod postgres;
 mod proofs;
 mod races;
+mod rails;
 mod revocations;
 mod sessions;
 mod stats;
@@ -283,6 +284,13 @@ ledger_contract! {
         a_debt_is_revenue_when_it_is_repaid,
         a_planted_total_is_named,
     }
+    rails: {
+        the_first_grant_says_how_a_payment_is_spent,
+        a_charge_is_made_once_whatever_else_the_account_has,
+        a_charge_that_was_not_made_leaves_credit,
+        a_claim_survives_a_restart,
+        a_thousand_payments_shown_on_two_rails_at_once_are_spent_once,
+    }
     races: {
         sixty_four_first_uses_credit_once,
         a_balance_for_k_admits_exactly_k_of_200,
@@ -332,6 +340,7 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
         once: None,
         take_back: None,
         budgets: Vec::new(),
+        rail: None,
         tier: None,
     }
 }

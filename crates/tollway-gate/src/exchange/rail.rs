@@ -1,0 +1,160 @@
+//! A request that is paid on another rail: what it presents goes to `tollwayd` as it came, and
+//! what `tollwayd` says for the client goes back.
+
+use tollway_core::header::{Malformed, read_payment};
+use tollway_core::id::HoldId;
+use tollway_core::wire::{IdempotencyKey, Rail, RailHoldRequest, RailNotes, RailTerms};
+
+use super::hold::{Admission, Presents};
+use super::leased::{Granted, Payment, Plan};
+use super::offer::{Feeds, Offer};
+use super::{Context, Exchange, Holding, Step};
+use crate::config::Mode;
+use crate::headers;
+use crate::host::{CallId, CallReply, Reply, Stream};
+use crate::ledger::{self, CallFault};
+
+/// The longest `Accept-Payment` that is passed on; one range has some 20 bytes.
+const ACCEPT_BYTES_MAX: usize = 1_024;
+/// The problem of a credential that the filter does not pass on.
+const MALFORMED: &str = "malformed-credential";
+/// The headers that `tollwayd` may add to a 402.
+const CHALLENGE_HEADERS: [&str; 1] = ["www-authenticate"];
+
+/// A credential of another rail.
+#[derive(Debug)]
+pub(super) struct Shown {
+    rail: Rail,
+    credential: String,
+}
+
+impl Exchange {
+    /// The credential of another rail that the request presents, taken out of what its upstream
+    /// gets.
+    pub(super) fn shown(&self, context: &mut Context) -> Result<Option<Shown>, Offer> {
+        if !self.gate.config().other_rails {
+            return Ok(None);
+        }
+        let rest = context.authorization_rest.take();
+        let presented = read_payment(&context.headers, rest);
+        context.authorization_rest = presented.authorization_rest;
+        if !context.route.service.form.payment_scheme {
+            return Ok(None);
+        }
+        let shown = |credential| Shown { rail: Rail::Payment, credential };
+        let malformed = |fault: Malformed| Offer::of_rail(MALFORMED, fault);
+        presented.credential.map(|found| found.map(shown)).map_err(malformed)
+    }
+
+    /// Refuses a request that presents credentials of two rails: nobody could say which is spent.
+    pub(super) fn two_rails(&mut self, stream: &impl Stream, context: Context) -> Step {
+        let detail = "The request carries credentials of two rails. Send one.";
+        self.refuse(stream, context, Offer::of_rail(MALFORMED, detail))
+    }
+
+    /// Has `tollwayd` judge the credential and set the cost aside.
+    pub(super) fn hold_on_rail(
+        &mut self,
+        stream: &impl Stream,
+        mut context: Context,
+        shown: Shown,
+    ) -> Step {
+        match self.too_dear(stream, &mut context) {
+            Some(answered) => answered,
+            None => self.set_aside(stream, context, Presents::OnRail(shown), Plan::Exact),
+        }
+    }
+
+    pub(super) fn ask_on_rail(
+        &self,
+        stream: &impl Stream,
+        context: &Context,
+        hold: HoldId,
+        Shown { rail, credential }: Shown,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<CallId, CallFault> {
+        let request = RailHoldRequest {
+            rail,
+            credential,
+            service: context.route.service.name.clone(),
+            route: context.route.name.clone(),
+            amount_msat: context.cost,
+            ttl_ms: context.route.hold_ttl_ms,
+            idempotency,
+        };
+        ledger::place_rail_hold(stream, &self.gate.config().tollwayd, hold, &request)
+    }
+
+    pub(super) fn granted_on_rail(
+        &mut self,
+        stream: &impl Stream,
+        holding: Holding,
+        granted: Granted,
+        reply: &CallReply,
+    ) -> Step {
+        let Holding { mut context, hold, keyed, .. } = holding;
+        let Granted { account, granted, balance } = granted;
+        context.cost = granted;
+        self.admit(
+            stream,
+            Admission {
+                context,
+                payment: Payment::Hold(hold),
+                token: account,
+                account,
+                balance,
+                keyed,
+                receipt: RailNotes::read(&reply.body).headers,
+            },
+        )
+    }
+
+    pub(super) fn refused_on_rail(
+        &mut self,
+        stream: &impl Stream,
+        context: Context,
+        reply: &CallReply,
+    ) -> Step {
+        match RailNotes::read(&reply.body) {
+            RailNotes { problem: Some(problem), detail: Some(detail), .. } => {
+                self.gate.reached(stream);
+                self.refuse(stream, context, Offer::of_rail(&problem, detail))
+            }
+            _ => self.fail(stream, context, Some(CallFault::Garbage)),
+        }
+    }
+}
+
+/// What `tollwayd` has to know to sell the request on other rails too; `None` where that cannot
+/// be. A payment there buys one request at its price: no time, no credit for an account, and no
+/// cost that shows only with the response.
+pub(super) fn rail_terms(context: &Context, offer: &Offer) -> Option<RailTerms> {
+    let route = &context.route;
+    let fixed = route.meter.is_none() && context.quote.tokens.is_none();
+    let sells_requests = !matches!(route.mode, Mode::Session { .. });
+    let payment = route.service.form.payment_scheme;
+    if !payment || offer.feeds != Feeds::New || !fixed || !sells_requests {
+        return None;
+    }
+    let accept = headers::find(&context.headers, "accept-payment")
+        .filter(|value| value.len() <= ACCEPT_BYTES_MAX)
+        .and_then(|value| core::str::from_utf8(value).ok())
+        .map(str::to_owned);
+    let authorization_taken = context.authorization_rest.is_some();
+    Some(RailTerms { payment, price_msat: context.cost, accept, authorization_taken })
+}
+
+/// Adds what `tollwayd` says for other rails to a challenge.
+pub(super) fn add_notes(mut answer: Reply, reply: &CallReply) -> Reply {
+    let notes = RailNotes::read(&reply.body);
+    let known = |(name, value): (String, String)| {
+        CHALLENGE_HEADERS.iter().find(|known| **known == name).map(|known| (*known, value))
+    };
+    let theirs = notes.headers.into_iter().filter_map(known);
+    let ours = answer.headers.len();
+    answer.headers.extend(theirs);
+    if notes.preferred {
+        answer.headers.rotate_left(ours);
+    }
+    answer
+}

@@ -1,0 +1,2 @@
+-- On which rail a payment is spent; empty before its first grant.
+ALTER TABLE invoices ADD COLUMN spent_by text;

@@ -1,0 +1,179 @@
+//! Other rails than L402: what a challenge says for them, and what their credentials are good
+//! for. The filter carries both ways what it does not read.
+
+use tollway_core::id::HoldId;
+use tollway_core::money::Msat;
+use tollway_core::wire::{
+    Buys, ChallengeReply, ChallengeRequest, HoldRefusal, HoldReply, Proof, Rail, RailHoldRequest,
+    RailNotes, RailTerms,
+};
+
+use crate::ledger::{HoldOrder, HoldOutcome, LedgerError};
+use crate::payment_scheme::{
+    Charge, Problem, RECEIPT_HEADER, Secret, asks_for_charge, read, receipt,
+};
+use crate::paywall::{ChallengeError, Paywall};
+use crate::recovery::RecoveryError;
+
+impl Paywall {
+    /// Has an invoice made, and says what other rails need of it.
+    ///
+    /// # Errors
+    /// [`ChallengeError`] if one of that fails.
+    pub(crate) async fn challenge_on_rails(
+        &self,
+        mut request: ChallengeRequest,
+    ) -> Result<(ChallengeReply, RailNotes), ChallengeError> {
+        let other = request.other.take();
+        let reply = self.challenge(request.clone()).await?;
+        let mut notes = RailNotes::default();
+        if let (Some(terms), ChallengeReply::Invoice { .. }) = (other, &reply)
+            && terms.payment
+        {
+            self.offer_charge(request, &terms, reply.clone(), &mut notes).await?;
+        }
+        Ok((reply, notes))
+    }
+
+    /// Offers the request for one payment of the scheme `Payment`: of the same invoice where it
+    /// sells just that. Where it sells more, another is made for the price alone, because such a
+    /// client has no use for what is left.
+    async fn offer_charge(
+        &self,
+        request: ChallengeRequest,
+        terms: &RailTerms,
+        sold: ChallengeReply,
+        notes: &mut RailNotes,
+    ) -> Result<(), ChallengeError> {
+        let price = terms.price_msat.rounded_up_to_sat().ok_or(ChallengeError::BalanceLimit)?;
+        let just_that = (request.amount_msat, request.credit_msat, request.seed_msat)
+            == (price, price, Msat::ZERO);
+        let (service, route) = (request.service.clone(), request.route.clone());
+        let reply = if just_that {
+            sold
+        } else {
+            let alone = ChallengeRequest {
+                amount_msat: price,
+                buys: Buys::Credit,
+                credit_msat: price,
+                seed_msat: Msat::ZERO,
+                credit_ttl_s: None,
+                top_up: None,
+                proof: Proof::Preimage,
+                pending: None,
+                ..request
+            };
+            self.challenge_beside(alone).await?
+        };
+        let ChallengeReply::Invoice { payment_hash, invoice, expires_at, .. } = reply else {
+            return Ok(());
+        };
+        let network = self.lightning.network;
+        let Some(charge) = Charge::new(price, invoice, payment_hash, network) else {
+            return Ok(());
+        };
+        let secrets = self.secrets(&service, &route).await?;
+        if let Some(secret) = secrets.last() {
+            let line = charge.challenge(secret, &service, expires_at, terms.authorization_taken);
+            notes.headers.push(("www-authenticate".to_owned(), line));
+            notes.preferred = terms.accept.as_deref().is_some_and(asks_for_charge);
+        }
+        Ok(())
+    }
+
+    /// The secrets of a route, the one of the current key last.
+    async fn secrets(&self, service: &str, route: &str) -> Result<Vec<Secret>, LedgerError> {
+        let keys = self.ledger.keys().await?;
+        Ok(keys.iter().map(|key| Secret::of(key, service, route)).collect())
+    }
+
+    /// Judges a credential of another rail and sets credit aside for it.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] if the ledger or the node did not answer.
+    pub(crate) async fn hold_on_rail(
+        &self,
+        id: HoldId,
+        request: RailHoldRequest,
+    ) -> Result<(HoldOutcome, RailNotes), RecoveryError> {
+        match request.rail {
+            Rail::Payment => self.hold_for_charge(id, request).await,
+        }
+    }
+
+    async fn hold_for_charge(
+        &self,
+        id: HoldId,
+        request: RailHoldRequest,
+    ) -> Result<(HoldOutcome, RailNotes), RecoveryError> {
+        let RailHoldRequest { credential, service, route, amount_msat, ttl_ms, .. } = request;
+        let secrets = self.secrets(&service, &route).await?;
+        let proof = match read(&credential, &secrets, &service, amount_msat, self.clock.now_s()) {
+            Ok(proof) => proof,
+            Err(problem) => {
+                let reply = HoldReply::Refused {
+                    refusal: HoldRefusal::PaymentNotProven,
+                    balance_msat: Msat::ZERO,
+                    resets_at: None,
+                    tier: None,
+                };
+                return Ok((HoldOutcome::Answered(reply), refused(problem)));
+            }
+        };
+        let order = HoldOrder {
+            id,
+            payment_hash: proof.payment_hash,
+            shown: Some(Proof::Preimage),
+            min: proof.amount,
+            amount: proof.amount,
+            ttl_ms,
+            route,
+            once: request.idempotency,
+            take_back: None,
+            budgets: Vec::new(),
+            rail: Some(Rail::Payment),
+            tier: None,
+        };
+        let outcome = self.hold(order).await?;
+        let notes = match &outcome {
+            HoldOutcome::Answered(HoldReply::Granted { .. }) => {
+                let now_s = self.clock.now_s();
+                let receipt = receipt(&proof.challenge_id, &proof.payment_hash, now_s);
+                RailNotes {
+                    headers: vec![(RECEIPT_HEADER.to_owned(), receipt)],
+                    ..RailNotes::default()
+                }
+            }
+            HoldOutcome::Answered(HoldReply::Refused { refusal, .. }) => {
+                problem_of(*refusal).map(refused).unwrap_or_default()
+            }
+            HoldOutcome::Conflict | HoldOutcome::Ended | HoldOutcome::BalanceLimit => {
+                RailNotes::default()
+            }
+        };
+        Ok((outcome, notes))
+    }
+}
+
+fn refused(problem: Problem) -> RailNotes {
+    RailNotes {
+        problem: Some(problem.name().to_owned()),
+        detail: Some(problem.to_string()),
+        ..RailNotes::default()
+    }
+}
+
+/// What the ledger's refusal means for a proven payment; `None` where another payment would not
+/// help.
+fn problem_of(refusal: HoldRefusal) -> Option<Problem> {
+    match refusal {
+        HoldRefusal::UnknownPayment => Some(Problem::Unknown),
+        HoldRefusal::PaymentNotProven | HoldRefusal::PaymentPending => Some(Problem::NotProven),
+        HoldRefusal::OtherRail | HoldRefusal::InsufficientCredit => Some(Problem::Spent),
+        HoldRefusal::AccountRevoked => Some(Problem::Revoked),
+        HoldRefusal::IdempotencyMismatch
+        | HoldRefusal::IdempotencyInFlight
+        | HoldRefusal::TierDiffers
+        | HoldRefusal::BudgetExhausted => None,
+    }
+}
