@@ -49,7 +49,7 @@ macaroon library on a Git host; here it runs with npm `macaroon` 3.0.4.
 
 | client | rail | why |
 |---|---|---|
-| npm mppx | Payment | the filter has no Payment scheme yet |
+| npm mppx | Payment | the run does not try it yet; `tests/e2e/rails.rs` plays a client |
 | npm @getalby/lightning-tools, fetchWithMpp | Payment | the same |
 | npm @x402/fetch, PyPI x402 | x402 | the filter has no x402 rail yet |
 | Go lnget | L402 | the Go module proxy that the run builds from does not serve its module |
