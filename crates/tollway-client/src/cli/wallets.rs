@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use tollway_client::inspect::sats;
 use tollway_client::wallet::{BookError, Secret, Settings, WalletBook, WalletError};
 
@@ -32,62 +32,51 @@ pub(crate) enum WalletCommand {
     },
 }
 
+/// The kind is a word and no subcommand, so that a wallet may be called as a kind is.
 #[derive(Args, Debug)]
 pub(crate) struct AddArgs {
     /// What to call it.
     name: String,
+    /// What it is.
+    kind: Kind,
     /// Pay with it where no wallet is named. The first wallet does so anyway.
     #[arg(long)]
     default: bool,
-    #[command(subcommand)]
-    kind: Kind,
+    /// Where it is: LND's REST interface, such as https://127.0.0.1:8080; LNbits; phoenixd, such as
+    /// http://127.0.0.1:9740; or, for the simulated node, tollwayd's admin listener.
+    #[arg(long)]
+    url: Option<String>,
+    /// LND: a macaroon with offchain:read and offchain:write, as LND writes it or in hexadecimal
+    /// digits: lncli bakemacaroon --save_to pay.macaroon offchain:read offchain:write
+    #[arg(long, value_name = "FILE")]
+    macaroon_file: Option<PathBuf>,
+    /// LND: its tls.cert, unless an authority has signed it.
+    #[arg(long, value_name = "FILE")]
+    cert_file: Option<PathBuf>,
+    /// LNbits: a file with the wallet's admin key, or - for standard input.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// phoenixd: a file with its full http-password, or - for standard input.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Nostr Wallet Connect: a file with the pairing link, nostr+walletconnect://.., or - for
+    /// standard input.
+    #[arg(long, value_name = "FILE")]
+    link_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
     /// LND over REST.
-    Lnd {
-        /// Its REST interface, such as https://127.0.0.1:8080.
-        #[arg(long)]
-        url: String,
-        /// A macaroon with offchain:read and offchain:write, as LND writes it or in hexadecimal
-        /// digits: lncli bakemacaroon --save_to pay.macaroon offchain:read offchain:write
-        #[arg(long, value_name = "FILE")]
-        macaroon_file: PathBuf,
-        /// Its tls.cert, unless an authority has signed it.
-        #[arg(long, value_name = "FILE")]
-        cert_file: Option<PathBuf>,
-    },
+    Lnd,
     /// A wallet at LNbits.
-    Lnbits {
-        /// LNbits' address.
-        #[arg(long)]
-        url: String,
-        /// A file with the wallet's admin key, or - for standard input.
-        #[arg(long, value_name = "FILE")]
-        key_file: PathBuf,
-    },
+    Lnbits,
     /// phoenixd.
-    Phoenixd {
-        /// Its address, such as http://127.0.0.1:9740.
-        #[arg(long)]
-        url: String,
-        /// A file with its full http-password, or - for standard input.
-        #[arg(long, value_name = "FILE")]
-        password_file: PathBuf,
-    },
+    Phoenixd,
     /// Nostr Wallet Connect.
-    Nwc {
-        /// A file with the pairing link, nostr+walletconnect://.., or - for standard input.
-        #[arg(long, value_name = "FILE")]
-        link_file: PathBuf,
-    },
+    Nwc,
     /// tollwayd's simulated node, which pays without money.
-    Simulated {
-        /// tollwayd's admin listener.
-        #[arg(long)]
-        url: String,
-    },
+    Simulated,
 }
 
 /// Why a wallet command failed.
@@ -99,6 +88,10 @@ enum Fault {
     File { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Wallet(#[from] WalletError),
+    #[error("{0}: a wallet of this kind has no such option; remove it")]
+    Left(&'static str),
+    #[error("{0}: missing; a wallet of this kind needs it")]
+    Missing(&'static str),
     #[error("standard output is closed")]
     Output(#[from] io::Error),
 }
@@ -118,7 +111,11 @@ pub(crate) async fn run(command: WalletCommand) -> Exit {
                 Fault::Book(BookError::Io { .. } | BookError::NoHome) | Fault::Output(_) => {
                     Exit::Internal
                 }
-                Fault::Book(_) | Fault::File { .. } | Fault::Wallet(_) => Exit::Usage,
+                Fault::Book(_)
+                | Fault::File { .. }
+                | Fault::Left(_)
+                | Fault::Missing(_)
+                | Fault::Wallet(_) => Exit::Usage,
             }
         }
     }
@@ -128,33 +125,66 @@ fn book() -> Result<WalletBook, Fault> {
     Ok(WalletBook::in_config_folder(environment)?)
 }
 
-fn add(args: AddArgs) -> Result<(), Fault> {
-    let settings = match args.kind {
-        Kind::Lnd { url, macaroon_file, cert_file } => {
-            let macaroon = read(&macaroon_file)?;
-            // LND writes bytes; people pass hexadecimal digits on.
-            let text = String::from_utf8(macaroon.clone()).unwrap_or_default();
-            let digits = text.trim();
-            let is_hex = !digits.is_empty() && hex::decode(digits).is_ok();
-            let macaroon =
-                if is_hex { Secret::new(digits) } else { Secret::new(&hex::encode(&macaroon)) };
-            let cert = cert_file.map(|path| read_text(&path)).transpose()?;
-            Settings::Lnd { url, macaroon, cert }
-        }
-        Kind::Lnbits { url, key_file } => {
-            Settings::Lnbits { url, key: Secret::new(&read_text(&key_file)?) }
-        }
-        Kind::Phoenixd { url, password_file } => {
-            Settings::Phoenixd { url, password: Secret::new(&read_text(&password_file)?) }
-        }
-        Kind::Nwc { link_file } => Settings::Nwc { link: Secret::new(&read_text(&link_file)?) },
-        Kind::Simulated { url } => Settings::Simulated { url },
-    };
+fn add(mut args: AddArgs) -> Result<(), Fault> {
+    let settings = args.take_settings()?;
+    args.check_nothing_left()?;
     // What cannot be used is not kept.
     settings.open()?;
     book()?.add(&args.name, settings, args.default)?;
     writeln!(io::stdout(), "added {0}; try it: tollway wallet check --wallet {0}", args.name)?;
     Ok(())
+}
+
+impl AddArgs {
+    /// Takes out what its kind needs.
+    fn take_settings(&mut self) -> Result<Settings, Fault> {
+        let missing = Fault::Missing;
+        if matches!(self.kind, Kind::Nwc) {
+            let link = self.link_file.take().ok_or(missing("--link-file"))?;
+            return Ok(Settings::Nwc { link: Secret::new(&read_text(&link)?) });
+        }
+        let url = self.url.take().ok_or(missing("--url"))?;
+        Ok(match self.kind {
+            Kind::Lnd => {
+                let macaroon = self.macaroon_file.take().ok_or(missing("--macaroon-file"))?;
+                let cert = self.cert_file.take().map(|path| read_text(&path)).transpose()?;
+                Settings::Lnd { url, macaroon: macaroon_in(&macaroon)?, cert }
+            }
+            Kind::Lnbits => {
+                let key = self.key_file.take().ok_or(missing("--key-file"))?;
+                Settings::Lnbits { url, key: Secret::new(&read_text(&key)?) }
+            }
+            Kind::Phoenixd => {
+                let password = self.password_file.take().ok_or(missing("--password-file"))?;
+                Settings::Phoenixd { url, password: Secret::new(&read_text(&password)?) }
+            }
+            Kind::Nwc | Kind::Simulated => Settings::Simulated { url },
+        })
+    }
+
+    fn check_nothing_left(&self) -> Result<(), Fault> {
+        let left = [
+            ("--url", self.url.is_some()),
+            ("--macaroon-file", self.macaroon_file.is_some()),
+            ("--cert-file", self.cert_file.is_some()),
+            ("--key-file", self.key_file.is_some()),
+            ("--password-file", self.password_file.is_some()),
+            ("--link-file", self.link_file.is_some()),
+        ];
+        match left.into_iter().find(|(_, is_left)| *is_left) {
+            Some((option, _)) => Err(Fault::Left(option)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// LND writes bytes; people pass hexadecimal digits on.
+fn macaroon_in(path: &Path) -> Result<Secret, Fault> {
+    let bytes = read(path)?;
+    let text = String::from_utf8(bytes.clone()).unwrap_or_default();
+    let digits = text.trim();
+    let is_hex = !digits.is_empty() && hex::decode(digits).is_ok();
+    Ok(if is_hex { Secret::new(digits) } else { Secret::new(&hex::encode(&bytes)) })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {

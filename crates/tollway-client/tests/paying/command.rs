@@ -459,6 +459,23 @@ async fn wallets_are_kept_privately_and_used_by_name() {
     assert_eq!(plain(&["get", &url, "--wallet", "sim"]).await.status.code(), Some(2));
     let bad = plain(&["wallet", "add", "x", "simulated", "--url", "ftp://x"]).await;
     assert_eq!(bad.status.code(), Some(2));
+    for (args, said) in [
+        (&["x", "simulated"][..], "--url: missing"),
+        (&["x", "lnbits", "--url", "http://127.0.0.1:1"], "--key-file: missing"),
+        (&["x", "simulated", "--url", &shop, "--key-file", key], "--key-file: a wallet of this"),
+    ] {
+        let refused = plain(&[&["wallet", "add"], args].concat()).await;
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert!(stderr.contains(said), "{stderr}");
+    }
+    // A wallet may be called as a kind is.
+    for name in ["simulated", "lnd"] {
+        let added = plain(&["wallet", "add", name, "simulated", "--url", &shop]).await;
+        assert_eq!(added.status.code(), Some(0), "{added:?}");
+        let checked = plain(&["wallet", "check", "--wallet", name]).await;
+        assert!(stdout(&checked).starts_with(&format!("{name}, simulated: ")), "{checked:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
