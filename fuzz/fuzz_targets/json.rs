@@ -1,0 +1,36 @@
+//! One field of a JSON body: reading it never panics, and another parser reads the same.
+//!
+//! The first byte names the field, the rest is the body.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use tollway_core::json::{Found, find};
+
+const FIELDS: [&[&str]; 4] = [&["model"], &["max_tokens"], &["params", "name"], &["a", "a", "a"]];
+
+fuzz_target!(|bytes: &[u8]| {
+    let [field, body @ ..] = bytes else { return };
+    let path = FIELDS[usize::from(*field) % FIELDS.len()];
+    let names: Vec<String> = path.iter().map(|name| (*name).into()).collect();
+    let Ok(found) = find(body, &names) else { return };
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        // It gives numbers up that no double can hold.
+        Err(fault) if fault.to_string().starts_with("number out of range") => return,
+        Err(fault) => panic!("another parser refuses it: {fault}"),
+    };
+    let same = path.iter().try_fold(&value, |value, name| value.get(name));
+    match (found, same) {
+        (None, None) | (Some(Found::Null), Some(Value::Null)) => {}
+        (Some(Found::Bool(flag)), Some(Value::Bool(other))) => assert_eq!(flag, *other),
+        (Some(Found::Text(text)), Some(Value::String(other))) => assert_eq!(&text, other),
+        (Some(Found::Number(text)), Some(Value::Number(other))) => {
+            // It rounds in a way of its own.
+            let (ours, theirs) = (text.parse::<f64>().unwrap(), other.as_f64().unwrap());
+            assert!((ours - theirs).abs() <= ours.abs() * 1e-9, "{ours} {theirs}");
+        }
+        (Some(Found::Compound), Some(Value::Array(_) | Value::Object(_))) => {}
+        (found, same) => panic!("expected {same:?}, but found {found:?}"),
+    }
+});
