@@ -10,7 +10,7 @@ CARGO    := cargo
 SUDO_APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wasm demo up down test sim crash bench bench-build bench-ledger accuracy
+.PHONY: help setup build wasm demo up down test sim crash bench bench-build bench-stream bench-ledger accuracy
 .PHONY: test-clients test-lightning test-compose lint clean
 
 help: ## Lists the targets.
@@ -47,6 +47,9 @@ crash: $(STAMPS)/python build ## Kills tollwayd and PostgreSQL under load, 60 ti
 
 bench: $(STAMPS)/wrk $(STAMPS)/peers bench-build ## Measures a paid request beside Envoy's own filters and the peers, with bars, into bench/. Needs a quiet machine.
 	$(TARGET)/release/tollway-bench fast-path
+
+bench-stream: bench-build ## Measures a metered stream of events with the filter and without: time to the first byte, memory.
+	$(TARGET)/release/tollway-bench stream
 
 accuracy: bench-build ## Lets 64 clients at full speed count their answers, with and without kills, against the ledger's charges.
 	$(TARGET)/release/tollway-bench accuracy

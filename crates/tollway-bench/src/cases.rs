@@ -96,12 +96,12 @@ impl Setup<'_> {
     async fn case(&mut self, spec: Spec) -> Result<Case> {
         let cores = if spec.workers > 1 { ALL_CORES } else { SERVER_CORE };
         let calls = match spec.calls {
-            Calls::Nobody => None,
-            Calls::Tollwayd => Some(("tollwayd", self.ledger.gate_port)),
-            Calls::Authz => Some(("authz", self.authz_port)),
+            Calls::Nobody => vec![],
+            Calls::Tollwayd => vec![("tollwayd", self.ledger.gate_port)],
+            Calls::Authz => vec![("authz", self.authz_port)],
         };
         let (filter, workers) = (spec.filter, spec.workers);
-        let plan = Plan { place: spec.name, filter, calls, workers, cores };
+        let plan = Plan { place: spec.name, filter, calls, upstream: None, workers, cores };
         let mut envoy = Envoy::start(self.workshop, plan)?;
         let url = format!("{}{TARGET}", envoy.url);
         let status = if spec.refused { 402 } else { 200 };

@@ -1,7 +1,7 @@
 //! Envoys that differ in one filter.
 //!
-//! Every Envoy answers by itself (`direct_response`), so that the filter is as large a part of
-//! the request as it can be, and writes no access log.
+//! Where CPU is measured, every Envoy answers by itself (`direct_response`), so that the filter is
+//! as large a part of the request as it can be, and writes no access log.
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +14,8 @@ use crate::ledger::GATE_TOKEN;
 use crate::token;
 use crate::workshop::{Job, Workshop};
 
+/// The cluster of who answers.
+const UPSTREAM: &str = "upstream";
 const TYPES: &str = "type.googleapis.com/envoy";
 const HTTP: &str = "type.googleapis.com/envoy.extensions.filters.http";
 const MANAGER: &str = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
@@ -25,7 +27,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) place: &'a str,
     pub(crate) filter: Option<Value>,
     /// The service that the filter calls, and its port.
-    pub(crate) calls: Option<(&'static str, u16)>,
+    pub(crate) calls: Vec<(&'static str, u16)>,
+    /// Who answers, by its port; without one Envoy does.
+    pub(crate) upstream: Option<u16>,
     pub(crate) workers: u32,
     pub(crate) cores: &'static str,
 }
@@ -67,6 +71,15 @@ fn config(plan: &Plan<'_>, port: u16, admin: u16) -> Value {
         "typed_config": {"@type": format!("{HTTP}.router.v3.Router")},
     });
     let filters: Vec<_> = plan.filter.iter().cloned().chain([router]).collect();
+    let mut route = json!({"match": {"prefix": "/"}});
+    if plan.upstream.is_some() {
+        route["route"] = json!({"cluster": UPSTREAM, "timeout": "60s"});
+    } else {
+        let text = json!({"inline_string": "ok\n"});
+        route["direct_response"] = json!({"status": 200, "body": text});
+    }
+    let calls = plan.calls.iter().map(|(name, port)| cluster(name, *port, true));
+    let upstream = plan.upstream.map(|port| cluster(UPSTREAM, port, false));
     let manager = json!({
         "@type": format!("{TYPES}.{MANAGER}"),
         "stat_prefix": "bench",
@@ -76,10 +89,7 @@ fn config(plan: &Plan<'_>, port: u16, admin: u16) -> Value {
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "use_remote_address": true,
         "http_filters": filters,
-        "route_config": {"virtual_hosts": [{"name": "api", "domains": ["*"], "routes": [{
-            "match": {"prefix": "/"},
-            "direct_response": {"status": 200, "body": {"inline_string": "ok\n"}},
-        }]}]},
+        "route_config": {"virtual_hosts": [{"name": "api", "domains": ["*"], "routes": [route]}]},
     });
     let name = "envoy.filters.network.http_connection_manager";
     let chain = json!({"filters": [{"name": name, "typed_config": manager}]});
@@ -87,8 +97,7 @@ fn config(plan: &Plan<'_>, port: u16, admin: u16) -> Value {
         "admin": {"address": address(admin)},
         "static_resources": {
             "listeners": [{"name": "bench", "address": address(port), "filter_chains": [chain]}],
-            "clusters": plan.calls.iter().map(|(name, port)| cluster(name, *port))
-                .collect::<Vec<_>>(),
+            "clusters": calls.chain(upstream).collect::<Vec<_>>(),
         },
     })
 }
@@ -98,8 +107,9 @@ fn address(port: u16) -> Value {
 }
 
 /// HTTP/2 for every companion: ours gets no better transport than ext_authz.
-fn cluster(name: &str, port: u16) -> Value {
+fn cluster(name: &str, port: u16, http2: bool) -> Value {
     let options = "extensions.upstreams.http.v3.HttpProtocolOptions";
+    let protocol = if http2 { "http2_protocol_options" } else { "http_protocol_options" };
     json!({
         "name": name,
         "type": "STATIC",
@@ -107,7 +117,7 @@ fn cluster(name: &str, port: u16) -> Value {
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": format!("{TYPES}.{options}"),
-                "explicit_http_config": {"http2_protocol_options": {}},
+                "explicit_http_config": {protocol: {}},
             },
         },
         "circuit_breakers": {"thresholds": [
@@ -140,6 +150,13 @@ pub(crate) fn wasm(file: &Path, configuration: Option<&Value>) -> Value {
     }
     let typed = json!({"@type": format!("{HTTP}.wasm.v3.Wasm"), "config": config});
     json!({"name": "tollway", "typed_config": typed})
+}
+
+/// The same, for prices that depend on bodies.
+pub(crate) fn wasm_that_reads_bodies(file: &Path, configuration: &Value) -> Value {
+    let mut filter = wasm(file, Some(configuration));
+    filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
+    filter
 }
 
 /// Envoy's own JWT filter with a key set of its own and without its cache of verified tokens.

@@ -57,6 +57,16 @@ pub(crate) fn campaign(path: &str, hold_ttl_s: u64, tick_ms: u64) -> Value {
     config
 }
 
+/// The configuration of metered streams of this model.
+pub(crate) fn streams(model: &str) -> Value {
+    let rates = json!({"input_msat": 1_000_000, "output_msat": 1_000_000});
+    let price = json!({"llm": {"provider": "openai_chat", "models": {model: rates}}});
+    with_routes(vec![
+        json!({"name": "target", "match": {"path": TARGET}, "price": price}),
+        json!({"name": "ready", "match": {"path": "/ready"}, "free": true}),
+    ])
+}
+
 fn with_routes(routes: Vec<Value>) -> Value {
     json!({
         "tollwayd": {"cluster": "tollwayd", "timeout_ms": 5_000,

@@ -41,7 +41,8 @@ pub(crate) async fn measure(
     let plan = Plan {
         place: "memory",
         filter: Some(envoy::wasm(&workshop.parts.wasm, Some(&config))),
-        calls: Some(("tollwayd", ledger.gate_port)),
+        calls: vec![("tollwayd", ledger.gate_port)],
+        upstream: None,
         workers: 1,
         cores: SERVER_CORE,
     };

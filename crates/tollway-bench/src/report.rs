@@ -37,7 +37,7 @@ pub(crate) fn write(workshop: &Workshop, run: &Run<'_>) -> Result<()> {
     fs::write(workshop.bench("fast-path.svg"), svg::plot(run.measured))?;
     let readme = workshop.bench("README.md");
     let text = fs::read_to_string(&readme)?;
-    fs::write(readme, replace_section(&text, &section(run, &machine)?)?)?;
+    fs::write(readme, replace_section(&text, (BEGIN, END), &section(run, &machine)?)?)?;
     Ok(())
 }
 
@@ -123,28 +123,39 @@ fn section(run: &Run<'_>, machine: &Value) -> Result<String> {
             ratio(|s| s.p99_ms),
         )?;
     }
-    text.push_str("\n| bar | value | limit | aim | |\n|---|---|---|---|---|\n");
-    for (name, bar) in run.bars.bars() {
-        let value = bar["value"].as_f64().map_or("missing".to_owned(), |v| format!("{v:.3}"));
-        let aim = run.bars.aims().get(name).map_or(String::new(), |aim| aim["limit"].to_string());
-        let (relation, verdict) = (bar["relation"].as_str().unwrap_or_default(), bar["ok"] == true);
-        let verdict = if verdict { "ok" } else { "short" };
-        writeln!(text, "| `{name}` | {value} | {relation} {} | {aim} | {verdict} |", bar["limit"])?;
-    }
-    text.push('\n');
+    text.push_str(&table(run.bars)?);
     for note in run.notes {
         writeln!(text, "- {note}")?;
     }
     Ok(text)
 }
 
-fn replace_section(text: &str, section: &str) -> Result<String> {
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
+/// The bars and aims of a run.
+pub(crate) fn table(bars: &Bars) -> Result<String> {
+    let mut text = String::from("\n| bar | value | limit | aim | |\n|---|---|---|---|---|\n");
+    for (name, bar) in bars.bars() {
+        let value = bar["value"].as_f64().map_or("missing".to_owned(), |v| format!("{v:.3}"));
+        let aim = bars.aims().get(name).map_or(String::new(), |aim| aim["limit"].to_string());
+        let (relation, verdict) = (bar["relation"].as_str().unwrap_or_default(), bar["ok"] == true);
+        let verdict = if verdict { "ok" } else { "short" };
+        writeln!(text, "| `{name}` | {value} | {relation} {} | {aim} | {verdict} |", bar["limit"])?;
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// The text with another section between these marks.
+pub(crate) fn replace_section(
+    text: &str,
+    (begin, end): (&str, &str),
+    section: &str,
+) -> Result<String> {
+    let parts = text.split_once(begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(end)?;
         Some((before, after))
     });
     let (before, after) = parts.ok_or("expected the marks of make bench in bench/README.md")?;
-    Ok(format!("{before}{BEGIN}{section}{END}{after}"))
+    Ok(format!("{before}{begin}{section}{end}{after}"))
 }
 
 #[cfg(test)]
@@ -154,8 +165,8 @@ mod tests {
     #[test]
     fn only_what_is_between_the_marks_is_replaced() {
         let text = format!("a\n{BEGIN}old\n{END}b\n");
-        let new = replace_section(&text, "new\n").unwrap();
+        let new = replace_section(&text, (BEGIN, END), "new\n").unwrap();
         assert_eq!(new, format!("a\n{BEGIN}new\n{END}b\n"));
-        assert!(replace_section("no marks", "new\n").is_err());
+        assert!(replace_section("no marks", (BEGIN, END), "new\n").is_err());
     }
 }
