@@ -170,7 +170,8 @@ fn err_rules() {
         (
             priced(json!({})),
             "routes[0].price: expected a price such as {\"sats\": 5}, {\"msat\": 1500}, \"free\", \
-             \"deny\" or the name of a class, but found an object; write one of them, or a rule",
+             \"deny\" or the name of a class, but found an object; write one of them, or a rule; \
+             \"ask\" at a route only",
         ),
         (
             priced(json!({ "sats": 1.5 })),
