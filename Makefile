@@ -81,7 +81,7 @@ lint: $(STAMPS)/system $(STAMPS)/rust ## Checks format, lints on the host and fo
 
 clean: ## Removes what was built and what `make setup` put into .tools.
 	$(CARGO) clean
-	rm -rf .tools tests/clients/node_modules tests/clients/matrix/node_modules tests/lightning/nwc/node_modules
+	rm -rf .tools tests/clients/node_modules tests/clients/matrix/node_modules tests/clients/matrix/x402/node_modules tests/lightning/nwc/node_modules
 
 # A C compiler for SQLite and TLS, Python's venv, and PostgreSQL for the tests of its store. Only
 # root can install Debian packages.
@@ -119,11 +119,12 @@ $(STAMPS)/python: tests/requirements.txt $(STAMPS)/system
 
 # The clients of `make test-clients`. Their packages run no scripts while they are installed.
 MATRIX := tests/clients/matrix
-$(STAMPS)/clients: $(MATRIX)/requirements.txt $(MATRIX)/package.json $(MATRIX)/package-lock.json | $(STAMPS)/system $(STAMPS)/node
+$(STAMPS)/clients: $(MATRIX)/requirements.txt $(wildcard $(MATRIX)/package*.json $(MATRIX)/x402/package*.json) | $(STAMPS)/system $(STAMPS)/node
 	@command -v npm >/dev/null || { echo "npm is missing: the JavaScript clients come from it."; exit 1; }
 	@[ -x .tools/clients/bin/python ] || python3 -m venv .tools/clients
 	.tools/clients/bin/python -m pip install --quiet --disable-pip-version-check -r $(MATRIX)/requirements.txt
 	npm ci --prefix $(MATRIX) --ignore-scripts --no-audit --no-fund --loglevel=error
+	npm ci --prefix $(MATRIX)/x402 --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # The Go client of `make test-clients`, and the nodes that it pays with. Without Go, or where the

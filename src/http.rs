@@ -43,7 +43,7 @@ impl Request {
     /// What the proxy is to do after a callback of the request.
     fn act(&self, step: Step) -> Action {
         match step {
-            Step::Continue => return Action::Continue,
+            Step::Continue | Step::Respond => return Action::Continue,
             Step::Wait => self.wait(),
             Step::Answer(reply) => send(&reply),
         }
@@ -84,6 +84,7 @@ impl Context for Request {
         let step = self.exchange.borrow_mut().call_answered(&self.host, CallId(token), &reply);
         match step {
             Step::Continue => self.resume_http_request(),
+            Step::Respond => self.resume_http_response(),
             Step::Wait => self.wait(),
             Step::Answer(reply) => send(&reply),
         }
@@ -109,11 +110,12 @@ impl HttpContext for Request {
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
         let mut exchange = self.exchange.borrow_mut();
-        exchange.response_headers(&self.host);
+        let step = exchange.response_headers(&self.host);
         if end {
             exchange.response_body(&self.host, 0, true);
         }
-        Action::Continue
+        drop(exchange);
+        self.act(step)
     }
 
     fn on_http_response_body(&mut self, bytes: usize, end: bool) -> Action {

@@ -88,7 +88,8 @@ impl Parking {
         }
         let step = act(&waiting.host, &mut waiting.exchange.borrow_mut());
         match step {
-            Step::Continue => {
+            // What waits here waits with its request.
+            Step::Continue | Step::Respond => {
                 let _ = hostcalls::resume_http_request();
             }
             Step::Answer(reply) => send(&reply),

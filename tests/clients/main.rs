@@ -13,6 +13,7 @@
 )]
 
 mod grpc;
+mod x402;
 
 use std::env;
 use std::fmt::Write as _;
@@ -36,7 +37,9 @@ Written by `make test-clients`. Each client asks twice, through the real Envoy, 
 sats. It has to pay once, an invoice of 20 sats, and to spend the same credit the second time; the
 ledger has to agree. Only the wallet is ours: a shim that pays at the simulated node, whose invoices
 are real and signed. gRPC clients call a real gRPC server for the same price, and pay from a real
-lnd node over a channel. A client that fails stands here with its reason, and fails the run.
+lnd node over a channel. On x402 every request is a payment of its own: the published facilitator
+settles it on a chain of the run's own, which has to agree too. A client that fails stands here with
+its reason, and fails the run.
 
 | client | version | rail | result |
 |---|---|---|---|
@@ -51,7 +54,6 @@ macaroon library on a Git host; here it runs with npm `macaroon` 3.0.4.
 |---|---|---|
 | npm mppx | Payment | the run does not try it yet; `tests/e2e/rails.rs` plays a client |
 | npm @getalby/lightning-tools, fetchWithMpp | Payment | the same |
-| npm @x402/fetch, PyPI x402 | x402 | the filter has no x402 rail yet |
 | Go lnget | L402 | the Go module proxy that the run builds from does not serve its module |
 ";
 
@@ -91,8 +93,18 @@ async fn run(stack: &Stack, mut command: Command) -> Output {
 
 /// The rows that a script printed, one JSON object a line.
 async fn rows_of(stack: &Stack, program: &Path, script: &str) -> Vec<Row> {
+    rows_of_with(stack, program, script, &[]).await
+}
+
+/// The same for a script that has to know more.
+async fn rows_of_with(
+    stack: &Stack,
+    program: &Path,
+    script: &str,
+    more: &[(&str, &str)],
+) -> Vec<Row> {
     let mut command = Command::new(program);
-    command.arg(repository(MATRIX).join(script));
+    command.arg(repository(MATRIX).join(script)).envs(more.iter().copied());
     let output = run(stack, command).await;
     assert!(output.status.success(), "{script}: {output:?}");
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -139,13 +151,16 @@ async fn ledger_at_rest(stack: &Stack) -> Value {
     }
 }
 
-/// What the page says of a client that cannot run here.
-fn as_before(client: &str) -> Row {
+/// What the page says of clients that cannot run here.
+fn as_before(client: &str) -> Vec<Row> {
     let page = fs::read_to_string(repository(PAGE)).unwrap();
-    let line = page.lines().find(|line| line.contains(client)).unwrap();
-    let mut cells = line.split('|').map(|cell| cell.trim().to_owned()).skip(1);
-    let mut next = || cells.next().unwrap();
-    Row { client: next(), version: next(), rail: next(), result: next() }
+    let lines = page.lines().filter(|line| line.contains(client));
+    let row = |line: &str| {
+        let mut cells = line.split('|').map(|cell| cell.trim().to_owned()).skip(1);
+        let mut next = || cells.next().unwrap();
+        Row { client: next(), version: next(), rail: next(), result: next() }
+    };
+    lines.map(row).collect()
 }
 
 fn page(rows: &[Row]) -> String {
@@ -168,7 +183,15 @@ async fn published_clients_pay_and_the_page_says_so() {
             None => rows.push(grpc::aperture().await),
             Some(reason) => {
                 eprintln!("skipped: Go aperture's client interceptor: {reason}");
-                rows.push(as_before("Go aperture, client interceptor"));
+                rows.extend(as_before("Go aperture, client interceptor"));
+            }
+        }
+
+        match x402::missing() {
+            None => rows.extend(x402::rows().await),
+            Some(reason) => {
+                eprintln!("skipped: clients of x402: {reason}");
+                rows.extend(as_before("| x402 v"));
             }
         }
 
@@ -177,9 +200,10 @@ async fn published_clients_pay_and_the_page_says_so() {
         let before = fs::read_to_string(repository(PAGE)).unwrap_or_default();
         fs::write(repository(PAGE), &now).unwrap();
         for row in &rows {
-            assert_eq!(row.result, PAID, "{}", row.client);
+            let expected = if row.rail.starts_with("x402") { x402::PAID } else { PAID };
+            assert_eq!(row.result, expected, "{}", row.client);
         }
-        assert_eq!(rows.len(), 8, "a client said nothing");
+        assert_eq!(rows.len(), 11, "a client said nothing");
         assert_eq!(stack.upstream().hits().of("/api/joke"), 14);
         let stats = ledger_at_rest(&stack).await;
         assert_eq!(stats["credited_msat"], 7 * 20_000);

@@ -42,3 +42,4 @@ mod snippets;
 mod sold;
 mod story;
 mod terms;
+mod x402;

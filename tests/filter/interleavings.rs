@@ -301,7 +301,7 @@ impl World {
     fn proceed(&mut self, worker: usize, at: usize, step: Step) {
         let flight = &mut self.workers[worker].flights[at];
         match step {
-            Step::Continue => flight.admitted = true,
+            Step::Continue | Step::Respond => flight.admitted = true,
             Step::Answer(_) => flight.exchange.finished(&flight.host),
             Step::Wait => {}
         }

@@ -34,3 +34,4 @@ mod shadow;
 mod streams;
 mod terms;
 mod world;
+mod x402;

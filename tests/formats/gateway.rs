@@ -178,7 +178,7 @@ impl Gateway {
                 upstream: Vec::new(),
                 credit_balance: None,
             },
-            Step::Continue => {
+            Step::Continue | Step::Respond => {
                 const SHOWN: [&str; 6] = [
                     "authorization",
                     "x-credit-balance",

@@ -13,12 +13,14 @@ use crate::host::{HeaderList, Stream};
 const OURS: &str = "x-toll-";
 /// Carriers of our credential that are removed whole.
 const MACAROON_CARRIERS: [&str; 2] = ["macaroon", "grpc-metadata-macaroon"];
+/// Carriers of x402 payments, of the second version of the protocol and of the first.
+pub(crate) const X402_CARRIERS: [&str; 2] = ["payment-signature", "x-payment"];
 /// Headers that toll-booth sets, which an upstream of its may still read.
 const TOLL_BOOTH: [&str; 2] = [TOLL_BOOTH_BALANCE, "x-free-remaining"];
 /// What is left, in sats.
 pub(crate) const TOLL_BOOTH_BALANCE: &str = "x-credit-balance";
 /// The response headers that a browser's script may read.
-pub(crate) const EXPOSED: &str = "WWW-Authenticate, Payment-Receipt, Retry-After, Idempotent-Replayed, X-Toll-Cost-Msat, X-Toll-Held-Msat, \
+pub(crate) const EXPOSED: &str = "WWW-Authenticate, Payment-Receipt, Payment-Required, Payment-Response, X-Payment-Response, Retry-After, Idempotent-Replayed, X-Toll-Cost-Msat, X-Toll-Held-Msat, \
      X-Toll-Balance-Msat, \
      X-Toll-Low-Balance, X-Toll-Free-Remaining, X-Toll-Free-Reset, X-Toll-Tier, X-Toll-Price-Msat";
 
@@ -58,7 +60,7 @@ pub(crate) fn strip_request(
         } else if name.starts_with(OURS)
             || MACAROON_CARRIERS.contains(&name.as_str())
             || TOLL_BOOTH.contains(&name.as_str())
-            || (rails && name == PAYMENT_AUTHORIZATION)
+            || (rails && (name == PAYMENT_AUTHORIZATION || X402_CARRIERS.contains(&name.as_str())))
         {
             stream.set_request_header(name, None);
         }

@@ -5,7 +5,7 @@ use core::fmt;
 use tollway_core::id::HoldId;
 use tollway_core::wire::{
     self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, PostingBatch,
-    PriceRequest, RailHoldRequest,
+    PriceRequest,
 };
 
 use crate::config::Tollwayd;
@@ -65,7 +65,7 @@ pub(crate) fn open_challenge(
     to: &Tollwayd,
     request: &ChallengeRequest,
 ) -> Result<CallId, CallFault> {
-    send(host, to, "POST", wire::CHALLENGES_PATH, Some(&encode(request)))
+    send(host, to, to.timeout_ms, "POST", wire::CHALLENGES_PATH, Some(&encode(request)))
 }
 
 /// Asks to set credit aside.
@@ -76,7 +76,7 @@ pub(crate) fn place_hold(
     request: &HoldRequest,
 ) -> Result<CallId, CallFault> {
     let path = format!("{}/{hold}", wire::HOLDS_PATH);
-    send(host, to, "PUT", &path, Some(&encode(request)))
+    send(host, to, to.timeout_ms, "PUT", &path, Some(&encode(request)))
 }
 
 /// Asks to set credit aside for a credential of another rail.
@@ -84,10 +84,37 @@ pub(crate) fn place_rail_hold(
     host: &impl Host,
     to: &Tollwayd,
     hold: HoldId,
-    request: &RailHoldRequest,
+    asked: &[u8],
 ) -> Result<CallId, CallFault> {
-    let path = format!("{}/{hold}/{}", wire::HOLDS_PATH, wire::RAIL_SEGMENT);
-    send(host, to, "PUT", &path, Some(&encode(request)))
+    on_rail(host, to, to.timeout_ms, hold, (wire::RAIL_SEGMENT, asked))
+}
+
+/// Asks to settle what was only reserved.
+pub(crate) fn settle_on_rail(
+    host: &impl Host,
+    to: &Tollwayd,
+    hold: HoldId,
+    asked: &[u8],
+    timeout_ms: u64,
+) -> Result<CallId, CallFault> {
+    on_rail(host, to, timeout_ms, hold, (wire::SETTLEMENT_SEGMENT, asked))
+}
+
+fn on_rail(
+    host: &impl Host,
+    to: &Tollwayd,
+    timeout_ms: u64,
+    hold: HoldId,
+    (segment, asked): (&str, &[u8]),
+) -> Result<CallId, CallFault> {
+    send(
+        host,
+        to,
+        timeout_ms,
+        "PUT",
+        &format!("{}/{hold}/{segment}", wire::HOLDS_PATH),
+        Some(asked),
+    )
 }
 
 /// Asks for more of a hold.
@@ -98,7 +125,7 @@ pub(crate) fn extend_hold(
     request: &ExtensionRequest,
 ) -> Result<CallId, CallFault> {
     let path = format!("{}/{hold}/{}", wire::HOLDS_PATH, wire::EXTENSIONS_SEGMENT);
-    send(host, to, "POST", &path, Some(&encode(request)))
+    send(host, to, to.timeout_ms, "POST", &path, Some(&encode(request)))
 }
 
 /// Asks what a request costs.
@@ -107,7 +134,7 @@ pub(crate) fn ask_price(
     to: &Tollwayd,
     request: &PriceRequest,
 ) -> Result<CallId, CallFault> {
-    send(host, to, "POST", wire::PRICES_PATH, Some(&encode(request)))
+    send(host, to, to.timeout_ms, "POST", wire::PRICES_PATH, Some(&encode(request)))
 }
 
 /// Asks for a free request.
@@ -116,7 +143,7 @@ pub(crate) fn ask_allowance(
     to: &Tollwayd,
     request: &AllowanceRequest,
 ) -> Result<CallId, CallFault> {
-    send(host, to, "POST", wire::ALLOWANCES_PATH, Some(&encode(request)))
+    send(host, to, to.timeout_ms, "POST", wire::ALLOWANCES_PATH, Some(&encode(request)))
 }
 
 /// Reports charges and releases.
@@ -125,12 +152,12 @@ pub(crate) fn send_postings(
     to: &Tollwayd,
     batch: &PostingBatch,
 ) -> Result<CallId, CallFault> {
-    send(host, to, "POST", wire::POSTINGS_PATH, Some(&encode(batch)))
+    send(host, to, to.timeout_ms, "POST", wire::POSTINGS_PATH, Some(&encode(batch)))
 }
 
 /// Asks for the keys.
 pub(crate) fn fetch_keyring(host: &impl Host, to: &Tollwayd) -> Result<CallId, CallFault> {
-    send(host, to, "GET", wire::KEYRING_PATH, None)
+    send(host, to, to.timeout_ms, "GET", wire::KEYRING_PATH, None)
 }
 
 /// Reads a reply: 200, or 201 for a new invoice, whose body is a `T`; anything else is a fault.
@@ -145,7 +172,8 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(reply: &CallReply) -> Resul
     }
 }
 
-fn encode(body: &impl serde::Serialize) -> Vec<u8> {
+/// A body of a call.
+pub(crate) fn encode(body: &impl serde::Serialize) -> Vec<u8> {
     // The wire types are plain structs with string keys; serialising them cannot fail.
     serde_json::to_vec(body).unwrap_or_else(|_| b"null".to_vec())
 }
@@ -153,6 +181,7 @@ fn encode(body: &impl serde::Serialize) -> Vec<u8> {
 fn send(
     host: &impl Host,
     to: &Tollwayd,
+    timeout_ms: u64,
     method: &str,
     path: &str,
     body: Option<&[u8]>,
@@ -167,6 +196,6 @@ fn send(
     if body.is_some() {
         headers.push(("content-type", "application/json"));
     }
-    let call = Call { cluster: &to.cluster, headers, body, timeout_ms: to.timeout_ms };
+    let call = Call { cluster: &to.cluster, headers, body, timeout_ms };
     Ok(host.call(&call)?)
 }

@@ -66,6 +66,11 @@ pub(crate) fn price_only(price: Msat) -> Reply {
     reply
 }
 
+/// 402: what was presented was not paid in the end, so nothing of the upstream's answer leaves.
+pub(crate) fn not_settled(detail: &str) -> Reply {
+    plain(402, "payment_not_settled", "Payment Required", detail)
+}
+
 /// 402 that names the price and sells nothing: it is above what the client allows.
 pub(crate) fn too_dear(price: Msat, limit: Msat, grpc: bool) -> Reply {
     let detail = format!(

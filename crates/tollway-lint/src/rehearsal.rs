@@ -117,7 +117,7 @@ pub fn rehearse(filter: &Value, asked: &Asked) -> Result<Rehearsal, RehearsalErr
         step = exchange.call_answered(&proxy, call.id, &reply);
     }
     let meets = match step {
-        Step::Continue => Meets::Free,
+        Step::Continue | Step::Respond => Meets::Free,
         Step::Answer(reply) => meets(reply),
         Step::Wait => return Err(RehearsalError::Undecided("a part of the request".to_owned())),
     };

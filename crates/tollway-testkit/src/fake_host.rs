@@ -28,6 +28,8 @@ pub struct SentCall {
     pub headers: Vec<(String, String)>,
     /// Its body; empty when it has none.
     pub body: Vec<u8>,
+    /// After how long the proxy gives up.
+    pub timeout_ms: u64,
 }
 
 impl SentCall {
@@ -248,6 +250,7 @@ impl Host for FakeHost {
             cluster: call.cluster.into(),
             headers: call.headers.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
             body: call.body.unwrap_or_default().into(),
+            timeout_ms: call.timeout_ms,
         });
         Ok(id)
     }

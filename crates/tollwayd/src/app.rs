@@ -29,6 +29,7 @@ use crate::rates::Rates;
 use crate::settlement;
 use crate::watch::Watch;
 use crate::webhooks::Webhook;
+use crate::x402::X402;
 
 /// How often expired holds are looked for in quiet times.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -168,8 +169,20 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
     let rights = payer.as_ref().map(|(_wallet, rights)| Arc::clone(rights));
     let (told, rates_told) = (paywall.clone(), rates.clone());
     let counted = Arc::clone(&metrics);
-    let doors =
-        Doors { paywall: told, metrics: counted, legacy_keys, rates: rates_told, prices, rights };
+    let x402 = config
+        .x402
+        .clone()
+        .map(|config| X402::new(config, ledger.clone(), Arc::clone(&paywall.clock), rates.clone()));
+    let x402 = x402.transpose()?;
+    let doors = Doors {
+        paywall: told,
+        metrics: counted,
+        legacy_keys,
+        rates: rates_told,
+        prices,
+        rights,
+        x402,
+    };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
     Ok(Service { gate, admin, ledger, paywall, metrics, rates, carriers, payer, writer, node_id })

@@ -126,7 +126,7 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
     let config = load(path)?;
     let asked = if config.price_webhook.is_some() { "(set)" } else { "(none)" };
     let Config { gate, admin, store, lightning, challenges, legacy_keys, .. } = config;
-    let Config { rates, webhooks, payouts, log, .. } = config;
+    let Config { rates, x402, webhooks, payouts, log, .. } = config;
     let webhooks: Vec<&str> = webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
     let LightningConfig { node, network, invoice_expiry_s } = lightning;
     print(&format!(
@@ -138,6 +138,7 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
          challenges                 {}/min, burst {}, open {} per client; {}/s in all\n  \
          legacy_keys                {}\n  rates                      {}\n  \
          price_webhook              {asked}\n  \
+         x402                       {}\n  \
          webhooks                   {}\n  splits                     {}\n  \
          log                        {}, {}\n",
         path.display(),
@@ -152,6 +153,7 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
         challenges.all_per_second,
         legacy_keys.len(),
         rates,
+        x402.map_or_else(|| "(none)".to_owned(), |x402| x402.to_string()),
         if webhooks.is_empty() { "(none)".to_owned() } else { webhooks.join(", ") },
         payouts.map_or("(none)".to_owned(), |it| {
             let names: Vec<&str> = it.splits.iter().map(|split| split.name.as_str()).collect();

@@ -21,6 +21,7 @@ mod price_webhook;
 mod rates;
 mod secrets;
 mod webhooks;
+mod x402;
 
 pub use crate::flood::FloodLimits;
 pub use crate::ledger::Happening;
@@ -43,6 +44,8 @@ pub use rates::{PriceSource, RateSource, RatesConfig};
 use secrets::{RawSecret, secret};
 use webhooks::RawWebhook;
 pub use webhooks::WebhookConfig;
+use x402::RawX402;
+pub use x402::{Chain, EvmAddress, X402Config};
 
 /// Overrides `gate.listen`.
 pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";
@@ -71,6 +74,7 @@ pub struct RawConfig {
     legacy_keys: Vec<RawLegacyKey>,
     rates: RawRates,
     price_webhook: Option<RawPriceWebhook>,
+    x402: Option<RawX402>,
     #[serde(default)]
     webhooks: Vec<RawWebhook>,
     #[serde(default)]
@@ -155,6 +159,8 @@ pub struct Config {
     pub legacy_keys: Vec<LegacyKey>,
     /// What other money is worth.
     pub rates: RatesConfig,
+    /// How requests are paid for with x402, if they may be.
+    pub x402: Option<X402Config>,
     /// Who is told of payments and refunds.
     pub webhooks: Vec<WebhookConfig>,
     /// Who gets a share of what is paid.
@@ -286,6 +292,8 @@ impl RawConfig {
         }
         let store = self.resolve_store(env)?;
         let lightning = self.lightning.resolve(&store, env)?;
+        let rates = self.rates.resolve()?;
+        let x402 = self.x402.as_ref().map(|x402| x402.resolve(&rates, env)).transpose()?;
         Ok(Config {
             gate,
             admin,
@@ -294,7 +302,8 @@ impl RawConfig {
             store,
             challenges: self.challenges,
             legacy_keys: legacy::resolve(&self.legacy_keys, env)?,
-            rates: self.rates.resolve()?,
+            rates,
+            x402,
             webhooks: webhooks::resolve(&self.webhooks, env)?,
             price_webhook: self.price_webhook.as_ref().map(|it| it.resolve(env)).transpose()?,
             log: self.log,

@@ -37,5 +37,6 @@ mod signature;
 pub mod telemetry;
 mod watch;
 mod webhooks;
+mod x402;
 
 pub use app::{App, RunningServer, Service, StartError};

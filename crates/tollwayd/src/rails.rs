@@ -87,21 +87,11 @@ impl Paywall {
         Ok(keys.iter().map(|key| Secret::of(key, service, route)).collect())
     }
 
-    /// Judges a credential of another rail and sets credit aside for it.
+    /// Judges a credential of the scheme `Payment` and sets credit aside for it.
     ///
     /// # Errors
     /// [`RecoveryError`] if the ledger or the node did not answer.
-    pub(crate) async fn hold_on_rail(
-        &self,
-        id: HoldId,
-        request: RailHoldRequest,
-    ) -> Result<(HoldOutcome, RailNotes), RecoveryError> {
-        match request.rail {
-            Rail::Payment => self.hold_for_charge(id, request).await,
-        }
-    }
-
-    async fn hold_for_charge(
+    pub(crate) async fn hold_for_charge(
         &self,
         id: HoldId,
         request: RailHoldRequest,

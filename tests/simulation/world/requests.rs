@@ -145,7 +145,7 @@ impl World {
         self.send(Caller::Request(request), gate, calls)?;
         match step {
             Step::Wait => Ok(()),
-            Step::Continue => {
+            Step::Continue | Step::Respond => {
                 let flight = &mut self.flights[request];
                 flight.stage = Stage::Upstream;
                 let header = |name| {

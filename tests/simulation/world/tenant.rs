@@ -136,5 +136,6 @@ fn call(method: &str, path: String, body: &Value) -> SentCall {
         cluster: "tollwayd".to_owned(),
         headers: vec![(":method".to_owned(), method.to_owned()), (":path".to_owned(), path)],
         body: body.to_string().into_bytes(),
+        timeout_ms: 2_000,
     }
 }

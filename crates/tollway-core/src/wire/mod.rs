@@ -43,6 +43,9 @@ pub const EXTENSIONS_SEGMENT: &str = "extensions";
 /// What follows a hold's path where the credential is of another rail: `PUT
 /// {HOLDS_PATH}/{hold id}/{RAIL_SEGMENT}`.
 pub const RAIL_SEGMENT: &str = "rail";
+/// What follows a hold's path where a payment that was only reserved is to be settled: `PUT
+/// {HOLDS_PATH}/{hold id}/{SETTLEMENT_SEGMENT}`, with the same body.
+pub const SETTLEMENT_SEGMENT: &str = "settlement";
 /// Where the filter reports charges and releases: `POST`.
 pub const POSTINGS_PATH: &str = "/v1/postings";
 /// Where the filter asks whether a request is free: `POST`.

@@ -18,6 +18,8 @@ pub enum Rail {
     /// The HTTP authentication scheme `Payment`, method `lightning`, intent `charge`: one payment
     /// for one request.
     Payment,
+    /// x402, scheme `exact` on an EVM chain: one transfer for one request.
+    X402,
 }
 
 /// What a challenge has to say to clients that pay on other rails.
@@ -27,6 +29,9 @@ pub struct RailTerms {
     /// [`Rail::Payment`] is one of them.
     #[serde(default, skip_serializing_if = "is_false")]
     pub payment: bool,
+    /// [`Rail::X402`] is one of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub x402: bool,
     /// What the request costs. A payment on another rail buys that and no more.
     pub price_msat: Msat,
     /// The client's `Accept-Payment`.
@@ -91,6 +96,13 @@ pub struct RailNotes {
     /// The same for a person, with the remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Members of a JSON object that the body of a 402 has besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<String>,
+    /// What was granted is only reserved: it has to be settled before an answer of the upstream
+    /// leaves, and how long that may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settle_within_ms: Option<u64>,
 }
 
 impl RailNotes {
@@ -110,6 +122,8 @@ impl RailNotes {
             preferred: field("preferred").and_then(Value::as_bool).unwrap_or_default(),
             problem: field("problem").and_then(text),
             detail: field("detail").and_then(text),
+            members: field("members").and_then(text),
+            settle_within_ms: field("settle_within_ms").and_then(Value::as_u64),
         }
     }
 }
@@ -133,6 +147,8 @@ mod tests {
                 preferred: true,
                 problem: Some("payment-expired".into()),
                 detail: Some("Too late.".into()),
+                members: Some("\"a\":1".into()),
+                settle_within_ms: Some(30_000),
             },
         ] {
             assert_eq!(RailNotes::read(&serde_json::to_vec(&notes).unwrap()), notes);

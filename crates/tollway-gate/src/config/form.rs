@@ -7,7 +7,7 @@ use tollway_core::wire::Proof;
 use super::reader::{ConfigError, Node, Object};
 
 /// The fields that are read here, of the whole and of a service.
-pub(super) const FORM: [&str; 8] = [
+pub(super) const FORM: [&str; 9] = [
     "accept_formats",
     "profile",
     "token_binding",
@@ -16,6 +16,7 @@ pub(super) const FORM: [&str; 8] = [
     "token_parameter",
     "proof",
     "payment_scheme",
+    "x402",
 ];
 
 /// How tokens and challenges are written.
@@ -37,6 +38,8 @@ pub struct Form {
     pub proof: Proof,
     /// Whether requests may be paid by the scheme `Payment` too.
     pub payment_scheme: bool,
+    /// Whether requests may be paid with x402 too.
+    pub x402: bool,
 }
 
 /// What a new token is bound to.
@@ -61,6 +64,7 @@ impl Default for Form {
             token_parameter: false,
             proof: Proof::Preimage,
             payment_scheme: false,
+            x402: false,
         }
     }
 }
@@ -79,7 +83,7 @@ impl Form {
     /// Whether requests may be paid on other rails than L402.
     #[must_use]
     pub const fn has_other_rails(&self) -> bool {
-        self.payment_scheme
+        self.payment_scheme || self.x402
     }
 
     /// Reads the form of an object; what it does not say is as in `above`.
@@ -116,6 +120,7 @@ impl Form {
             ("lsat_line", &mut form.lsat_line),
             ("token_parameter", &mut form.token_parameter),
             ("payment_scheme", &mut form.payment_scheme),
+            ("x402", &mut form.x402),
         ] {
             if let Some(node) = fields.optional(name) {
                 *flag = node.flag()?;

@@ -61,7 +61,7 @@ const GATE_TOKEN_BYTES_MIN: usize = 16;
 const NAME_BYTES_MAX: usize = 255;
 
 /// The fields of a configuration.
-const ROOT_FIELDS: [&str; 22] = [
+const ROOT_FIELDS: [&str; 23] = [
     "tollwayd",
     "services",
     "routes",
@@ -84,6 +84,7 @@ const ROOT_FIELDS: [&str; 22] = [
     FORM[5],
     FORM[6],
     FORM[7],
+    FORM[8],
 ];
 
 /// What the filter runs by.

@@ -62,7 +62,7 @@ pub(super) fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigErro
     Ok(services)
 }
 
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "name",
     "purchase",
     "credential_ttl_s",
@@ -81,6 +81,7 @@ const FIELDS: [&str; 18] = [
     FORM[5],
     FORM[6],
     FORM[7],
+    FORM[8],
 ];
 
 fn service(node: &Node<'_>, form: Form) -> Result<Service, ConfigError> {

@@ -13,9 +13,10 @@ use super::ending::{Asked, Lasting};
 use super::leased::{Granted, Payment, Plan};
 use super::metering::Metering;
 use super::offer::Offer;
-use super::rail::Shown;
+use super::rail::{Shown, rail_request};
 use super::repeat::idempotency_key;
 use super::response::Recording;
+use super::settling::Unsettled;
 use super::{Admitted, Asks, Context, Exchange, Holding, State, Step};
 use crate::config::Idempotency;
 use crate::headers::{self, ResponseMarks};
@@ -65,7 +66,9 @@ impl Exchange {
                 (ledger::place_hold(stream, to, hold, &request), Asks::Own(credential))
             }
             Presents::OnRail(shown) => {
-                (self.ask_on_rail(stream, &context, hold, shown, idempotency), Asks::OnRail)
+                let asked = rail_request(&context, shown, idempotency);
+                let to = &self.gate.config().tollwayd;
+                (ledger::place_rail_hold(stream, to, hold, &asked), Asks::OnRail(asked))
             }
         };
         let call = *sent.as_ref().unwrap_or(&CallId(0));
@@ -230,7 +233,8 @@ impl Exchange {
     }
 
     pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
-        let Admission { context, payment, token, account, balance, keyed, receipt } = admission;
+        let Admission { context, payment, token, account, balance, keyed, receipt, settle } =
+            admission;
         let tier = self.gate.tier_of(&token);
         let Context { route, cost, ceiling, quote, headers: list, call_started_ms, .. } = context;
         self.strip(stream, &list, context.authorization_rest.as_deref());
@@ -252,7 +256,7 @@ impl Exchange {
         let recording = replayable.then(Recording::default);
         let metering = Metering::begin(stream, &route, &quote);
         let lasting = match payment {
-            Payment::Hold(hold) if !self.shadow => {
+            Payment::Hold(hold) if !self.shadow && settle.is_none() => {
                 let asked = Asked { hold, cost, ceiling, at_ms: call_started_ms };
                 Some(Lasting::begin(stream, &self.gate.keeper, &route, metering.as_ref(), asked))
             }
@@ -271,6 +275,7 @@ impl Exchange {
             complete: false,
             recording,
             receipt,
+            settle,
         });
         Step::Continue
     }
@@ -302,7 +307,7 @@ impl Holding {
     fn own(&self) -> Option<Rc<VerifiedCredential>> {
         match &self.asks {
             Asks::Own(credential) => Some(Rc::clone(credential)),
-            Asks::OnRail => None,
+            Asks::OnRail(_) => None,
         }
     }
 
@@ -311,7 +316,7 @@ impl Holding {
     fn accepts(&self, granted: Msat) -> bool {
         match self.asks {
             Asks::Own(_) => self.plan.accepts(granted, self.context.cost),
-            Asks::OnRail => granted >= self.context.cost,
+            Asks::OnRail(_) => granted >= self.context.cost,
         }
     }
 }
@@ -328,4 +333,6 @@ pub(super) struct Admission {
     pub(super) keyed: bool,
     /// What a success tells of a payment on another rail.
     pub(super) receipt: Vec<(String, String)>,
+    /// What has to be done before an answer leaves.
+    pub(super) settle: Option<Box<Unsettled>>,
 }

@@ -197,7 +197,10 @@ impl Exchange {
         };
         let token = credential.payment_hash();
         let receipt = Vec::new();
-        self.admit(stream, Admission { context, payment, token, account, balance, keyed, receipt })
+        self.admit(
+            stream,
+            Admission { context, payment, token, account, balance, keyed, receipt, settle: None },
+        )
     }
 
     /// What was asked for will not come. Where the ledger has not even begun, `refused`, credit
@@ -274,7 +277,7 @@ impl Admission {
     pub(super) fn leased(context: Context, token: PaymentHash, paid: Paid) -> Self {
         let Paid { tally, account, balance } = paid;
         let (payment, receipt) = (Payment::Lease(tally), Vec::new());
-        Self { context, payment, token, account, balance, keyed: false, receipt }
+        Self { context, payment, token, account, balance, keyed: false, receipt, settle: None }
     }
 }
 

@@ -35,6 +35,7 @@ mod reading;
 mod refresh;
 mod repeat;
 mod response;
+mod settling;
 mod shadow;
 
 use std::rc::Rc;
@@ -60,6 +61,7 @@ use metering::Metering;
 use offer::Offer;
 use reading::Reading;
 use response::Recording;
+use settling::Unsettled;
 
 /// What the proxy is to do with the request now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub enum Step {
     Continue,
     /// Hold it back: a call is under way.
     Wait,
+    /// Let the response go on, which was held back.
+    Respond,
     /// Answer it; it never reaches the upstream.
     Answer(Reply),
 }
@@ -197,7 +201,8 @@ enum Asks {
     /// A credential of ours, which was verified here.
     Own(Rc<VerifiedCredential>),
     /// One of another rail, which `tollwayd` judges.
-    OnRail,
+    /// With what was asked.
+    OnRail(Vec<u8>),
 }
 
 /// Waits for a lease that another request asks for, or that waits for an answer itself.
@@ -228,6 +233,8 @@ struct Admitted {
     recording: Option<Recording>,
     /// What a success tells of a payment on another rail.
     receipt: Vec<(String, String)>,
+    /// What has to be done before an answer leaves.
+    settle: Option<Box<Unsettled>>,
 }
 
 /// What the client is told of a request without a hold, if anything.
@@ -309,6 +316,9 @@ impl Exchange {
             State::Challenging(challenging) if challenging.call == call => {
                 record(stream, CallKind::Challenge, &challenging.context);
                 self.challenge_answered(stream, challenging, reply)
+            }
+            State::Admitted(admitted) if admitted.settles_by(call) => {
+                self.settle_answered(stream, admitted, reply)
             }
             // Not a call of this request: what was decided stands.
             state => {

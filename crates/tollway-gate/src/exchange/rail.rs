@@ -2,16 +2,16 @@
 //! what `tollwayd` says for the client goes back.
 
 use tollway_core::header::{Malformed, read_payment};
-use tollway_core::id::HoldId;
 use tollway_core::wire::{IdempotencyKey, Rail, RailHoldRequest, RailNotes, RailTerms};
 
 use super::hold::{Admission, Presents};
 use super::leased::{Granted, Payment, Plan};
 use super::offer::{Feeds, Offer};
-use super::{Context, Exchange, Holding, Step};
-use crate::config::Mode;
+use super::settling::Unsettled;
+use super::{Asks, Context, Exchange, Holding, Step};
+use crate::config::{Form, Mode};
 use crate::headers;
-use crate::host::{CallId, CallReply, Reply, Stream};
+use crate::host::{CallReply, Reply, Stream};
 use crate::ledger::{self, CallFault};
 
 /// The longest `Accept-Payment` that is passed on; one range has some 20 bytes.
@@ -19,7 +19,8 @@ const ACCEPT_BYTES_MAX: usize = 1_024;
 /// The problem of a credential that the filter does not pass on.
 const MALFORMED: &str = "malformed-credential";
 /// The headers that `tollwayd` may add to a 402.
-const CHALLENGE_HEADERS: [&str; 1] = ["www-authenticate"];
+const ANSWER_HEADERS: [&str; 4] =
+    ["www-authenticate", "payment-required", "payment-response", "x-payment-response"];
 
 /// A credential of another rail.
 #[derive(Debug)]
@@ -38,12 +39,20 @@ impl Exchange {
         let rest = context.authorization_rest.take();
         let presented = read_payment(&context.headers, rest);
         context.authorization_rest = presented.authorization_rest;
-        if !context.route.service.form.payment_scheme {
-            return Ok(None);
-        }
-        let shown = |credential| Shown { rail: Rail::Payment, credential };
+        let form = &context.route.service.form;
         let malformed = |fault: Malformed| Offer::of_rail(MALFORMED, fault);
-        presented.credential.map(|found| found.map(shown)).map_err(malformed)
+        let payment =
+            if form.payment_scheme { presented.credential.map_err(malformed)? } else { None };
+        let signed = context.headers.iter().filter(|(name, _)| is_x402(name));
+        // What is no text is no payment either, and is refused as the text it becomes.
+        let mut signed = signed.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+        let signed = (signed.next().filter(|_| form.x402 && !context.grpc), signed.next());
+        match (payment, signed) {
+            (None, (None, _)) => Ok(None),
+            (Some(credential), (None, _)) => Ok(Some(Shown { rail: Rail::Payment, credential })),
+            (None, (Some(credential), None)) => Ok(Some(Shown { rail: Rail::X402, credential })),
+            _ => Err(malformed(Malformed::Conflicting)),
+        }
     }
 
     /// Refuses a request that presents credentials of two rails: nobody could say which is spent.
@@ -65,26 +74,6 @@ impl Exchange {
         }
     }
 
-    pub(super) fn ask_on_rail(
-        &self,
-        stream: &impl Stream,
-        context: &Context,
-        hold: HoldId,
-        Shown { rail, credential }: Shown,
-        idempotency: Option<IdempotencyKey>,
-    ) -> Result<CallId, CallFault> {
-        let request = RailHoldRequest {
-            rail,
-            credential,
-            service: context.route.service.name.clone(),
-            route: context.route.name.clone(),
-            amount_msat: context.cost,
-            ttl_ms: context.route.hold_ttl_ms,
-            idempotency,
-        };
-        ledger::place_rail_hold(stream, &self.gate.config().tollwayd, hold, &request)
-    }
-
     pub(super) fn granted_on_rail(
         &mut self,
         stream: &impl Stream,
@@ -92,9 +81,16 @@ impl Exchange {
         granted: Granted,
         reply: &CallReply,
     ) -> Step {
-        let Holding { mut context, hold, keyed, .. } = holding;
+        let Holding { mut context, hold, keyed, asks, .. } = holding;
         let Granted { account, granted, balance } = granted;
         context.cost = granted;
+        let notes = RailNotes::read(&reply.body);
+        let settle = match (notes.settle_within_ms, asks) {
+            (Some(within_ms), Asks::OnRail(asked)) => {
+                Some(Box::new(Unsettled { asked, within_ms, call: None }))
+            }
+            _ => None,
+        };
         self.admit(
             stream,
             Admission {
@@ -104,7 +100,8 @@ impl Exchange {
                 account,
                 balance,
                 keyed,
-                receipt: RailNotes::read(&reply.body).headers,
+                receipt: notes.headers,
+                settle,
             },
         )
     }
@@ -125,6 +122,36 @@ impl Exchange {
     }
 }
 
+/// Adds headers of `tollwayd` to an answer: those that are known.
+pub(super) fn with_headers(mut answer: Reply, theirs: Vec<(String, String)>) -> Reply {
+    let known = |(name, value): (String, String)| {
+        ANSWER_HEADERS.iter().find(|known| **known == name).map(|known| (*known, value))
+    };
+    answer.headers.extend(theirs.into_iter().filter_map(known));
+    answer
+}
+
+/// What a request shows of another rail, as `tollwayd` gets it.
+pub(super) fn rail_request(
+    context: &Context,
+    Shown { rail, credential }: Shown,
+    idempotency: Option<IdempotencyKey>,
+) -> Vec<u8> {
+    ledger::encode(&RailHoldRequest {
+        rail,
+        credential,
+        service: context.route.service.name.clone(),
+        route: context.route.name.clone(),
+        amount_msat: context.cost,
+        ttl_ms: context.route.hold_ttl_ms,
+        idempotency,
+    })
+}
+
+fn is_x402(name: &str) -> bool {
+    headers::X402_CARRIERS.contains(&name)
+}
+
 /// What `tollwayd` has to know to sell the request on other rails too; `None` where that cannot
 /// be. A payment there buys one request at its price: no time, no credit for an account, and no
 /// cost that shows only with the response.
@@ -132,8 +159,9 @@ pub(super) fn rail_terms(context: &Context, offer: &Offer) -> Option<RailTerms> 
     let route = &context.route;
     let fixed = route.meter.is_none() && context.quote.tokens.is_none();
     let sells_requests = !matches!(route.mode, Mode::Session { .. });
-    let payment = route.service.form.payment_scheme;
-    if !payment || offer.feeds != Feeds::New || !fixed || !sells_requests {
+    let Form { payment_scheme: payment, x402, .. } = route.service.form;
+    let x402 = x402 && !context.grpc;
+    if !(payment || x402) || offer.feeds != Feeds::New || !fixed || !sells_requests {
         return None;
     }
     let accept = headers::find(&context.headers, "accept-payment")
@@ -141,18 +169,22 @@ pub(super) fn rail_terms(context: &Context, offer: &Offer) -> Option<RailTerms> 
         .and_then(|value| core::str::from_utf8(value).ok())
         .map(str::to_owned);
     let authorization_taken = context.authorization_rest.is_some();
-    Some(RailTerms { payment, price_msat: context.cost, accept, authorization_taken })
+    Some(RailTerms { payment, x402, price_msat: context.cost, accept, authorization_taken })
 }
 
 /// Adds what `tollwayd` says for other rails to a challenge.
 pub(super) fn add_notes(mut answer: Reply, reply: &CallReply) -> Reply {
     let notes = RailNotes::read(&reply.body);
-    let known = |(name, value): (String, String)| {
-        CHALLENGE_HEADERS.iter().find(|known| **known == name).map(|known| (*known, value))
-    };
-    let theirs = notes.headers.into_iter().filter_map(known);
     let ours = answer.headers.len();
-    answer.headers.extend(theirs);
+    answer = with_headers(answer, notes.headers);
+    if let Some(members) = notes.members
+        && answer.status == 402
+        && answer.body.pop_if(|last| *last == b'}').is_some()
+    {
+        answer.body.push(b',');
+        answer.body.extend_from_slice(members.as_bytes());
+        answer.body.push(b'}');
+    }
     if notes.preferred {
         answer.headers.rotate_left(ours);
     }

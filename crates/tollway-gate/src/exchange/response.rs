@@ -8,7 +8,7 @@ use tollway_core::wire::{Posting, STORED_BODY_BYTES_MAX, StoredResponse};
 use super::ending::Lasting;
 use super::leased::Payment;
 use super::metering::Metering;
-use super::{Admitted, Exchange, State};
+use super::{Admitted, Exchange, State, Step};
 use crate::config::{Mode, Route};
 use crate::decimal::Decimal;
 use crate::headers::{self, ResponseMarks};
@@ -62,7 +62,15 @@ impl Recording {
 
 impl Exchange {
     /// The response's headers are here; the gate's own answers come by too.
-    pub fn response_headers(&mut self, stream: &impl Stream) {
+    pub fn response_headers(&mut self, stream: &impl Stream) -> Step {
+        self.settle(stream).unwrap_or_else(|| {
+            self.mark(stream);
+            Step::Continue
+        })
+    }
+
+    /// Tells the client what it paid, and begins what hangs on the response.
+    pub(super) fn mark(&mut self, stream: &impl Stream) {
         let admitted = match &mut self.state {
             State::Admitted(admitted) => admitted,
             State::Passed(passed) => {
@@ -105,7 +113,7 @@ impl Exchange {
             ResponseMarks::Held { held, balance: admitted.balance }
         };
         headers::mark_response(stream, marks, admitted.from_browser);
-        if answer.is_success() {
+        if !answer.is_error() {
             for (name, value) in &admitted.receipt {
                 stream.set_response_header(name, Some(value.as_bytes()));
             }
@@ -178,6 +186,12 @@ impl Exchange {
                     return;
                 }
                 stream.note(LogField::CostMsat, Decimal::of(amount_msat.get()).as_str());
+                if let Some(unsettled) = &done.settle {
+                    if unsettled.call.is_some() {
+                        self.give_back(&done);
+                    }
+                    return;
+                }
                 let hold = match done.payment {
                     Payment::Hold(hold) => hold,
                     Payment::Lease(tally) => {

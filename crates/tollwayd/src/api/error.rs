@@ -16,6 +16,7 @@ use crate::ledger::{AdminOutcome, LedgerError};
 use crate::lightning::PayError;
 use crate::paywall::{ChallengeError, PaymentError};
 use crate::recovery::RecoveryError;
+use crate::x402::X402Error;
 
 /// Why a door did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(super) enum ApiError {
     Node,
     /// The node did not answer.
     NodeDown,
+    /// What became of an x402 payment is not decided.
+    X402(X402Error),
     /// No such path.
     NotFound,
     /// The simulated node refused.
@@ -106,7 +109,8 @@ impl ApiError {
             | Self::Node
             | Self::NodeDown
             | Self::PayoutsDenied
-            | Self::PriceUnknown => self.describe_our_fault(),
+            | Self::PriceUnknown
+            | Self::X402(_) => self.describe_our_fault(),
         }
     }
 
@@ -206,6 +210,13 @@ impl ApiError {
                 ("lightning_unavailable", "the Lightning node does not answer; come back")
             }
             Self::PriceUnknown => ("price_unknown", "the price webhook told no price; see the log"),
+            Self::X402(X402Error::Silent) => {
+                ("facilitator_unavailable", "the x402 facilitator does not answer; come back")
+            }
+            Self::X402(_) => (
+                "payment_undecided",
+                "what became of the payment is not known; come back with the same payment",
+            ),
             _ => ("unavailable", "the server cannot answer; come back"),
         };
         (StatusCode::SERVICE_UNAVAILABLE, code, detail.into())
@@ -304,6 +315,15 @@ impl From<RecoveryError> for ApiError {
         match error {
             RecoveryError::Ledger(error) => Self::Ledger(error),
             RecoveryError::Node(_) => Self::NodeDown,
+        }
+    }
+}
+
+impl From<X402Error> for ApiError {
+    fn from(error: X402Error) -> Self {
+        match error {
+            X402Error::Ledger(error) => Self::Ledger(error),
+            X402Error::Silent | X402Error::InFlight | X402Error::Unknown => Self::X402(error),
         }
     }
 }

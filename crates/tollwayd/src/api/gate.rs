@@ -19,8 +19,8 @@ use tollway_core::wire::{
     CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT, ExtensionRequest,
     HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply,
     MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH, POSTINGS_PER_BATCH_MAX, PostingBatch,
-    PostingReply, RAIL_SEGMENT, ROUTE_NAME_BYTES_MAX, RailHoldRequest, RailNotes,
-    SERVICE_NAME_BYTES_MAX, WINDOW_SECONDS_MAX, Window,
+    PostingReply, RAIL_SEGMENT, ROUTE_NAME_BYTES_MAX, Rail, RailHoldRequest, RailNotes,
+    SERVICE_NAME_BYTES_MAX, SETTLEMENT_SEGMENT, WINDOW_SECONDS_MAX, Window,
 };
 
 use super::Doors;
@@ -28,6 +28,7 @@ use super::body::{JsonBody, segment};
 use super::error::ApiError;
 use crate::entropy;
 use crate::ledger::{ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome};
+use crate::x402;
 
 pub(super) fn router() -> Router<Doors> {
     Router::new()
@@ -35,6 +36,7 @@ pub(super) fn router() -> Router<Doors> {
         .route(&format!("{HOLDS_PATH}/{{id}}"), put(hold))
         .route(&format!("{HOLDS_PATH}/{{id}}/{EXTENSIONS_SEGMENT}"), post(extend))
         .route(&format!("{HOLDS_PATH}/{{id}}/{RAIL_SEGMENT}"), put(hold_on_rail))
+        .route(&format!("{HOLDS_PATH}/{{id}}/{SETTLEMENT_SEGMENT}"), put(settle_on_rail))
         .route(ALLOWANCES_PATH, post(allowance))
         .route(POSTINGS_PATH, post(postings))
         .route(KEYRING_PATH, get(keyring))
@@ -64,7 +66,15 @@ async fn challenge(
     if let Some(other) = &request.other {
         check_positive("other.price_msat", other.price_msat)?;
     }
-    let (reply, notes) = doors.paywall.challenge_on_rails(request).await?;
+    let offer = match (&doors.x402, &request.other) {
+        (Some(x402), Some(terms)) if terms.x402 => x402.offer(&request, terms),
+        _ => None,
+    };
+    let (reply, mut notes) = doors.paywall.challenge_on_rails(request).await?;
+    if let Some(offer) = offer {
+        notes.headers.push(offer.header);
+        notes.members = offer.members;
+    }
     Ok(Json(Noted { reply, notes }))
 }
 
@@ -102,13 +112,39 @@ async fn hold_on_rail(
     id: Result<Path<String>, PathRejection>,
     JsonBody(request): JsonBody<RailHoldRequest>,
 ) -> Result<Json<Noted<HoldReply>>, ApiError> {
+    let id = check_on_rail(id, &request)?;
+    let (outcome, notes) = match (request.rail, &doors.x402) {
+        (Rail::Payment, _) => doors.paywall.hold_for_charge(id, request).await?,
+        (Rail::X402, Some(x402)) => x402.hold(id, request).await?,
+        (Rail::X402, None) => x402::not_taken(),
+    };
+    Ok(Json(Noted { reply: answered(outcome)?, notes }))
+}
+
+/// A payment that was only reserved is to be settled now.
+async fn settle_on_rail(
+    State(doors): State<Doors>,
+    id: Result<Path<String>, PathRejection>,
+    JsonBody(request): JsonBody<RailHoldRequest>,
+) -> Result<Json<Noted<HoldReply>>, ApiError> {
+    let id = check_on_rail(id, &request)?;
+    let (outcome, notes) = match (request.rail, &doors.x402) {
+        (Rail::X402, Some(x402)) => x402.settle(id, request).await?,
+        (Rail::X402 | Rail::Payment, _) => x402::not_taken(),
+    };
+    Ok(Json(Noted { reply: answered(outcome)?, notes }))
+}
+
+fn check_on_rail(
+    id: Result<Path<String>, PathRejection>,
+    request: &RailHoldRequest,
+) -> Result<HoldId, ApiError> {
     let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
     check_text("service", &request.service, SERVICE_NAME_BYTES_MAX)?;
     check_route("route", &request.route)?;
     check_positive("amount_msat", request.amount_msat)?;
     check_ttl(request.ttl_ms)?;
-    let (outcome, notes) = doors.paywall.hold_on_rail(id, request).await?;
-    Ok(Json(Noted { reply: answered(outcome)?, notes }))
+    Ok(id)
 }
 
 fn answered(outcome: HoldOutcome) -> Result<HoldReply, ApiError> {

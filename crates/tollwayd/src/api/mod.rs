@@ -30,6 +30,7 @@ use crate::payouts::Rights;
 use crate::paywall::Paywall;
 use crate::prices::Prices;
 use crate::rates::Rates;
+use crate::x402::X402;
 pub(crate) use auth::BearerToken;
 use error::ApiError;
 pub(crate) use serve::serve;
@@ -48,6 +49,8 @@ pub(crate) struct Doors {
     pub(crate) prices: Prices,
     /// Whether the payout wallet lets us pay; `None` without payouts.
     pub(crate) rights: Option<Arc<Rights>>,
+    /// Sells requests on x402, where the operator wants that.
+    pub(crate) x402: Option<X402>,
 }
 
 /// The doors of the gate's listener.

@@ -13,7 +13,7 @@ use super::KeyBytes;
 use super::engine::allowances::DAY_MS;
 use super::rows::{
     Account, Charge, Counted, Delivery, DeliveryKind, DeliveryState, Hold, HoldState, Invoice,
-    MasterKey, Row,
+    MasterKey, Row, TransferState,
 };
 use super::sql::{DAY_SECRETS_KEPT, NEWS_KEPT_MS, UNPAID_KEPT_MS};
 use super::stats::Figures;
@@ -132,6 +132,11 @@ impl Tables {
                 || it.kind == DeliveryKind::Payout
                 || it.due_at_ms >= sent_until_ms
         });
+        let day_ago_ms = now_ms.saturating_sub(DAY_MS);
+        self.transfers.retain(|it| {
+            it.until_ms > day_ago_ms
+                || matches!(it.state, TransferState::Settling | TransferState::Settled)
+        });
         let first_day = (now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT);
         self.days.retain(|it| it.day >= first_day);
     }
@@ -156,6 +161,9 @@ impl Tables {
         }
         for client in &needs.allowances {
             copy(&self.allowances, &mut set.allowances, (*client,));
+        }
+        for id in &needs.transfers {
+            copy(&self.transfers, &mut set.transfers, (*id,));
         }
         for id in &needs.actions {
             copy(&self.actions, &mut set.actions, (*id,));
@@ -201,6 +209,7 @@ impl Tables {
         put(&mut self.tranches, &set.tranches);
         put(&mut self.once, &set.once);
         put(&mut self.allowances, &set.allowances);
+        put(&mut self.transfers, &set.transfers);
         put(&mut self.days, &set.days);
         put(&mut self.keys, &set.keys);
         put(&mut self.actions, &set.actions);

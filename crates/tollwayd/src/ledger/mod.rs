@@ -25,6 +25,7 @@ mod sql;
 mod sqlite;
 mod stats;
 mod store;
+mod transfers;
 mod views;
 mod work;
 mod writer;
@@ -62,6 +63,7 @@ pub(crate) use outbox::{
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;
 pub(crate) use stats::Stats;
+pub(crate) use transfers::*;
 pub(crate) use views::{AccountView, ActionView, AuditReport, EntryView};
 pub(crate) use writer::Writer;
 

@@ -8,6 +8,7 @@ use super::questions::{LedgerError, StoreFault};
 use super::rows::field::{Field, Value};
 use super::rows::{
     Account, Action, Charge, Cursor, Delivery, Entry, Hold, Invoice, MasterKey, Row, Total,
+    Transfer,
 };
 use super::sqlite;
 use super::stats::Figures;
@@ -133,6 +134,7 @@ readable! {
     Invoice: invoices,
     MasterKey: keys,
     Total: totals,
+    Transfer: transfers,
 }
 
 /// One reader per store.

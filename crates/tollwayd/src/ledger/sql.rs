@@ -79,7 +79,7 @@ pub(super) fn on_conflict<R: Row>() -> &'static str {
 }
 
 /// Deletions of what nobody needs any more.
-pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 7] {
+pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 8] {
     let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
     [
         (
@@ -121,6 +121,12 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 7] {
                (SELECT id FROM outbox WHERE kind = 'webhook' AND state <> 'open'
                 AND due_at_ms < $1 ORDER BY due_at_ms LIMIT $2)",
             vec![int(now_ms.saturating_sub(NEWS_KEPT_MS)), int(PRUNED_ROWS_MAX)],
+        ),
+        (
+            "DELETE FROM transfers WHERE id IN
+               (SELECT id FROM transfers WHERE state IN ('reserved', 'refused')
+                AND until_ms <= $1 ORDER BY until_ms LIMIT $2)",
+            vec![int(now_ms.saturating_sub(DAY_MS)), int(PRUNED_ROWS_MAX)],
         ),
         (
             // A window may have begun under an older secret.

@@ -13,7 +13,7 @@ use tollway_core::payment::PaymentHash;
 
 use super::rows::{
     Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, DeliveryKind, Entry,
-    Hold, Invoice, MasterKey, Once, Probe, Row, Total, Tranche,
+    Hold, Invoice, MasterKey, Once, Probe, Row, Total, Tranche, Transfer,
 };
 
 /// Expired holds, and tranches, that one batch takes from the whole ledger.
@@ -36,6 +36,7 @@ pub(super) struct Needs {
     /// Budgets of tokens.
     pub(super) budgets: BTreeSet<Digest>,
     pub(super) allowances: BTreeSet<[u8; 32]>,
+    pub(super) transfers: BTreeSet<[u8; 32]>,
     /// All secrets of days.
     pub(super) days: bool,
     pub(super) actions: BTreeSet<[u8; 16]>,
@@ -164,6 +165,7 @@ pub(super) struct WorkingSet {
     pub(super) once: Tab<Once>,
     pub(super) budgets: Tab<Budget>,
     pub(super) allowances: Tab<Allowance>,
+    pub(super) transfers: Tab<Transfer>,
     pub(super) days: Tab<DaySecret>,
     pub(super) keys: Tab<MasterKey>,
     pub(super) actions: Tab<Action>,

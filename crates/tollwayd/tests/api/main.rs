@@ -28,3 +28,4 @@ mod sales;
 mod settlement;
 mod support;
 mod webhooks;
+mod x402;

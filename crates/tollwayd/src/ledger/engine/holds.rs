@@ -325,6 +325,7 @@ impl HoldOrder {
         match self.rail {
             None => SpentBy::L402,
             Some(Rail::Payment) => SpentBy::Payment,
+            Some(Rail::X402) => SpentBy::X402,
         }
     }
 

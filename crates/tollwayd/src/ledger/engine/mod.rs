@@ -16,6 +16,7 @@ mod outbox;
 mod postings;
 mod sweep;
 mod totals;
+mod transfers;
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use super::statements::{Arguments, array, select_sql, single, transpose};
 use crate::ledger::rows::field::{Field, Kind, Value};
 use crate::ledger::rows::{
     Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, Hold, Invoice,
-    MasterKey, Once, Row, Tranche,
+    MasterKey, Once, Row, Tranche, Transfer,
 };
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, WorkingSet};
@@ -170,6 +170,14 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
     )
     .await?;
     allowances.run(live).await?.into_iter().for_each(|row| set.allowances.load(row));
+    let transfers = where_::<Transfer>(
+        live,
+        !needs.transfers.is_empty(),
+        "id = ANY ($1) ORDER BY id FOR UPDATE",
+        vec![array(Kind::Bytes, needs.transfers.iter().map(Field::put).collect())],
+    )
+    .await?;
+    transfers.run(live).await?.into_iter().for_each(|row| set.transfers.load(row));
     let cursors = where_::<Cursor>(
         live,
         !needs.cursors.is_empty(),

@@ -89,9 +89,11 @@ macro_rules! table {
 
 // Behind the macro, which it uses.
 mod outbox;
+mod transfers;
 
 pub(crate) use outbox::DeliveryKind;
 pub(super) use outbox::{Delivery, DeliveryState};
+pub(super) use transfers::{Transfer, TransferState};
 
 words! {
     /// Where a hold stands.

@@ -7,5 +7,6 @@ words! {
     pub(in crate::ledger) enum SpentBy {
         L402 = "l402",
         Payment = "payment",
+        X402 = "x402",
     }
 }

@@ -174,6 +174,9 @@ fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Re
     for client in &needs.allowances {
         by_key(connection, &mut set.allowances, [client.put()])?;
     }
+    for id in &needs.transfers {
+        by_key(connection, &mut set.transfers, [id.put()])?;
+    }
     for id in &needs.actions {
         by_key(connection, &mut set.actions, [id.put()])?;
     }

@@ -17,6 +17,7 @@ mod revocations;
 mod sessions;
 mod stats;
 mod tiers;
+mod transfers;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -290,6 +291,14 @@ ledger_contract! {
         a_charge_that_was_not_made_leaves_credit,
         a_claim_survives_a_restart,
         a_thousand_payments_shown_on_two_rails_at_once_are_spent_once,
+    }
+    transfers: {
+        a_transfer_is_reserved_for_one_request,
+        a_settled_transfer_is_credit_once,
+        a_refused_transfer_may_be_tried_anew,
+        after_a_silence_only_a_yes_counts,
+        the_janitor_keeps_what_may_have_been_settled,
+        of_sixty_four_requests_one_has_the_transfer,
     }
     races: {
         sixty_four_first_uses_credit_once,
