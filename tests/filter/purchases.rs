@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollway_gate::exchange::Step;
-use tollway_gate::host::{GrpcStatus, LogField, Reply};
+use tollway_gate::host::{CallReply, GrpcStatus, LogField, Reply};
 use tollway_gate::metrics::Decision;
 
 use crate::world::{World, body, config, header, refused};
@@ -187,4 +187,22 @@ fn a_low_balance_is_told_before_the_account_is_empty() {
     world.host.begin_response(&[(":status", b"500")], false);
     exchange.response_headers(&world.host);
     assert_eq!(world.host.client_header("x-toll-low-balance"), None);
+}
+
+#[test]
+fn a_certificate_goes_to_tollwayd_and_its_refusal_to_the_client() {
+    let world = shop();
+    let headers: &[(&str, &[u8])] = &[("x-toll-certificate", b"e30.e30.c2ln")];
+    let (mut exchange, step) = world.get("/api/joke", headers);
+    assert_eq!(step, Step::Wait);
+    let call = world.one_call("POST", "/v1/challenges");
+    assert_eq!(call.json()["certificate"], "e30.e30.c2ln");
+    let refused = CallReply { status: Some(403), body: b"{}".to_vec() };
+    let step = exchange.call_answered(&world.host, call.id, &refused);
+    let Step::Answer(reply) = step else { panic!("expected an answer, but found {step:?}") };
+    assert_eq!((reply.status, &body(&reply)["code"]), (403, &json!("certificate_refused")));
+    assert_eq!(world.host.count_of(Decision::Denied), 1);
+    let unreadable: &[(&str, &[u8])] = &[("x-toll-certificate", b"\xff")];
+    let (_, step) = world.get("/api/joke", unreadable);
+    assert_eq!(step, Step::Wait);
 }

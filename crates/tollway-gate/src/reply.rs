@@ -126,6 +126,14 @@ pub(crate) fn not_sold(fault: &PriceFault<'_>, grpc: bool) -> Reply {
     or_grpc(reply, grpc, GrpcStatus::PermissionDenied, fault.problem.code())
 }
 
+/// 403: `tollwayd` does not sell without a certificate of the operator's authority.
+pub(crate) fn not_certified(grpc: bool) -> Reply {
+    const CODE: &str = "certificate_refused";
+    let detail = "expected a certificate of the operator's authority in x-toll-certificate, valid, \
+                  of exactly this amount and not used before";
+    or_grpc(plain(403, CODE, "Forbidden", detail), grpc, GrpcStatus::PermissionDenied, CODE)
+}
+
 /// 413: the price hangs on the body, and so much is not read.
 pub(crate) fn body_too_long(bytes_max: usize, grpc: bool) -> Reply {
     let detail = format!(

@@ -164,6 +164,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         watch,
         invoice_expiry_s,
         imports: !config.legacy_keys.is_empty(),
+        authority: config.authority.clone().map(Arc::new),
     };
     let legacy_keys = config.legacy_keys.clone().into();
     let rights = payer.as_ref().map(|(_wallet, rights)| Arc::clone(rights));

@@ -56,6 +56,7 @@ impl DaySecrets {
                     request.service.as_bytes(),
                     request.route.as_bytes(),
                     request.memo.as_bytes(),
+                    request.certificate.as_deref().unwrap_or_default().as_bytes(),
                     &wanted.concat(),
                     &top_up,
                 ],

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tollway_core::secret::SecretText;
 use tollway_core::wire::LegacyKey;
 
+mod authority;
 mod legacy;
 mod lightning;
 mod node;
@@ -25,6 +26,10 @@ mod x402;
 
 pub use crate::flood::FloodLimits;
 pub use crate::ledger::Happening;
+pub use authority::AuthorityConfig;
+use authority::RawAuthority;
+#[cfg(test)]
+pub(crate) use authority::ed25519_key;
 use legacy::RawLegacyKey;
 use lightning::RawLightning;
 pub use lightning::{
@@ -75,6 +80,7 @@ pub struct RawConfig {
     rates: RawRates,
     price_webhook: Option<RawPriceWebhook>,
     x402: Option<RawX402>,
+    authority: Option<RawAuthority>,
     #[serde(default)]
     webhooks: Vec<RawWebhook>,
     #[serde(default)]
@@ -163,6 +169,8 @@ pub struct Config {
     pub x402: Option<X402Config>,
     /// Who is told of payments and refunds.
     pub webhooks: Vec<WebhookConfig>,
+    /// Whose certificate every purchase needs.
+    pub authority: Option<AuthorityConfig>,
     /// Who gets a share of what is paid.
     pub payouts: Option<PayoutsConfig>,
     /// Who tells the prices that the filter does not know.
@@ -294,6 +302,8 @@ impl RawConfig {
         let lightning = self.lightning.resolve(&store, env)?;
         let rates = self.rates.resolve()?;
         let x402 = self.x402.as_ref().map(|x402| x402.resolve(&rates, env)).transpose()?;
+        let resolve = |authority: &RawAuthority| authority.resolve(x402.is_some());
+        let authority = self.authority.as_ref().map(resolve).transpose()?;
         Ok(Config {
             gate,
             admin,
@@ -304,6 +314,7 @@ impl RawConfig {
             legacy_keys: legacy::resolve(&self.legacy_keys, env)?,
             rates,
             x402,
+            authority,
             webhooks: webhooks::resolve(&self.webhooks, env)?,
             price_webhook: self.price_webhook.as_ref().map(|it| it.resolve(env)).transpose()?,
             log: self.log,

@@ -10,6 +10,7 @@
 
 mod api;
 mod app;
+mod authority;
 mod backup;
 pub mod cli;
 mod clients;

@@ -6,11 +6,13 @@ use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
 use tollway_core::wire::{ChallengeReply, ChallengeRequest};
 
+use crate::authority::CertificateFault;
 use crate::clients::NotAnAddress;
 use crate::clock::Clock;
+use crate::config::AuthorityConfig;
 use crate::flood::Flood;
 use crate::ledger::{
-    Asker, InvoiceOutcome, InvoiceState, Ledger, LedgerError, NewInvoice, OpenInvoice,
+    Asker, Certificate, InvoiceOutcome, InvoiceState, Ledger, LedgerError, NewInvoice, OpenInvoice,
     SettleOutcome, Settlement, Terms, Unsettled,
 };
 use crate::lightning::{Health, InvoiceOrder, Lightning, MakeError, PayError, SimulatedNode};
@@ -31,6 +33,8 @@ pub(crate) struct Paywall {
     pub(crate) invoice_expiry_s: u64,
     /// Whether credit of other paywalls is taken over.
     pub(crate) imports: bool,
+    /// Whose certificate every purchase needs.
+    pub(crate) authority: Option<Arc<AuthorityConfig>>,
 }
 
 /// Why there is no challenge.
@@ -39,6 +43,9 @@ pub(crate) enum ChallengeError {
     /// The credit would lift the balance above [`Msat::MAX`].
     #[error("the credit would lift the account's balance above {}", Msat::MAX)]
     BalanceLimit,
+    /// It is not certified.
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
     /// The ledger did not answer.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -103,9 +110,11 @@ impl Paywall {
 
     async fn sell(
         &self,
-        request: ChallengeRequest,
+        mut request: ChallengeRequest,
         limited: bool,
     ) -> Result<ChallengeReply, ChallengeError> {
+        // Where no authority is asked for, what a client sends keeps nobody from sharing.
+        request.certificate = request.certificate.filter(|_| self.authority.is_some());
         let asker = match &request.client {
             None => None,
             Some(client) => Some(self.ledger.day_secrets().await?.asker(client, &request)?),
@@ -115,6 +124,7 @@ impl Paywall {
         {
             return Ok(reply(open));
         }
+        let certificate = self.certificate(&request)?;
         if request.proof.is_preimage()
             && let Some(asker) = &asker
             && let Some(shared) = self.ledger.shared_invoice(asker).await?
@@ -145,6 +155,7 @@ impl Paywall {
             top_up: request.top_up,
             proof: terms.proof,
             asker,
+            certificate,
         };
         let open = OpenInvoice::from(&made);
         let (payment_hash, expires_at_ms) = (open.payment_hash, open.expires_at_ms);
@@ -158,9 +169,21 @@ impl Paywall {
             }
             InvoiceOutcome::Shared(shared) => Ok(reply(shared)),
             InvoiceOutcome::BalanceLimit => Err(ChallengeError::BalanceLimit),
+            InvoiceOutcome::CertificateUsed => Err(CertificateFault::Used.into()),
             InvoiceOutcome::HashTaken => Err(ChallengeError::HashTaken),
             InvoiceOutcome::TopUpUnknown => Err(ChallengeError::TopUpUnknown),
         }
+    }
+
+    /// What the purchase was certified by, if an authority is asked for.
+    fn certificate(
+        &self,
+        request: &ChallengeRequest,
+    ) -> Result<Option<Certificate>, CertificateFault> {
+        let Some(authority) = &self.authority else { return Ok(None) };
+        let shown = request.certificate.as_deref();
+        let judged = authority.judge(shown, request.amount_msat, self.clock.now_s());
+        judged.map(Some).inspect_err(|fault| tracing::info!(%fault, "a purchase was refused"))
     }
 
     /// What is sold. A top-up names the account itself, which stays when the payment that the

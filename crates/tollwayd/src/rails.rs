@@ -37,7 +37,8 @@ impl Paywall {
 
     /// Offers the request for one payment of the scheme `Payment`: of the same invoice where it
     /// sells just that. Where it sells more, another is made for the price alone, because such a
-    /// client has no use for what is left.
+    /// client has no use for what is left. A certificate is good for one amount, so that nothing
+    /// else is offered beside it.
     async fn offer_charge(
         &self,
         request: ChallengeRequest,
@@ -51,6 +52,8 @@ impl Paywall {
         let (service, route) = (request.service.clone(), request.route.clone());
         let reply = if just_that {
             sold
+        } else if self.authority.is_some() {
+            return Ok(());
         } else {
             let alone = ChallengeRequest {
                 amount_msat: price,

@@ -50,6 +50,9 @@ pub struct ChallengeRequest {
     /// On which other rails the request may be paid; none without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<RailTerms>,
+    /// What an authority has certified for this purchase, as the client sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// What a payment buys.

@@ -67,6 +67,7 @@ impl Exchange {
             pending,
             client: client_key(stream, &context.headers),
             other: rail_terms(&context, &offer),
+            certificate: certificate(&context.headers),
         };
         context.call_started_ms = stream.now_ms();
         match ledger::open_challenge(stream, &self.gate.config().tollwayd, &request) {
@@ -104,6 +105,11 @@ impl Exchange {
                 self.gate.reached(stream);
                 let answer = reply::limited(retry_after_s, context.grpc);
                 return self.answer(stream, Decision::Limited, answer);
+            }
+            Err(CallFault::Status(403)) => {
+                self.gate.reached(stream);
+                let answer = reply::not_certified(context.grpc);
+                return self.answer(stream, Decision::Denied, answer);
             }
             Err(fault) => return self.fail(stream, context, Some(fault)),
         };
@@ -169,6 +175,12 @@ impl Sale {
         };
         Ok(Self { amount, buys, credit, seed: Msat::ZERO, credit_ttl_s: None })
     }
+}
+
+/// What the operator's authority may have certified: `tollwayd` judges it.
+fn certificate(headers: &HeaderList) -> Option<String> {
+    let sent = headers::find(headers, "x-toll-certificate")?;
+    String::from_utf8(sent.to_vec()).ok()
 }
 
 /// Who asks, for the limits on open invoices; `None` when the proxy does not know.

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tollway_core::wire::Problem;
 
 use super::BODY_BYTES_MAX;
+use crate::authority::CertificateFault;
 use crate::entropy::EntropyError;
 use crate::ledger::{AdminOutcome, LedgerError};
 use crate::lightning::PayError;
@@ -45,6 +46,8 @@ pub(super) enum ApiError {
     InvalidPath { expected: &'static str },
     /// The ledger did not answer.
     Ledger(LedgerError),
+    /// A purchase is not certified.
+    Certificate(CertificateFault),
     /// The body is not JSON.
     MalformedJson { line: usize, column: usize },
     /// The path exists, the method does not.
@@ -104,6 +107,9 @@ impl ApiError {
             | Self::PaymentUnknown
             | Self::TopUpUnknown => self.describe_refusal(),
             Self::Admin(outcome) => describe_act(*outcome),
+            Self::Certificate(fault) => {
+                (StatusCode::FORBIDDEN, fault.code(), fault.to_string().into())
+            }
             Self::Entropy(_)
             | Self::Ledger(_)
             | Self::Node
@@ -342,6 +348,7 @@ impl From<ChallengeError> for ApiError {
                 field: "client.address".to_owned(),
                 problem: error.to_string(),
             },
+            ChallengeError::Certificate(fault) => Self::Certificate(fault),
             ChallengeError::Ledger(error) => Self::Ledger(error),
             ChallengeError::HashTaken | ChallengeError::Make(_) => {
                 tracing::error!(%error, "the node made no usable invoice");

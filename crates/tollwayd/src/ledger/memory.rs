@@ -126,15 +126,15 @@ impl Tables {
         let parents = self.budgets.iter().filter_map(|it| it.parent);
         let needed: BTreeSet<_> = open.filter_map(|it| it.budget).chain(parents).collect();
         self.budgets.retain(|it| it.needed_until_ms > now_ms || needed.contains(&it.id));
+        self.certificates.retain(|it| it.expires_at_ms > now_ms);
         let sent_until_ms = now_ms.saturating_sub(NEWS_KEPT_MS);
         self.deliveries.retain(|it| {
             it.state == DeliveryState::Open
                 || it.kind == DeliveryKind::Payout
                 || it.due_at_ms >= sent_until_ms
         });
-        let day_ago_ms = now_ms.saturating_sub(DAY_MS);
         self.transfers.retain(|it| {
-            it.until_ms > day_ago_ms
+            it.until_ms > now_ms.saturating_sub(DAY_MS)
                 || matches!(it.state, TransferState::Settling | TransferState::Settled)
         });
         let first_day = (now_ms / DAY_MS).saturating_sub(DAY_SECRETS_KEPT);
@@ -152,8 +152,8 @@ impl Tables {
         }
         loop {
             let missing = set.missing_budgets(needs);
-            let found = missing.iter().filter_map(|id| self.budgets.get(&(*id,)).cloned());
-            let found: Vec<_> = found.collect();
+            let found = |id| self.budgets.get(&(id,)).cloned();
+            let found: Vec<_> = missing.into_iter().filter_map(found).collect();
             if found.is_empty() {
                 break;
             }
@@ -167,6 +167,9 @@ impl Tables {
         }
         for id in &needs.actions {
             copy(&self.actions, &mut set.actions, (*id,));
+        }
+        for id in &needs.certificates {
+            copy(&self.certificates, &mut set.certificates, (*id,));
         }
         for name in &needs.cursors {
             copy(&self.cursors, &mut set.cursors, (name.clone(),));
@@ -215,6 +218,7 @@ impl Tables {
         put(&mut self.actions, &set.actions);
         put(&mut self.cursors, &set.cursors);
         put(&mut self.deliveries, &set.deliveries);
+        put(&mut self.certificates, &set.certificates);
         put(&mut self.probe, &set.probe);
         for delta in set.totals.inserts() {
             let mut total = delta.clone();

@@ -34,6 +34,16 @@ pub(crate) struct NewInvoice {
     pub(crate) proof: Proof,
     /// Who asked.
     pub(crate) asker: Option<Asker>,
+    /// What was shown to be allowed to buy.
+    pub(crate) certificate: Option<Certificate>,
+}
+
+/// What is good for one purchase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    pub(crate) id: Digest,
+    /// When nobody takes it any more.
+    pub(crate) expires_at_ms: u64,
 }
 
 impl NewInvoice {
@@ -83,6 +93,8 @@ pub(crate) enum InvoiceOutcome {
     Stored,
     /// The same asker has an unpaid one for the same; the new one is forgotten.
     Shared(OpenInvoice),
+    /// The certificate was used for another invoice.
+    CertificateUsed,
     /// The payment hash was used before: the node repeated itself.
     HashTaken,
     /// Nothing pays into the account that was to be topped up.

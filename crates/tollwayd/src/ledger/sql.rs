@@ -79,7 +79,7 @@ pub(super) fn on_conflict<R: Row>() -> &'static str {
 }
 
 /// Deletions of what nobody needs any more.
-pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 8] {
+pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 9] {
     let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
     [
         (
@@ -115,6 +115,7 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 8] {
                 ORDER BY needed_until_ms LIMIT $2)",
             vec![int(now_ms), int(PRUNED_ROWS_MAX)],
         ),
+        ("DELETE FROM certificates WHERE expires_at_ms <= $1", vec![int(now_ms)]),
         (
             // A payout stays, as all records of money do.
             "DELETE FROM outbox WHERE state <> 'open' AND id IN

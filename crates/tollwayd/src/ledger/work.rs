@@ -13,7 +13,7 @@ use tollway_core::payment::PaymentHash;
 
 use super::rows::{
     Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, DeliveryKind, Entry,
-    Hold, Invoice, MasterKey, Once, Probe, Row, Total, Tranche, Transfer,
+    Hold, Invoice, MasterKey, Once, Probe, Row, Total, Tranche, Transfer, UsedCertificate,
 };
 
 /// Expired holds, and tranches, that one batch takes from the whole ledger.
@@ -41,6 +41,7 @@ pub(super) struct Needs {
     pub(super) days: bool,
     pub(super) actions: BTreeSet<[u8; 16]>,
     pub(super) cursors: BTreeSet<String>,
+    pub(super) certificates: BTreeSet<Digest>,
     pub(super) deliveries: BTreeSet<[u8; 16]>,
     /// Open deliveries to a receiver that are due, and how many at most.
     pub(super) deliveries_due: BTreeMap<(DeliveryKind, String), u32>,
@@ -170,6 +171,7 @@ pub(super) struct WorkingSet {
     pub(super) keys: Tab<MasterKey>,
     pub(super) actions: Tab<Action>,
     pub(super) cursors: Tab<Cursor>,
+    pub(super) certificates: Tab<UsedCertificate>,
     pub(super) deliveries: Tab<Delivery>,
     pub(super) probe: Tab<Probe>,
     /// What to add to the totals; none are loaded.

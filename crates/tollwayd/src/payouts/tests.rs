@@ -195,6 +195,7 @@ async fn open(directory: &Path, clock: &Arc<ManualClock>) -> (Ledger, Writer) {
         expires_at_ms: START_MS + 600_000,
         top_up: None,
         asker: None,
+        certificate: None,
         proof: Proof::Preimage,
     };
     ledger.open_invoice(sold).await.unwrap();

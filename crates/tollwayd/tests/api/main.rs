@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod authority;
 mod backup;
 mod canary;
 mod challenges;

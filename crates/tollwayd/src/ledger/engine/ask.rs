@@ -32,6 +32,7 @@ impl Question for NewInvoice {
         needs.payments.insert(self.payment_hash);
         needs.payments.extend(self.top_up);
         needs.offers.extend(self.offer());
+        needs.certificates.extend(self.certificate.map(|certificate| certificate.id));
     }
 
     fn decide(&self, engine: &mut Engine) -> Decided<InvoiceOutcome> {

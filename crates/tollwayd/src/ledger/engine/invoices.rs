@@ -4,8 +4,8 @@ use tollway_core::money::Msat;
 use tollway_core::wire::Buys;
 
 use super::{Decided, Engine};
-use crate::ledger::questions::{InvoiceOutcome, NewInvoice, OpenInvoice};
-use crate::ledger::rows::{Counted, Invoice};
+use crate::ledger::questions::{Certificate, InvoiceOutcome, NewInvoice, OpenInvoice};
+use crate::ledger::rows::{Counted, Invoice, UsedCertificate};
 
 /// How long the same asker gets the same invoice. Much less than
 /// the life of an invoice, so that the second one still has time to pay.
@@ -34,6 +34,13 @@ impl Engine {
         let offer = order.offer();
         if let Some(shared) = offer.and_then(|offer| self.shared(&offer)) {
             return Ok(InvoiceOutcome::Shared(shared));
+        }
+        if let Some(Certificate { id, expires_at_ms }) = order.certificate {
+            if self.set.certificates.get(&(id,)).is_some() {
+                return Ok(InvoiceOutcome::CertificateUsed);
+            }
+            let payment_hash = order.payment_hash;
+            self.set.certificates.put(UsedCertificate { id, payment_hash, expires_at_ms });
         }
         self.set.invoices.put(Invoice {
             payment_hash: order.payment_hash,

@@ -12,7 +12,7 @@ use super::statements::{Arguments, array, select_sql, single, transpose};
 use crate::ledger::rows::field::{Field, Kind, Value};
 use crate::ledger::rows::{
     Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, Hold, Invoice,
-    MasterKey, Once, Row, Tranche, Transfer,
+    MasterKey, Once, Row, Tranche, Transfer, UsedCertificate,
 };
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, WorkingSet};
@@ -186,6 +186,9 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
     )
     .await?;
     cursors.run(live).await?.into_iter().for_each(|row| set.cursors.load(row));
+    let used = needs.certificates.iter().map(|id| vec![id.put()]).collect();
+    let used = by_key(live, used).await?.run(live).await?;
+    used.into_iter().for_each(|row: UsedCertificate| set.certificates.load(row));
     let actions = needs.actions.iter().map(|id| vec![id.put()]).collect();
     let actions = by_key(live, actions).await?.run(live).await?;
     actions.into_iter().for_each(|row: Action| set.actions.load(row));

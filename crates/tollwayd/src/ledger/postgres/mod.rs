@@ -98,6 +98,7 @@ async fn write(live: &mut Live, set: &WorkingSet) -> Result<(), Trouble> {
     put(live, &set.keys, &mut writes).await?;
     put(live, &set.cursors, &mut writes).await?;
     put(live, &set.deliveries, &mut writes).await?;
+    put(live, &set.certificates, &mut writes).await?;
     put(live, &set.probe, &mut writes).await?;
     // Last, so that nobody waits for a row of these longer than for the COMMIT.
     put(live, &set.totals, &mut writes).await?;

@@ -87,10 +87,14 @@ macro_rules! table {
     };
 }
 
-// Behind the macro, which it uses.
+// Behind the macro, which they use.
+mod certificates;
+mod counted;
 mod outbox;
 mod transfers;
 
+pub(super) use certificates::UsedCertificate;
+pub(super) use counted::Counted;
 pub(crate) use outbox::DeliveryKind;
 pub(super) use outbox::{Delivery, DeliveryState};
 pub(super) use transfers::{Transfer, TransferState};
@@ -125,26 +129,6 @@ words! {
         Refund = "refund",
         /// A gift of an operator.
         Grant = "grant",
-    }
-}
-
-words! {
-    /// What is counted beside the entries.
-    pub(super) enum Counted {
-        /// Something was credited to a new account.
-        Account = "account",
-        /// An invoice was made.
-        Challenge = "challenge",
-        /// A charge that waits for credit.
-        Debt = "debt",
-        /// A request of a free tier.
-        Free = "free",
-        /// An account was charged for the first time.
-        Payer = "payer",
-        /// A request that was charged.
-        Request = "request",
-        /// A request of a hold's route released it without any charge.
-        Void = "void",
     }
 }
 

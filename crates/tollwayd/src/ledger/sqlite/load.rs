@@ -180,6 +180,9 @@ fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Re
     for id in &needs.actions {
         by_key(connection, &mut set.actions, [id.put()])?;
     }
+    for id in &needs.certificates {
+        by_key(connection, &mut set.certificates, [id.put()])?;
+    }
     for name in &needs.cursors {
         by_key(connection, &mut set.cursors, [name.put()])?;
     }

@@ -57,6 +57,7 @@ impl SqliteStore {
         put(&self.connection, &set.keys)?;
         put(&self.connection, &set.cursors)?;
         put(&self.connection, &set.deliveries)?;
+        put(&self.connection, &set.certificates)?;
         put(&self.connection, &set.probe)?;
         put(&self.connection, &set.totals)?;
         statement(&self.connection, "COMMIT")

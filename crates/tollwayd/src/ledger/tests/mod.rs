@@ -305,6 +305,7 @@ ledger_contract! {
         a_balance_for_k_admits_exactly_k_of_200,
         one_hold_id_asked_for_by_many_is_one_hold,
         one_posting_reported_by_many_counts_once,
+        sixty_four_purchases_with_one_certificate_sell_one_invoice,
     }
 }
 
@@ -330,6 +331,7 @@ fn invoice(tag: u8, amount: u64, top_up: Option<PaymentHash>) -> NewInvoice {
         top_up,
         proof: Proof::Preimage,
         asker: None,
+        certificate: None,
     }
 }
 

@@ -106,6 +106,25 @@ async fn replicas_send_nothing_twice_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_certificate_buys_once_at_all_replicas_together() {
+    let Some(bench) = bench().await else { return };
+    let ledgers = [bench.ledger.clone(), replica(&bench).await];
+    for round in 0..20_u8 {
+        let id = tollway_core::digest::Digest::of(&[&[round]]);
+        let certificate = Some(Certificate { id, expires_at_ms: START_MS + 60_000 });
+        let order = |tag| NewInvoice { certificate, ..invoice(tag, 1_000, None) };
+        let (one, two) = tokio::join!(
+            ledgers[0].open_invoice(order(2 * round + 1)),
+            ledgers[1].open_invoice(order(2 * round + 2))
+        );
+        let sold = [one.unwrap(), two.unwrap()];
+        let stored = sold.iter().filter(|it| **it == InvoiceOutcome::Stored).count();
+        assert_eq!(stored, 1, "{sold:?}");
+        assert!(sold.contains(&InvoiceOutcome::CertificateUsed));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conflicts_with_other_writers_are_tried_again() {
     let Some(bench) = bench().await else { return };
     let Place::Postgres(url) = &bench.place else { panic!("no PostgreSQL") };

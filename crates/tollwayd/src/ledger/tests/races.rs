@@ -82,3 +82,28 @@ pub(super) async fn one_posting_reported_by_many_counts_once(bench: Bench) {
     assert_eq!(bench.sums(hash).await, (100 - posted.first().unwrap(), 0));
     bench.assert_audit_clean().await;
 }
+
+pub(super) async fn sixty_four_purchases_with_one_certificate_sell_one_invoice(bench: Bench) {
+    use tollway_core::digest::Digest;
+    let expires_at_ms = START_MS + 60_000;
+    let certificate = Some(Certificate { id: Digest::of(&[b"one"]), expires_at_ms });
+    let mut buyers = tokio::task::JoinSet::new();
+    for tag in 1..=64 {
+        let ledger = bench.ledger.clone();
+        let order = NewInvoice { certificate, ..invoice(tag, 1_000, None) };
+        buyers.spawn(async move { ledger.open_invoice(order).await.unwrap() });
+    }
+    let outcomes = buyers.join_all().await;
+    let sold = outcomes.iter().filter(|it| **it == InvoiceOutcome::Stored).count();
+    let used = outcomes.iter().filter(|it| **it == InvoiceOutcome::CertificateUsed).count();
+    assert_eq!((sold, used), (1, 63));
+    let bench = bench.reopen().await;
+    let again = NewInvoice { certificate, ..invoice(100, 1_000, None) };
+    bench.ledger.prune().await.unwrap();
+    let refused = bench.ledger.open_invoice(again.clone()).await;
+    assert_eq!(refused, Ok(InvoiceOutcome::CertificateUsed));
+    // Once nobody takes it any more it is forgotten.
+    bench.clock.set_ms(expires_at_ms);
+    bench.ledger.prune().await.unwrap();
+    assert_eq!(bench.ledger.open_invoice(again).await, Ok(InvoiceOutcome::Stored));
+}
