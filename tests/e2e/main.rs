@@ -40,6 +40,7 @@ mod shadow;
 mod shipped;
 mod snippets;
 mod sold;
+mod stocks;
 mod story;
 mod terms;
 mod x402;

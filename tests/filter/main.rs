@@ -31,6 +31,7 @@ mod repeats;
 mod requests;
 mod sessions;
 mod shadow;
+mod stocks;
 mod streams;
 mod terms;
 mod world;

@@ -336,6 +336,7 @@ mod tests {
             legacy: Vec::new(),
             revision: 0,
             rates: Vec::new(),
+            limited: Vec::new(),
         };
         Keyring::from_reply(&reply).unwrap()
     }

@@ -131,6 +131,7 @@ mod tests {
             legacy: Vec::new(),
             revision: 0,
             rates: Vec::new(),
+            limited: Vec::new(),
         }
     }
 

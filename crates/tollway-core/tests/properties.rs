@@ -40,6 +40,7 @@ fn keyring() -> Keyring {
         legacy: Vec::new(),
         revision: 0,
         rates: Vec::new(),
+        limited: Vec::new(),
     };
     Keyring::from_reply(&reply).unwrap()
 }

@@ -30,6 +30,8 @@ pub struct Gate {
     keyring: RefCell<Option<Keyring>>,
     /// Tokens that the operator revoked, in order.
     revoked: RefCell<Vec<PaymentHash>>,
+    /// Routes whose calls are counted one by one.
+    limited: RefCell<Vec<String>>,
     rates: RefCell<Rates>,
     tiers: RefCell<Tiers>,
     /// The state of the keys and revocations that was fetched last; 0 where it has no number.
@@ -62,6 +64,7 @@ impl Gate {
             config,
             keyring: RefCell::new(None),
             revoked: RefCell::new(Vec::new()),
+            limited: RefCell::new(Vec::new()),
             rates: RefCell::new(Rates::NONE),
             tiers: RefCell::new(Tiers::default()),
             revision: Cell::new(0),
@@ -177,6 +180,11 @@ impl Gate {
         self.keyring.borrow().is_some() && !self.outbox.borrow().is_full()
     }
 
+    /// Whether only so many calls of this route are sold.
+    pub(crate) fn is_limited(&self, route: &str) -> bool {
+        self.limited.borrow().iter().any(|name| name == route)
+    }
+
     /// Whether the operator revoked the token of this payment, as far as the keyring says: it
     /// names the newest revocations only, and the ledger refuses all of them.
     pub(crate) fn is_revoked(&self, payment: &PaymentHash) -> bool {
@@ -241,6 +249,7 @@ impl Gate {
         let keyring = Keyring::from_reply(reply).map_err(|_| CallFault::Garbage)?;
         let rates = Rates::from_reply(&reply.rates).ok_or(CallFault::Garbage)?;
         self.rates.replace(rates);
+        self.limited.borrow_mut().clone_from(&reply.limited);
         self.entropy.borrow_mut().mix(reply.seed.as_bytes());
         let before = self.keyring.replace(Some(keyring));
         let same_keys = self.with_keyring(|now| before.as_ref() == Some(now)).unwrap_or(false);

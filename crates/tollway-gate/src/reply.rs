@@ -6,7 +6,7 @@ use tollway_core::challenge::ChallengeBody;
 use tollway_core::mcp::payment_required;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PathFault, PriceFault};
-use tollway_core::wire::{HoldRefusal, Problem, StoredResponse};
+use tollway_core::wire::{HoldRefusal, Problem, SaleRefusal, StoredResponse};
 
 use crate::headers::EXPOSED;
 use crate::host::{GrpcStatus, Reply};
@@ -182,6 +182,15 @@ pub(crate) fn budget_exhausted(wait_s: Option<u64>, grpc: bool) -> Reply {
         reply.headers.push(("retry-after", wait_s.max(1).to_string()));
     }
     or_grpc(reply, grpc, GrpcStatus::ResourceExhausted, "budget_exhausted")
+}
+
+/// 409: it has a price, but is not sold now or not for this coupon. A payment would not help.
+pub(crate) fn not_for_sale(refusal: SaleRefusal, wait_s: Option<u64>, grpc: bool) -> Reply {
+    let mut reply = plain(409, refusal.code(), "Conflict", &refusal.to_string());
+    if let Some(wait_s) = wait_s {
+        reply.headers.push(("retry-after", wait_s.max(1).to_string()));
+    }
+    or_grpc(reply, grpc, GrpcStatus::ResourceExhausted, refusal.code())
 }
 
 /// 422: the key belongs to another request.

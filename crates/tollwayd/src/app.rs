@@ -26,6 +26,7 @@ use crate::payouts::{Payout, PayoutFault, Rights};
 use crate::paywall::Paywall;
 use crate::prices::Prices;
 use crate::rates::Rates;
+use crate::sales::Sales;
 use crate::settlement;
 use crate::watch::Watch;
 use crate::webhooks::Webhook;
@@ -165,15 +166,16 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         invoice_expiry_s,
         imports: !config.legacy_keys.is_empty(),
         authority: config.authority.clone().map(Arc::new),
+        sales: Arc::new(Sales::new(&config.coupons, &config.supplies)),
     };
     let legacy_keys = config.legacy_keys.clone().into();
     let rights = payer.as_ref().map(|(_wallet, rights)| Arc::clone(rights));
     let (told, rates_told) = (paywall.clone(), rates.clone());
     let counted = Arc::clone(&metrics);
-    let x402 = config
-        .x402
-        .clone()
-        .map(|config| X402::new(config, ledger.clone(), Arc::clone(&paywall.clock), rates.clone()));
+    let x402 = config.x402.clone().map(|config| {
+        let (clock, sales) = (Arc::clone(&paywall.clock), Arc::clone(&paywall.sales));
+        X402::new(config, ledger.clone(), clock, rates.clone(), sales)
+    });
     let x402 = x402.transpose()?;
     let doors = Doors {
         paywall: told,

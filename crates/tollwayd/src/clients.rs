@@ -57,6 +57,7 @@ impl DaySecrets {
                     request.route.as_bytes(),
                     request.memo.as_bytes(),
                     request.certificate.as_deref().unwrap_or_default().as_bytes(),
+                    request.coupon.as_deref().unwrap_or_default().as_bytes(),
                     &wanted.concat(),
                     &top_up,
                 ],

@@ -5,6 +5,7 @@
 //! file (`file:PATH`). Everything is checked before a port is bound. Relative paths start at
 //! the working directory.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +16,13 @@ use tollway_core::wire::LegacyKey;
 mod authority;
 mod legacy;
 mod lightning;
+mod log;
 mod node;
 mod node_url;
 mod payouts;
 mod price_webhook;
 mod rates;
+mod sales;
 mod secrets;
 mod webhooks;
 mod x402;
@@ -35,6 +38,7 @@ use lightning::RawLightning;
 pub use lightning::{
     ENV_LIGHTNING_BACKEND, ENV_LIGHTNING_CERT, ENV_LIGHTNING_NETWORK, ENV_LIGHTNING_URL,
 };
+pub use log::{LogConfig, LogFormat, LogLevel};
 pub use node::{
     BtcpayConfig, ClnConfig, LightningConfig, LnbitsConfig, LndConfig, Network, NodeConfig,
     NwcConfig, PhoenixdConfig,
@@ -46,6 +50,8 @@ pub use price_webhook::PriceWebhookConfig;
 use price_webhook::RawPriceWebhook;
 use rates::RawRates;
 pub use rates::{PriceSource, RateSource, RatesConfig};
+pub use sales::{Coupon, Gives, Supply};
+use sales::{RawCoupon, RawSupply};
 use secrets::{RawSecret, secret};
 use webhooks::RawWebhook;
 pub use webhooks::WebhookConfig;
@@ -82,6 +88,10 @@ pub struct RawConfig {
     x402: Option<RawX402>,
     authority: Option<RawAuthority>,
     #[serde(default)]
+    coupons: Vec<RawCoupon>,
+    #[serde(default)]
+    supply: Vec<RawSupply>,
+    #[serde(default)]
     webhooks: Vec<RawWebhook>,
     #[serde(default)]
     payouts: RawPayouts,
@@ -104,48 +114,6 @@ struct RawStore {
     sqlite: Option<PathBuf>,
     postgres: Option<RawSecret>,
     postgres_ca: Option<PathBuf>,
-}
-
-/// The log's form and detail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// One JSON object per line, or text for people.
-    pub format: LogFormat,
-    /// The least important level that is written.
-    pub level: LogLevel,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { format: LogFormat::Json, level: LogLevel::Info }
-    }
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// Text for people.
-    Text,
-}
-
-/// The detail of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogLevel {
-    /// Only what needs an operator now.
-    Error,
-    /// Also what may need one soon.
-    Warn,
-    /// Also starts, stops and refused requests.
-    Info,
-    /// Also every request.
-    Debug,
-    /// Everything.
-    Trace,
 }
 
 /// The configuration that runs.
@@ -175,6 +143,10 @@ pub struct Config {
     pub payouts: Option<PayoutsConfig>,
     /// Who tells the prices that the filter does not know.
     pub price_webhook: Option<PriceWebhookConfig>,
+    /// What makes purchases cheaper, by code.
+    pub coupons: BTreeMap<String, Coupon>,
+    /// Of what only so much is sold.
+    pub supplies: Vec<Supply>,
     /// The log.
     pub log: LogConfig,
 }
@@ -316,6 +288,8 @@ impl RawConfig {
             x402,
             authority,
             webhooks: webhooks::resolve(&self.webhooks, env)?,
+            coupons: sales::coupons(&self.coupons)?,
+            supplies: sales::supplies(&self.supply)?,
             price_webhook: self.price_webhook.as_ref().map(|it| it.resolve(env)).transpose()?,
             log: self.log,
         })

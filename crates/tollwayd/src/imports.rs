@@ -20,9 +20,10 @@ impl Paywall {
     /// [`RecoveryError`] if the ledger or the node did not answer.
     pub(crate) async fn hold_or_import(
         &self,
-        order: HoldOrder,
+        mut order: HoldOrder,
         import: Option<Msat>,
     ) -> Result<HoldOutcome, RecoveryError> {
+        order.supply = self.sales.supply(&order.route).cloned();
         let outcome = self.hold(order.clone()).await?;
         // No node can say that the payment of another system has arrived.
         let is_proven = order.shown == Some(Proof::Preimage);

@@ -33,6 +33,7 @@ mod prices;
 mod rails;
 mod rates;
 mod recovery;
+mod sales;
 mod settlement;
 mod signature;
 pub mod telemetry;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
-use tollway_core::wire::{ChallengeReply, ChallengeRequest};
+use tollway_core::wire::{ChallengeReply, ChallengeRequest, SaleRefusal};
 
 use crate::authority::CertificateFault;
 use crate::clients::NotAnAddress;
@@ -12,11 +12,12 @@ use crate::clock::Clock;
 use crate::config::AuthorityConfig;
 use crate::flood::Flood;
 use crate::ledger::{
-    Asker, Certificate, InvoiceOutcome, InvoiceState, Ledger, LedgerError, NewInvoice, OpenInvoice,
-    SettleOutcome, Settlement, Terms, Unsettled,
+    Asker, Certificate, CouponOrder, InvoiceOutcome, InvoiceState, Ledger, LedgerError, NewInvoice,
+    OpenInvoice, SettleOutcome, Settlement, Terms, Unsettled,
 };
 use crate::lightning::{Health, InvoiceOrder, Lightning, MakeError, PayError, SimulatedNode};
 use crate::recovery::{Recovery, RecoveryError, note};
+use crate::sales::Sales;
 use crate::watch::Watch;
 
 /// Sells credit.
@@ -35,6 +36,8 @@ pub(crate) struct Paywall {
     pub(crate) imports: bool,
     /// Whose certificate every purchase needs.
     pub(crate) authority: Option<Arc<AuthorityConfig>>,
+    /// Coupons and supplies.
+    pub(crate) sales: Arc<Sales>,
 }
 
 /// Why there is no challenge.
@@ -124,7 +127,6 @@ impl Paywall {
         {
             return Ok(reply(open));
         }
-        let certificate = self.certificate(&request)?;
         if request.proof.is_preimage()
             && let Some(asker) = &asker
             && let Some(shared) = self.ledger.shared_invoice(asker).await?
@@ -134,6 +136,11 @@ impl Paywall {
         if limited && let Some(retry_after_s) = self.limited(asker.as_ref()).await? {
             return Ok(ChallengeReply::Limited { retry_after_s });
         }
+        let coupon = match self.reckon(&mut request).await? {
+            Ok(coupon) => coupon,
+            Err(refused) => return Ok(refused),
+        };
+        let certificate = self.certificate(&request)?;
         let terms = self.terms(&request).await?;
         let order = InvoiceOrder {
             amount: request.amount_msat,
@@ -156,6 +163,7 @@ impl Paywall {
             proof: terms.proof,
             asker,
             certificate,
+            coupon,
         };
         let open = OpenInvoice::from(&made);
         let (payment_hash, expires_at_ms) = (open.payment_hash, open.expires_at_ms);
@@ -168,6 +176,7 @@ impl Paywall {
                 Ok(reply(open))
             }
             InvoiceOutcome::Shared(shared) => Ok(reply(shared)),
+            InvoiceOutcome::Refused(refusal) => Ok(refused(refusal)),
             InvoiceOutcome::BalanceLimit => Err(ChallengeError::BalanceLimit),
             InvoiceOutcome::CertificateUsed => Err(CertificateFault::Used.into()),
             InvoiceOutcome::HashTaken => Err(ChallengeError::HashTaken),
@@ -184,6 +193,20 @@ impl Paywall {
         let shown = request.certificate.as_deref();
         let judged = authority.judge(shown, request.amount_msat, self.clock.now_s());
         judged.map(Some).inspect_err(|fault| tracing::info!(%fault, "a purchase was refused"))
+    }
+
+    /// Changes a purchase as its coupon says, unless what it is for is sold out.
+    async fn reckon(
+        &self,
+        request: &mut ChallengeRequest,
+    ) -> Result<Result<Option<CouponOrder>, ChallengeReply>, ChallengeError> {
+        if let Some(supply) = self.sales.supply(&request.route)
+            && let Some(resets_at) = self.ledger.sold_out(supply).await?
+        {
+            let refusal = SaleRefusal::SoldOut;
+            return Ok(Err(ChallengeReply::Refused { refusal, resets_at }));
+        }
+        Ok(self.sales.apply(request, self.clock.now_s()).map_err(refused))
     }
 
     /// What is sold. A top-up names the account itself, which stays when the payment that the
@@ -270,6 +293,10 @@ impl Paywall {
         tracing::info!(payment_hash = %hash, ?outcome, "the node reports a payment");
         Ok(outcome)
     }
+}
+
+fn refused(refusal: SaleRefusal) -> ChallengeReply {
+    ChallengeReply::Refused { refusal, resets_at: None }
 }
 
 fn reply(invoice: OpenInvoice) -> ChallengeReply {

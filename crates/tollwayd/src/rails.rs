@@ -27,8 +27,10 @@ impl Paywall {
         let other = request.other.take();
         let reply = self.challenge(request.clone()).await?;
         let mut notes = RailNotes::default();
+        // A coupon is for a purchase of credit; the other invoice would be one over another amount.
         if let (Some(terms), ChallengeReply::Invoice { .. }) = (other, &reply)
             && terms.payment
+            && request.coupon.is_none()
         {
             self.offer_charge(request, &terms, reply.clone(), &mut notes).await?;
         }
@@ -120,6 +122,7 @@ impl Paywall {
             min: proof.amount,
             amount: proof.amount,
             ttl_ms,
+            supply: self.sales.supply(&route).cloned(),
             route,
             once: request.idempotency,
             take_back: None,
@@ -167,6 +170,7 @@ fn problem_of(refusal: HoldRefusal) -> Option<Problem> {
         HoldRefusal::IdempotencyMismatch
         | HoldRefusal::IdempotencyInFlight
         | HoldRefusal::TierDiffers
-        | HoldRefusal::BudgetExhausted => None,
+        | HoldRefusal::BudgetExhausted
+        | HoldRefusal::SoldOut => None,
     }
 }

@@ -149,6 +149,7 @@ fn keyring() -> Keyring {
         legacy: Vec::new(),
         revision: 0,
         rates: Vec::new(),
+        limited: Vec::new(),
     };
     Keyring::from_reply(&reply).unwrap()
 }

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FieldMissing, RailTerms};
+use super::{FieldMissing, RailTerms, SaleRefusal};
 use crate::money::Msat;
 use crate::payment::PaymentHash;
 
@@ -53,6 +53,10 @@ pub struct ChallengeRequest {
     /// What an authority has certified for this purchase, as the client sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// The coupon that the client shows, at most [`COUPON_BYTES_MAX`](super::COUPON_BYTES_MAX)
+    /// bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coupon: Option<String>,
 }
 
 /// What a payment buys.
@@ -134,6 +138,14 @@ pub enum ChallengeReply {
         /// When it may ask again, in seconds from now.
         retry_after_s: u64,
     },
+    /// It is not sold now, or not for this coupon.
+    Refused {
+        /// Why.
+        refusal: SaleRefusal,
+        /// When to ask again, Unix time in seconds; without it no time helps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resets_at: Option<u64>,
+    },
 }
 
 /// A [`ChallengeReply`] as it travels: read once, see [`HoldReply`](super::HoldReply).
@@ -146,6 +158,8 @@ struct FlatReply {
     credit_msat: Option<Msat>,
     expires_at: Option<u64>,
     retry_after_s: Option<u64>,
+    refusal: Option<SaleRefusal>,
+    resets_at: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +167,7 @@ struct FlatReply {
 enum FlatOutcome {
     Invoice,
     Limited,
+    Refused,
 }
 
 impl TryFrom<FlatReply> for ChallengeReply {
@@ -170,6 +185,10 @@ impl TryFrom<FlatReply> for ChallengeReply {
             FlatOutcome::Limited => {
                 Self::Limited { retry_after_s: flat.retry_after_s.ok_or(FieldMissing)? }
             }
+            FlatOutcome::Refused => Self::Refused {
+                refusal: flat.refusal.ok_or(FieldMissing)?,
+                resets_at: flat.resets_at,
+            },
         })
     }
 }

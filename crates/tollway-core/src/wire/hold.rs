@@ -213,6 +213,8 @@ pub enum HoldRefusal {
     TierDiffers,
     /// A budget of the token cannot cover the amount in this window.
     BudgetExhausted,
+    /// As many calls were sold as there are.
+    SoldOut,
     /// The account cannot cover the amount.
     InsufficientCredit,
 }

@@ -10,6 +10,7 @@ mod hold;
 mod posting;
 mod price;
 mod rail;
+mod sale;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -32,6 +33,7 @@ pub use hold::{
 pub use posting::{Overrun, Posting, PostingBatch, PostingOutcome, PostingReply, PostingResult};
 pub use price::{PriceReply, PriceRequest};
 pub use rail::{Rail, RailHoldRequest, RailNotes, RailTerms};
+pub use sale::SaleRefusal;
 
 /// Where the filter asks for an invoice: `POST`.
 pub const CHALLENGES_PATH: &str = "/v1/challenges";
@@ -82,6 +84,8 @@ pub const PLAN_NAME_BYTES_MAX: usize =
 pub const CLIENT_TEXT_BYTES_MAX: usize = 64;
 /// The longest rolling window of an allowance: 31 days.
 pub const WINDOW_SECONDS_MAX: u64 = 31 * 86_400;
+/// The longest code of a coupon, in bytes.
+pub const COUPON_BYTES_MAX: usize = 64;
 /// The longest invoice memo, in bytes (BOLT 11 fits 639 in its description field).
 pub const MEMO_BYTES_MAX: usize = 639;
 
@@ -117,6 +121,9 @@ pub struct KeyringReply {
     /// What a bitcoin costs in other money: the rates that hold, with their ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rates: Vec<RateReply>,
+    /// Routes of which only so many calls are sold: each call needs a hold of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limited: Vec<String>,
 }
 
 /// One key of the keyring.

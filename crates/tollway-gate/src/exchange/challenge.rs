@@ -10,6 +10,7 @@ use tollway_core::wire::{
 use super::offer::{Feeds, Offer};
 use super::profile::Sold;
 use super::rail::{add_notes, rail_terms};
+use super::sale::coupon;
 use super::{Challenging, Context, Exchange, State, Step};
 use crate::config::{Mode, Purchase, PurchaseFault, Route};
 use crate::headers;
@@ -68,6 +69,7 @@ impl Exchange {
             client: client_key(stream, &context.headers),
             other: rail_terms(&context, &offer),
             certificate: certificate(&context.headers),
+            coupon: coupon(&context.headers),
         };
         context.call_started_ms = stream.now_ms();
         match ledger::open_challenge(stream, &self.gate.config().tollwayd, &request) {
@@ -110,6 +112,9 @@ impl Exchange {
                 self.gate.reached(stream);
                 let answer = reply::not_certified(context.grpc);
                 return self.answer(stream, Decision::Denied, answer);
+            }
+            Ok(ChallengeReply::Refused { refusal, resets_at }) => {
+                return self.not_for_sale(stream, refusal, resets_at, context.grpc);
             }
             Err(fault) => return self.fail(stream, context, Some(fault)),
         };

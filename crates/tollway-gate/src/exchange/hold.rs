@@ -7,7 +7,7 @@ use tollway_core::credential::VerifiedCredential;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
-use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, Proof};
+use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, Proof, SaleRefusal};
 
 use super::ending::{Asked, Lasting};
 use super::leased::{Granted, Payment, Plan};
@@ -156,11 +156,10 @@ impl Exchange {
             Ok(HoldReply::Refused { refusal: HoldRefusal::BudgetExhausted, resets_at, .. })
                 if !holding.context.budgets.is_empty() =>
             {
-                self.gate.reached(stream);
-                let wait_s = resets_at.map(|at| at.saturating_sub(stream.now_ms() / 1_000));
-                stream.note(LogField::Reason, "budget_exhausted");
-                let answer = reply::budget_exhausted(wait_s, holding.context.grpc);
-                self.answer(stream, Decision::Denied, answer)
+                self.over_budget(stream, resets_at, holding.context.grpc)
+            }
+            Ok(HoldReply::Refused { refusal: HoldRefusal::SoldOut, resets_at, .. }) => {
+                self.not_for_sale(stream, SaleRefusal::SoldOut, resets_at, holding.context.grpc)
             }
             Ok(HoldReply::Refused { refusal, balance_msat, tier, .. }) => {
                 if let Some(answer) = reply::of_key(refusal, holding.context.grpc).filter(|_| keyed)

@@ -12,6 +12,7 @@ use super::hold::Admission;
 use super::offer::Offer;
 use super::{Asks, Context, Exchange, Holding, Parked, State, Step};
 use crate::config::{Idempotency, Spend as Paying};
+use crate::gate::Gate;
 use crate::headers;
 use crate::host::Stream;
 use crate::lease::{self, Ask, Grant, Opened, Paid, Relief, Spend, Taken, Tally};
@@ -85,7 +86,7 @@ impl Exchange {
     ) -> Step {
         let leases = &self.gate.leases;
         // Of a revoked token the ledger says so itself.
-        let ask = leased_ask(&context, &credential);
+        let ask = leased_ask(&self.gate, &context, &credential);
         let Some(ask) = ask.filter(|ask| !self.shadow && !self.gate.is_revoked(&ask.token)) else {
             return self.hold(stream, context, credential, Plan::Exact);
         };
@@ -134,7 +135,7 @@ impl Exchange {
             context.rounds = context.rounds.saturating_add(1);
             return self.pay(stream, context, credential);
         }
-        let spend = leased_ask(&context, &credential);
+        let spend = leased_ask(&self.gate, &context, &credential);
         match spend.map(|ask| self.gate.leases.spend(stream, &ask)) {
             Some(Spend::Paid(paid)) => {
                 let token = credential.payment_hash();
@@ -296,13 +297,16 @@ fn ask(context: &Context, credential: &VerifiedCredential) -> Ask {
 }
 
 /// The same, where the request may be paid from one: not with an idempotency key, which belongs
-/// to a hold, nor within a budget or at the price of a tier, which the ledger judges hold by hold.
-fn leased_ask(context: &Context, credential: &VerifiedCredential) -> Option<Ask> {
+/// to a hold, nor within a budget, at the price of a tier or where calls are counted, which the
+/// ledger judges hold by hold.
+fn leased_ask(gate: &Gate, context: &Context, credential: &VerifiedCredential) -> Option<Ask> {
     let keyed = context.route.idempotency != Idempotency::Off
         && headers::find(&context.headers, "idempotency-key").is_some();
     // Of what is not proven here, the ledger judges every request.
-    let judged =
-        !context.budgets.is_empty() || context.tiers.is_some() || !credential.shown().is_preimage();
+    let judged = !context.budgets.is_empty()
+        || context.tiers.is_some()
+        || gate.is_limited(&context.route.name)
+        || !credential.shown().is_preimage();
     // What tokens cost may be more than was set aside.
     let exact = keyed || judged || context.quote.tokens.is_some();
     match context.route.spend {

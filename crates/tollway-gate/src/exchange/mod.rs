@@ -35,6 +35,7 @@ mod reading;
 mod refresh;
 mod repeat;
 mod response;
+mod sale;
 mod settling;
 mod shadow;
 

@@ -133,7 +133,8 @@ impl Offer {
             HoldRefusal::IdempotencyMismatch
             | HoldRefusal::IdempotencyInFlight
             | HoldRefusal::TierDiffers
-            | HoldRefusal::BudgetExhausted => return None,
+            | HoldRefusal::BudgetExhausted
+            | HoldRefusal::SoldOut => return None,
         })
     }
 }

@@ -17,7 +17,9 @@ use super::Doors;
 use super::body::segment;
 use super::error::ApiError;
 use crate::entropy;
-use crate::ledger::{AccountView, ActionView, AuditReport, InvoiceView, KeyBytes, Stats};
+use crate::ledger::{
+    AccountView, ActionView, AuditReport, InvoiceView, KeyBytes, Stats, StockView,
+};
 use crate::lightning::payment_hash_of;
 use crate::metrics;
 
@@ -34,6 +36,7 @@ pub(super) fn router() -> Router<Doors> {
         .route("/admin/v1/keys/rotate", post(rotate_key))
         .route("/admin/v1/stats", get(stats))
         .route("/admin/v1/actions", get(actions))
+        .route("/admin/v1/stocks", get(stocks))
         .route("/admin/v1/audit", get(audit))
         .merge(act::router())
         .merge(export::router())
@@ -74,6 +77,11 @@ async fn rotate_key(State(doors): State<Doors>) -> Result<Json<Rotated>, ApiErro
     let current = doors.paywall.ledger.rotate_key(secret).await?;
     tracing::info!(%current, "the keyring has a new current key");
     Ok(Json(Rotated { current }))
+}
+
+/// What is taken of coupons and supplies.
+async fn stocks(State(doors): State<Doors>) -> Result<Json<Vec<StockView>>, ApiError> {
+    Ok(Json(doors.paywall.ledger.stocks().await?))
 }
 
 /// The audit log, oldest line first.

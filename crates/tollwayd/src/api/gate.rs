@@ -16,11 +16,12 @@ use tollway_core::money::Msat;
 use tollway_core::secret::MasterKey;
 use tollway_core::wire::{
     ALLOWANCES_PATH, AllowanceReply, AllowanceRequest, Buys, CHALLENGES_PATH,
-    CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT, ExtensionRequest,
-    HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH, KeyringKey, KeyringReply,
-    MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH, POSTINGS_PER_BATCH_MAX, PostingBatch,
-    PostingReply, RAIL_SEGMENT, ROUTE_NAME_BYTES_MAX, Rail, RailHoldRequest, RailNotes,
-    SERVICE_NAME_BYTES_MAX, SETTLEMENT_SEGMENT, WINDOW_SECONDS_MAX, Window,
+    CLIENT_TEXT_BYTES_MAX, COUPON_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT,
+    ExtensionRequest, HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH,
+    KeyringKey, KeyringReply, MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH,
+    POSTINGS_PER_BATCH_MAX, PostingBatch, PostingReply, RAIL_SEGMENT, ROUTE_NAME_BYTES_MAX, Rail,
+    RailHoldRequest, RailNotes, SERVICE_NAME_BYTES_MAX, SETTLEMENT_SEGMENT, WINDOW_SECONDS_MAX,
+    Window,
 };
 
 use super::Doors;
@@ -57,6 +58,10 @@ async fn challenge(
             return Err(invalid("client.fingerprint", problem));
         }
     }
+    if request.coupon.as_ref().is_some_and(|code| code.len() > COUPON_BYTES_MAX) {
+        let problem = format!("expected at most {COUPON_BYTES_MAX} bytes");
+        return Err(invalid("coupon", problem));
+    }
     if request.memo.len() > MEMO_BYTES_MAX {
         return Err(invalid(
             "memo",
@@ -67,7 +72,10 @@ async fn challenge(
         check_positive("other.price_msat", other.price_msat)?;
     }
     let offer = match (&doors.x402, &request.other) {
-        (Some(x402), Some(terms)) if terms.x402 => x402.offer(&request, terms),
+        // A coupon is for a purchase of credit.
+        (Some(x402), Some(terms)) if terms.x402 && request.coupon.is_none() => {
+            x402.offer(&request, terms)
+        }
         _ => None,
     };
     let (reply, mut notes) = doors.paywall.challenge_on_rails(request).await?;
@@ -256,6 +264,7 @@ async fn keyring(State(doors): State<Doors>) -> Result<impl IntoResponse, ApiErr
         legacy: doors.legacy_keys.to_vec(),
         revision,
         rates: doors.rates.now(),
+        limited: doors.paywall.sales.limited_routes(),
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(reply)))
 }

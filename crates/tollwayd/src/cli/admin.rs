@@ -82,6 +82,8 @@ enum AdminCommand {
     Export(export::ExportArgs),
     /// Show what operators did: the newest lines of the audit log
     Actions,
+    /// Show how much of coupons and supplies is taken
+    Stocks,
     /// Have the server recompute its books and show each difference
     Audit,
 }
@@ -193,6 +195,7 @@ fn request(command: &AdminCommand) -> Result<Request, CliError> {
         AdminCommand::Stats { .. } => Ok(get("stats".to_owned())),
         AdminCommand::Export(wanted) => Ok(get(wanted.path())),
         AdminCommand::Actions => Ok(get("actions".to_owned())),
+        AdminCommand::Stocks => Ok(get("stocks".to_owned())),
         AdminCommand::Audit => Ok(get("audit".to_owned())),
     }
 }

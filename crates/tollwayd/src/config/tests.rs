@@ -275,3 +275,39 @@ fn prices_are_asked_within_bounds() {
         assert!(found.contains(said) && !found.contains("canary"), "{found}");
     }
 }
+
+#[test]
+fn coupons_and_supplies_say_one_thing_each() {
+    let text = format!(
+        "{EXAMPLE}\n[[coupons]]\ncode = \"LAUNCH\"\npercent_off = 20\nmax_uses = 5\n\
+         per_account = 1\nexpires_at = 2000000000\nroutes = [\"joke\"]\n[[coupons]]\n\
+         code = \"more\"\nbonus_msat = 7\n[[supply]]\nname = \"seats\"\n\
+         routes = [\"a\", \"b\"]\ncalls = 9\nper = \"day\"\n"
+    );
+    let config = RawConfig::parse(&text).unwrap().resolve(&env).unwrap();
+    let launch = &config.coupons["LAUNCH"];
+    assert_eq!(launch.gives, Gives::PercentOff(20));
+    assert_eq!((launch.max_uses, launch.per_account), (Some(5), Some(1)));
+    assert_eq!(config.coupons["more"].max_uses, None);
+    let [seats] = &config.supplies[..] else { panic!("one supply") };
+    assert_eq!((seats.calls, seats.routes.len()), (9, 2));
+    let coupon = |lines: &str| format!("{EXAMPLE}\n[[coupons]]\ncode = \"A\"\n{lines}");
+    let supply = |lines: &str| format!("{EXAMPLE}\n[[supply]]\nname = \"a\"\n{lines}");
+    let rest = "routes = [\"a\"]\ncalls = 1\nper = \"total\"\n";
+    for (text, said) in [
+        (coupon(""), "\"A\" gives nothing, or two things"),
+        (coupon("percent_off = 5\nmsat_off = 5"), "gives nothing, or two things"),
+        (coupon("percent_off = 100"), "coupons.percent_off: expected 1 to 99"),
+        (coupon("bonus_percent = 0"), "coupons.bonus_percent: expected 1"),
+        (coupon("msat_off = 5\nmax_uses = 0"), "coupons.max_uses: expected 1"),
+        (coupon("msat_off = 5\nroutes = [\"\"]"), "coupons.routes"),
+        (coupon("msat_off = 5\n[[coupons]]\ncode = \"A\"\nmsat_off = 1"), "each code once"),
+        (coupon("msat_off = 5").replace("\"A\"", "\"A B\""), "coupons.code: expected 1 to 64"),
+        (supply("routes = []\ncalls = 1\nper = \"total\""), "supply.routes: expected at least one"),
+        (supply("routes = [\"a\"]\ncalls = 1\nper = \"week\""), "per"),
+        (supply(&format!("{rest}[[supply]]\nname = \"b\"\n{rest}")), "each route once"),
+    ] {
+        let found = fault(&text);
+        assert!(found.contains(said), "{found}");
+    }
+}

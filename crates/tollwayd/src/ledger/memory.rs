@@ -1,10 +1,11 @@
 //! The ledger in memory: for tests and simulation. It forgets when the process ends.
 
+mod audit;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tollway_core::digest::Digest;
 use tollway_core::id::KeyId;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::REVOKED_TOKENS_MAX;
@@ -12,13 +13,11 @@ use tollway_core::wire::REVOKED_TOKENS_MAX;
 use super::KeyBytes;
 use super::engine::allowances::DAY_MS;
 use super::rows::{
-    Account, Charge, Counted, Delivery, DeliveryKind, DeliveryState, Hold, HoldState, Invoice,
-    MasterKey, Row, TransferState,
+    Delivery, DeliveryKind, DeliveryState, Hold, HoldState, Invoice, MasterKey, Row, TransferState,
 };
-use super::sql::{DAY_SECRETS_KEPT, NEWS_KEPT_MS, UNPAID_KEPT_MS};
+use super::sql::{DAY_SECRETS_KEPT, NEWS_KEPT_MS, RESERVED_KEPT_MS, UNPAID_KEPT_MS};
 use super::stats::Figures;
 use super::store::{Store, StoreError};
-use super::views::{AuditReport, Difference};
 use super::work::{Needs, SWEEP_ROWS_MAX, Tab, WorkingSet};
 
 /// The tables. They outlive their ledger if a test keeps them, as a disk would.
@@ -118,8 +117,18 @@ impl Tables {
 
     fn prune(&mut self, now_ms: u64) {
         let unpaid_until_ms = now_ms.saturating_sub(UNPAID_KEPT_MS);
-        self.invoices
-            .retain(|it| it.settled_at_ms.is_some() || it.expires_at_ms >= unpaid_until_ms);
+        let reserved_until_ms = now_ms.saturating_sub(RESERVED_KEPT_MS);
+        let gone = |it: &Invoice| {
+            let until_ms = if it.coupon.is_some() { reserved_until_ms } else { unpaid_until_ms };
+            it.settled_at_ms.is_none() && it.expires_at_ms < until_ms
+        };
+        for coupon in self.invoices.iter().filter(|it| gone(it)).filter_map(|it| it.coupon) {
+            if let Some(mut stock) = self.stocks.get(&(coupon,)).cloned() {
+                stock.used = stock.used.saturating_sub(1);
+                self.stocks.load(stock);
+            }
+        }
+        self.invoices.retain(|it| !gone(it));
         self.once.retain(|it| it.expires_at_ms > now_ms);
         self.allowances.retain(|it| it.ends_at_ms > now_ms);
         let open = self.holds.iter().filter(|it| it.state == HoldState::Open);
@@ -158,6 +167,13 @@ impl Tables {
                 break;
             }
             found.into_iter().for_each(|row| set.budgets.load(row));
+        }
+        for id in set.stock_ids(needs) {
+            copy(&self.stocks, &mut set.stocks, (id,));
+        }
+        for (coupon, account) in set.coupon_accounts(needs) {
+            let sold = |it: &&Invoice| it.coupon == Some(coupon) && it.account == account;
+            self.invoices.iter().filter(sold).for_each(|it| set.invoices.load(it.clone()));
         }
         for client in &needs.allowances {
             copy(&self.allowances, &mut set.allowances, (*client,));
@@ -213,6 +229,7 @@ impl Tables {
         put(&mut self.once, &set.once);
         put(&mut self.allowances, &set.allowances);
         put(&mut self.transfers, &set.transfers);
+        put(&mut self.stocks, &set.stocks);
         put(&mut self.days, &set.days);
         put(&mut self.keys, &set.keys);
         put(&mut self.actions, &set.actions);
@@ -259,139 +276,6 @@ impl Tables {
         recent.sort_by_key(|it| std::cmp::Reverse((it.settled_at_ms, it.payment_hash)));
         recent.truncate(usize::try_from(Figures::recent().limit).unwrap_or(usize::MAX));
         Figures { totals: self.totals.iter().cloned().collect(), recent, open }
-    }
-
-    /// Recomputes the sums of every account.
-    pub(super) fn audit(&self) -> AuditReport {
-        let mut recorded: BTreeMap<PaymentHash, [i64; 4]> = BTreeMap::new();
-        let mut entries = 0;
-        for entry in self.entries.iter() {
-            let [balance, _, _, count] = recorded.entry(entry.account).or_default();
-            *balance += entry.amount_msat;
-            *count += 1;
-            entries += 1;
-        }
-        for hold in self.holds.iter().filter(|hold| hold.state == HoldState::Open) {
-            let [_, held, _, _] = recorded.entry(hold.account).or_default();
-            *held += signed(hold.amount_msat.get());
-            *held -= signed(hold.taken_back_msat.get()) + signed(hold.posted_msat.get());
-        }
-        for tranche in self.tranches.iter() {
-            let [_, _, tranched, _] = recorded.entry(tranche.account).or_default();
-            *tranched += signed(tranche.remaining_msat.get());
-        }
-        let claims = |account: &Account| {
-            [
-                ("balance_msat against the sum of entries", account.balance_msat.get()),
-                ("held_msat against the open holds", account.held_msat.get()),
-                ("tranched_msat against the tranches", account.tranched_msat.get()),
-                ("entries of an account against their numbers", account.entries),
-            ]
-        };
-        let mut differences = Vec::new();
-        for account in self.accounts.iter() {
-            let records = recorded.remove(&account.account).unwrap_or_default();
-            for ((check, claimed), recorded) in claims(account).into_iter().zip(records) {
-                let (account, claimed) = (account.account.to_hex(), signed(claimed));
-                if claimed != recorded {
-                    let about = None;
-                    differences.push(Difference { account, check, about, claimed, recorded });
-                }
-            }
-        }
-        differences.extend(self.audit_budgets());
-        differences.extend(self.audit_totals());
-        let accounts = self.accounts.iter().map(|_| 1).sum();
-        AuditReport { accounts, entries, differences }
-    }
-
-    /// Recomputes what the budgets have counted.
-    fn audit_budgets(&self) -> Vec<Difference> {
-        let mut recorded: BTreeMap<Digest, i64> = BTreeMap::new();
-        for hold in self.holds.iter() {
-            let mut next = hold.budget;
-            while let Some(budget) = next.and_then(|id| self.budgets.get(&(id,))) {
-                next = budget.parent;
-                if hold.budget_at_ms >= Some(budget.began_at_ms) {
-                    *recorded.entry(budget.id).or_default() += match hold.state {
-                        HoldState::Open => {
-                            signed(hold.amount_msat.get()) - signed(hold.taken_back_msat.get())
-                        }
-                        HoldState::Released | HoldState::Expired => signed(hold.posted_msat.get()),
-                    };
-                }
-            }
-        }
-        let mut differences = Vec::new();
-        for budget in self.budgets.iter() {
-            let claimed = signed(budget.used_msat.get());
-            let recorded = recorded.remove(&budget.id).unwrap_or_default();
-            if claimed != recorded {
-                let account = budget.account.to_hex();
-                let about = Some(format!("budget {:?}", budget.id));
-                let check = "used_msat of a budget against its holds";
-                differences.push(Difference { account, check, about, claimed, recorded });
-            }
-        }
-        differences
-    }
-
-    /// Recomputes what the totals count.
-    fn audit_totals(&self) -> Vec<Difference> {
-        let mut sums: BTreeMap<(String, &str), [(i64, i64); 2]> = BTreeMap::new();
-        let mut record_times = |route: &str, kind, more: i64, amount: i64| {
-            let [_, (times, sum)] = sums.entry((route.to_owned(), kind)).or_default();
-            (*times, *sum) = (*times + more, *sum + amount);
-        };
-        let charged = |it: &&Charge| it.charged_msat.get() + it.debt_msat.get() > 0;
-        for posting in self.postings.iter().filter(charged) {
-            record_times(&posting.route, Counted::Request.word(), posting.requests.into(), 0);
-        }
-        let mut record = |route: &str, kind, amount| record_times(route, kind, 1, amount);
-        for entry in self.entries.iter() {
-            let route = entry.route.as_deref().unwrap_or_default();
-            record(route, entry.kind.word(), entry.amount_msat);
-        }
-        for account in self.accounts.iter() {
-            if account.entries > 0 {
-                record("", Counted::Account.word(), 0);
-            }
-            if account.charged_msat.get() > 0 {
-                record("", Counted::Payer.word(), 0);
-            }
-        }
-        let released = |hold: &&Hold| hold.state == HoldState::Released;
-        for hold in self.holds.iter().filter(released).filter(|it| it.posted_msat.get() == 0) {
-            let ends = |row: &&Charge| row.hold_id == hold.id && row.release;
-            if self.postings.iter().any(|row| ends(&row) && row.route == hold.route) {
-                record(&hold.route, Counted::Void.word(), 0);
-            }
-        }
-        for posting in self.postings.iter().filter(|it| it.debt_msat.get() > 0) {
-            record(&posting.route, Counted::Debt.word(), signed(posting.debt_msat.get()));
-        }
-        for total in self.totals.iter() {
-            if ![Counted::Challenge.word(), Counted::Free.word()].contains(&total.kind.as_str()) {
-                let key = (total.route.clone(), total.kind.as_str());
-                let [(times, sum), _] = sums.entry(key).or_default();
-                *times += signed(total.times);
-                *sum += total.amount_msat;
-            }
-        }
-        let mut differences = Vec::new();
-        for ((route, kind), [claims, records]) in sums {
-            for (check, claimed, recorded) in [
-                ("times of a route's total against its records", claims.0, records.0),
-                ("amount_msat of a route's total against its records", claims.1, records.1),
-            ] {
-                if claimed != recorded {
-                    let about = Some(format!("{kind} of route '{route}'"));
-                    let account = String::new();
-                    differences.push(Difference { account, check, about, claimed, recorded });
-                }
-            }
-        }
-        differences
     }
 }
 

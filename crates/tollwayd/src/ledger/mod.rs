@@ -24,6 +24,7 @@ mod rows;
 mod sql;
 mod sqlite;
 mod stats;
+mod stocks;
 mod store;
 mod transfers;
 mod views;
@@ -63,6 +64,7 @@ pub(crate) use outbox::{
 pub(crate) use questions::*;
 pub(crate) use sqlite::open::OpenError;
 pub(crate) use stats::Stats;
+pub(crate) use stocks::{CouponOrder, StockOrder, StockView};
 pub(crate) use transfers::*;
 pub(crate) use views::{AccountView, ActionView, AuditReport, EntryView};
 pub(crate) use writer::Writer;

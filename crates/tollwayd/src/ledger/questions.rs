@@ -8,8 +8,10 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
 use tollway_core::wire::{
-    Buys, HoldReply, HoldRequest, IdempotencyKey, Proof, Rail, TakeBack, Window,
+    Buys, HoldReply, HoldRequest, IdempotencyKey, Proof, Rail, SaleRefusal, TakeBack, Window,
 };
+
+use super::stocks::{CouponOrder, StockOrder};
 
 /// An invoice to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(crate) struct NewInvoice {
     pub(crate) asker: Option<Asker>,
     /// What was shown to be allowed to buy.
     pub(crate) certificate: Option<Certificate>,
+    /// What it is cheaper by, or brings more.
+    pub(crate) coupon: Option<CouponOrder>,
 }
 
 /// What is good for one purchase.
@@ -97,6 +101,8 @@ pub(crate) enum InvoiceOutcome {
     CertificateUsed,
     /// The payment hash was used before: the node repeated itself.
     HashTaken,
+    /// It is not sold, and the new invoice is forgotten.
+    Refused(SaleRefusal),
     /// Nothing pays into the account that was to be topped up.
     TopUpUnknown,
     /// The credit would lift the balance above [`Msat::MAX`].
@@ -205,6 +211,9 @@ pub(crate) struct HoldOrder {
     /// What the amount was reckoned for. No part of what a repeat is compared by: what was
     /// granted stays granted when the tier changes.
     pub(crate) tier: Option<Tier>,
+    /// What it takes one call of. No part of what a repeat is compared by: the operator may have
+    /// changed it meanwhile.
+    pub(crate) supply: Option<StockOrder>,
 }
 
 impl HoldOrder {
@@ -227,6 +236,7 @@ impl HoldOrder {
             budgets: request.budgets,
             rail: None,
             tier: request.tier,
+            supply: None,
         }
     }
 }

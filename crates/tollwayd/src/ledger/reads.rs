@@ -7,7 +7,7 @@ use tollway_core::payment::PaymentHash;
 use super::questions::{LedgerError, StoreFault};
 use super::rows::field::{Field, Value};
 use super::rows::{
-    Account, Action, Charge, Cursor, Delivery, Entry, Hold, Invoice, MasterKey, Row, Total,
+    Account, Action, Charge, Cursor, Delivery, Entry, Hold, Invoice, MasterKey, Row, Stock, Total,
     Transfer,
 };
 use super::sqlite;
@@ -133,6 +133,7 @@ readable! {
     Hold: holds,
     Invoice: invoices,
     MasterKey: keys,
+    Stock: stocks,
     Total: totals,
     Transfer: transfers,
 }

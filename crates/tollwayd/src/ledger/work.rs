@@ -13,7 +13,7 @@ use tollway_core::payment::PaymentHash;
 
 use super::rows::{
     Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, DeliveryKind, Entry,
-    Hold, Invoice, MasterKey, Once, Probe, Row, Total, Tranche, Transfer, UsedCertificate,
+    Hold, Invoice, MasterKey, Once, Probe, Row, Stock, Total, Tranche, Transfer, UsedCertificate,
 };
 
 /// Expired holds, and tranches, that one batch takes from the whole ledger.
@@ -37,6 +37,10 @@ pub(super) struct Needs {
     pub(super) budgets: BTreeSet<Digest>,
     pub(super) allowances: BTreeSet<[u8; 32]>,
     pub(super) transfers: BTreeSet<[u8; 32]>,
+    /// Coupons and supplies.
+    pub(super) stocks: BTreeSet<Digest>,
+    /// Invoices that were sold with a coupon to the account that a payment pays into.
+    pub(super) coupons: BTreeSet<(Digest, PaymentHash)>,
     /// All secrets of days.
     pub(super) days: bool,
     pub(super) actions: BTreeSet<[u8; 16]>,
@@ -167,6 +171,7 @@ pub(super) struct WorkingSet {
     pub(super) budgets: Tab<Budget>,
     pub(super) allowances: Tab<Allowance>,
     pub(super) transfers: Tab<Transfer>,
+    pub(super) stocks: Tab<Stock>,
     pub(super) days: Tab<DaySecret>,
     pub(super) keys: Tab<MasterKey>,
     pub(super) actions: Tab<Action>,
@@ -196,6 +201,21 @@ impl WorkingSet {
         let named = needs.budgets.iter().copied();
         let unknown = |id: &Digest| self.budgets.get(&(*id,)).is_none();
         of_holds.chain(parents).chain(named).filter(unknown).collect()
+    }
+
+    /// The stocks that a store has to load, and to lock, once it knows the holds.
+    pub(super) fn stock_ids(&self, needs: &Needs) -> BTreeSet<Digest> {
+        let of_holds = self.holds.iter().filter_map(|hold| hold.stock);
+        of_holds.chain(needs.stocks.iter().copied()).collect()
+    }
+
+    /// The accounts of which a store has to load the invoices with a coupon, once it has locked
+    /// the stocks.
+    pub(super) fn coupon_accounts(&self, needs: &Needs) -> Vec<(Digest, PaymentHash)> {
+        let account = |(coupon, payment): &(Digest, PaymentHash)| {
+            Some((*coupon, self.invoices.get(&(*payment,))?.account))
+        };
+        needs.coupons.iter().filter_map(account).collect()
     }
 
     /// The idempotency records that a store has to load once it knows the invoices and holds.

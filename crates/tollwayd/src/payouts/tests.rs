@@ -196,6 +196,7 @@ async fn open(directory: &Path, clock: &Arc<ManualClock>) -> (Ledger, Writer) {
         top_up: None,
         asker: None,
         certificate: None,
+        coupon: None,
         proof: Proof::Preimage,
     };
     ledger.open_invoice(sold).await.unwrap();

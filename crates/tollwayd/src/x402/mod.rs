@@ -27,6 +27,7 @@ use crate::ledger::{
     SettlementEnd, SettlementStart, StartOutcome, Verdict,
 };
 use crate::rates::Rates;
+use crate::sales::Sales;
 use facilitator::{Facilitator, Judgement, Settled};
 use offer::Told;
 use payment::{Fault, Payment, Version};
@@ -51,6 +52,7 @@ struct Inner {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     rates: Rates,
+    sales: Arc<Sales>,
     told: Told,
     verifications: Semaphore,
 }
@@ -95,11 +97,12 @@ impl X402 {
         ledger: Ledger,
         clock: Arc<dyn Clock>,
         rates: Rates,
+        sales: Arc<Sales>,
     ) -> reqwest::Result<Self> {
         let facilitator = Facilitator::new(&config)?;
         let told = Told::default();
         let verifications = Semaphore::new(VERIFICATIONS_MAX);
-        let inner = Inner { config, facilitator, ledger, clock, rates, told, verifications };
+        let inner = Inner { config, facilitator, ledger, clock, rates, sales, told, verifications };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -257,6 +260,7 @@ impl X402 {
             budgets: Vec::new(),
             rail: Some(Rail::X402),
             tier: None,
+            supply: self.0.sales.supply(&request.route).cloned(),
         };
         let outcome = self.0.ledger.hold(order).await?;
         if let HoldOutcome::Answered(HoldReply::Granted { .. }) = outcome {

@@ -41,6 +41,7 @@ async fn a_flood_is_limited_and_never_costs_a_payer_his_credit() {
                 limited += 1;
             }
             ChallengeReply::Invoice { .. } => {}
+            reply @ ChallengeReply::Refused { .. } => panic!("unexpected: {reply:?}"),
         }
     }
     assert_eq!(limited, 20);

@@ -248,7 +248,7 @@ pub(crate) async fn invoice(response: Response) -> Invoice {
         ChallengeReply::Invoice { payment_hash, invoice, amount_msat, expires_at, .. } => {
             Invoice { payment_hash, invoice, amount_msat, expires_at }
         }
-        reply @ ChallengeReply::Limited { .. } => {
+        reply @ (ChallengeReply::Limited { .. } | ChallengeReply::Refused { .. }) => {
             panic!("expected an invoice, but found {reply:?}")
         }
     }

@@ -33,6 +33,10 @@ impl Question for NewInvoice {
         needs.payments.extend(self.top_up);
         needs.offers.extend(self.offer());
         needs.certificates.extend(self.certificate.map(|certificate| certificate.id));
+        if let Some(coupon) = &self.coupon {
+            needs.stocks.insert(coupon.stock.id);
+            needs.coupons.extend(self.top_up.map(|top_up| (coupon.stock.id, top_up)));
+        }
     }
 
     fn decide(&self, engine: &mut Engine) -> Decided<InvoiceOutcome> {
@@ -78,6 +82,7 @@ impl Question for HoldOrder {
         let once = self.once.as_ref();
         needs.once.extend(once.map(|once| (self.payment_hash, *once.key.as_bytes())));
         needs.budgets.extend(self.budgets.iter().map(|budget| budget.id));
+        needs.stocks.extend(self.supply.as_ref().map(|supply| supply.id));
     }
 
     fn decide(&self, engine: &mut Engine) -> Decided<HoldOutcome> {

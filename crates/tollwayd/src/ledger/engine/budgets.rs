@@ -92,8 +92,9 @@ impl Engine {
 
     /// Puts a hold, and moves what it counts for in its budgets.
     pub(super) fn put_hold(&mut self, hold: Hold) -> Decided<()> {
+        let before = self.set.holds.get(&(hold.id,)).cloned();
+        self.count_in_stock(before.as_ref(), &hold)?;
         if hold.budget.is_some() {
-            let before = self.set.holds.get(&(hold.id,)).cloned();
             for mut row in self.budgets_of(&hold) {
                 let counted = |hold: &Hold| {
                     if hold.counts_in(&row) { hold.counted() } else { Ok(Msat::ZERO) }
@@ -156,7 +157,7 @@ impl Hold {
 }
 
 /// When the window of this time began, and when it ends, in ms.
-fn window_of(window: BudgetWindow, now_ms: u64) -> (u64, u64) {
+pub(super) fn window_of(window: BudgetWindow, now_ms: u64) -> (u64, u64) {
     let of = |length: u64| {
         let began = now_ms - now_ms % length;
         (began, began.saturating_add(length))

@@ -264,6 +264,7 @@ impl LostInvoice {
             settled_at_ms: None,
             received_msat: None,
             spent_by: None,
+            coupon: None,
         }
     }
 

@@ -70,14 +70,7 @@ impl Engine {
                 Before::Nothing => {}
                 Before::Refused(refusal) => return Ok(self.refuse(refusal, account.available())),
                 Before::Charged(replay) => {
-                    return Ok(HoldOutcome::Answered(HoldReply::Granted {
-                        account: account.account,
-                        granted_msat: Msat::ZERO,
-                        balance_msat: account.available(),
-                        tier: account.tier,
-                        already_charged: true,
-                        replay,
-                    }));
+                    return Ok(HoldOutcome::Answered(charged_before(&account, replay)));
                 }
             }
         }
@@ -93,6 +86,10 @@ impl Engine {
         if order.rail.is_some() && !account.can_be_charged_once() {
             return Ok(self.refuse(HoldRefusal::InsufficientCredit, account.available()));
         }
+        let stock = match self.in_stock(order) {
+            Ok(stock) => stock,
+            Err(out) => return Ok(HoldOutcome::Answered(self.sold_out(&account, out))),
+        };
         let back = self.taken_back(order, &account)?;
         let free = back.as_ref().map_or(account.available(), |back| back.available);
         let grant = free.min(order.amount).min(room);
@@ -106,6 +103,7 @@ impl Engine {
             self.expire_tranches(&mut account)?;
         }
         budgets.into_iter().for_each(|budget| self.set.budgets.put(budget));
+        stock.into_iter().for_each(|stock| self.set.stocks.put(stock));
         self.open_hold(order, &mut account, grant)?;
         self.spent_by(order.payment_hash, order.spends_by());
         let reply = granted(&account, grant);
@@ -166,6 +164,7 @@ impl Engine {
             once_key: order.once_key(),
             budget,
             budget_at_ms: budget.map(|_| self.now_ms),
+            stock: order.supply.as_ref().map(|supply| supply.id),
         })?;
         self.tally.holds_granted += 1;
         self.tally.open_holds += 1;
@@ -368,6 +367,17 @@ impl Hold {
     /// What it has not posted.
     pub(super) fn rest(&self) -> Decided<Msat> {
         minus(self.capacity()?, self.posted_msat)
+    }
+}
+
+fn charged_before(account: &Account, replay: Option<StoredResponse>) -> HoldReply {
+    HoldReply::Granted {
+        account: account.account,
+        granted_msat: Msat::ZERO,
+        balance_msat: account.available(),
+        tier: account.tier,
+        already_charged: true,
+        replay,
     }
 }
 

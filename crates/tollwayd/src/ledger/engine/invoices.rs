@@ -35,10 +35,17 @@ impl Engine {
         if let Some(shared) = offer.and_then(|offer| self.shared(&offer)) {
             return Ok(InvoiceOutcome::Shared(shared));
         }
+        if let Some(Certificate { id, .. }) = order.certificate
+            && self.set.certificates.get(&(id,)).is_some()
+        {
+            return Ok(InvoiceOutcome::CertificateUsed);
+        }
+        if let Some(coupon) = &order.coupon
+            && let Err(refusal) = self.redeem(coupon, account)
+        {
+            return Ok(InvoiceOutcome::Refused(refusal));
+        }
         if let Some(Certificate { id, expires_at_ms }) = order.certificate {
-            if self.set.certificates.get(&(id,)).is_some() {
-                return Ok(InvoiceOutcome::CertificateUsed);
-            }
             let payment_hash = order.payment_hash;
             self.set.certificates.put(UsedCertificate { id, payment_hash, expires_at_ms });
         }
@@ -60,6 +67,7 @@ impl Engine {
             settled_at_ms: None,
             received_msat: None,
             spent_by: None,
+            coupon: order.coupon.as_ref().map(|coupon| coupon.stock.id),
         });
         self.count(Counted::Challenge.word(), &order.route, 0);
         self.tally.challenges += 1;

@@ -14,6 +14,7 @@ pub(super) mod invoices;
 mod keys;
 mod outbox;
 mod postings;
+mod stocks;
 mod sweep;
 mod totals;
 mod transfers;

@@ -164,6 +164,7 @@ impl Engine {
             settled_at_ms: None,
             received_msat: None,
             spent_by: None,
+            coupon: None,
         };
         self.count(Counted::Challenge.word(), &known.route, 0);
         if self.credit_invoice(invoice, None)?.is_err() {

@@ -12,7 +12,7 @@ use super::statements::{Arguments, array, select_sql, single, transpose};
 use crate::ledger::rows::field::{Field, Kind, Value};
 use crate::ledger::rows::{
     Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, Hold, Invoice,
-    MasterKey, Once, Row, Tranche, Transfer, UsedCertificate,
+    MasterKey, Once, Row, Stock, Tranche, Transfer, UsedCertificate,
 };
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, WorkingSet};
@@ -160,6 +160,7 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
     }
     once.into_iter().for_each(|row| set.once.load(row));
     load_budgets(live, needs, set).await?;
+    load_stocks(live, needs, set).await?;
     // No account guards these rows, so they are locked themselves, in order.
     let clients = needs.allowances.iter().map(Field::put).collect();
     let allowances = where_::<Allowance>(
@@ -237,6 +238,21 @@ async fn load_budgets(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> R
         }
         found.into_iter().for_each(|row| set.budgets.load(row));
     }
+}
+
+/// Stocks, locked in order, and then what was sold of them to the accounts that ask.
+async fn load_stocks(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Result<(), Trouble> {
+    let ids = set.stock_ids(needs);
+    let locked = "id = ANY ($1) ORDER BY id FOR UPDATE";
+    let values = vec![array(Kind::Bytes, ids.iter().map(Field::put).collect())];
+    let stocks = where_::<Stock>(live, !ids.is_empty(), locked, values).await?;
+    stocks.run(live).await?.into_iter().for_each(|row| set.stocks.load(row));
+    for (coupon, account) in set.coupon_accounts(needs) {
+        let values = vec![single(&coupon.put()), single(&account.put())];
+        let sold = where_::<Invoice>(live, true, "coupon = $1 AND account = $2", values).await?;
+        sold.run(live).await?.into_iter().for_each(|row| set.invoices.load(row));
+    }
+    Ok(())
 }
 
 /// A statement that is ready to be sent; none for nothing to look for.

@@ -91,12 +91,14 @@ macro_rules! table {
 mod certificates;
 mod counted;
 mod outbox;
+mod stock;
 mod transfers;
 
 pub(super) use certificates::UsedCertificate;
 pub(super) use counted::Counted;
 pub(crate) use outbox::DeliveryKind;
 pub(super) use outbox::{Delivery, DeliveryState};
+pub(super) use stock::{Allowance, Stock};
 pub(super) use transfers::{Transfer, TransferState};
 
 words! {
@@ -205,6 +207,8 @@ table! {
         /// What was really paid, where the node said so.
         received_msat: Option<Msat>,
         spent_by: Option<SpentBy>,
+        /// The stock of the coupon that it was sold with.
+        coupon: Option<Digest>,
     }
 }
 
@@ -241,6 +245,8 @@ table! {
         budget: Option<Digest>,
         /// It counts in those windows of its budgets that had begun by then.
         budget_at_ms: Option<u64>,
+        /// The stock that it counts in, with one call.
+        stock: Option<Digest>,
     }
 }
 
@@ -315,14 +321,6 @@ table! {
         /// When the windows are over in which its holds count, here and in the budgets that it
         /// leads to.
         needed_until_ms: u64,
-    }
-}
-
-table! {
-    /// What one client has used of one free tier in its window.
-    Allowance in "allowances" by (client: [u8; 32]) {
-        used: u64,
-        ends_at_ms: u64,
     }
 }
 

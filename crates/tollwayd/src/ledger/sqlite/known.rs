@@ -159,6 +159,7 @@ mod tests {
             once_key: None,
             budget: None,
             budget_at_ms: None,
+            stock: None,
         })
     }
 

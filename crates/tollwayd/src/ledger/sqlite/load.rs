@@ -171,6 +171,15 @@ fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Re
             break;
         }
     }
+    for id in set.stock_ids(needs) {
+        by_key(connection, &mut set.stocks, [id.put()])?;
+    }
+    for (coupon, account) in set.coupon_accounts(needs) {
+        let of_account = "WHERE coupon = ?1 AND account = ?2";
+        let values = vec![coupon.put(), account.put()];
+        let sold = select::<Invoice>(connection, of_account, values)?;
+        sold.into_iter().for_each(|invoice| set.invoices.load(invoice));
+    }
     for client in &needs.allowances {
         by_key(connection, &mut set.allowances, [client.put()])?;
     }

@@ -53,6 +53,7 @@ impl SqliteStore {
         put(&self.connection, &set.once)?;
         put(&self.connection, &set.allowances)?;
         put(&self.connection, &set.transfers)?;
+        put(&self.connection, &set.stocks)?;
         put(&self.connection, &set.days)?;
         put(&self.connection, &set.keys)?;
         put(&self.connection, &set.cursors)?;

@@ -16,6 +16,7 @@ mod rails;
 mod revocations;
 mod sessions;
 mod stats;
+mod stocks;
 mod tiers;
 mod transfers;
 
@@ -279,6 +280,18 @@ ledger_contract! {
         an_amount_for_another_tier_is_refused_and_told_which,
         a_tier_survives_a_restart_and_leaves_a_line,
     }
+    stocks: {
+        a_coupon_is_used_as_often_as_there_is_of_it,
+        a_coupon_comes_back_with_an_unpaid_invoice_and_never_with_a_paid_one,
+        an_account_uses_a_coupon_as_often_as_it_may,
+        a_shared_invoice_uses_a_coupon_once,
+        a_supply_sells_what_there_is_and_no_more,
+        what_is_refunded_or_expires_can_be_sold_again,
+        a_supply_is_whole_in_its_next_window,
+        a_hold_for_many_requests_takes_nothing_of_a_supply,
+        a_stock_survives_a_restart_and_a_planted_one_is_named,
+        sixty_four_never_buy_more_than_there_is,
+    }
     stats: {
         statistics_come_from_what_happened_and_survive_a_restart,
         recent_payments_are_the_newest_twenty,
@@ -332,6 +345,7 @@ fn invoice(tag: u8, amount: u64, top_up: Option<PaymentHash>) -> NewInvoice {
         proof: Proof::Preimage,
         asker: None,
         certificate: None,
+        coupon: None,
     }
 }
 
@@ -353,6 +367,7 @@ fn order(id: u128, payment_hash: PaymentHash, amount: u64) -> HoldOrder {
         budgets: Vec::new(),
         rail: None,
         tier: None,
+        supply: None,
     }
 }
 
