@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn vectors() -> Vectors {
-        let text = include_str!("../../../tests/vectors/certificates.json");
+        let text = include_str!("../tests/certificates.json");
         serde_json::from_str(text).unwrap()
     }
 

@@ -11,7 +11,7 @@ use tollwayd::config::{Config, RawConfig};
 use crate::support::*;
 
 fn vectors() -> Value {
-    serde_json::from_str(include_str!("../../../../tests/vectors/certificates.json")).unwrap()
+    serde_json::from_str(include_str!("../certificates.json")).unwrap()
 }
 
 fn token(name: &str) -> String {
