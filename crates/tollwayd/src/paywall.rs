@@ -118,10 +118,7 @@ impl Paywall {
     ) -> Result<ChallengeReply, ChallengeError> {
         // Where no authority is asked for, what a client sends keeps nobody from sharing.
         request.certificate = request.certificate.filter(|_| self.authority.is_some());
-        let asker = match &request.client {
-            None => None,
-            Some(client) => Some(self.ledger.day_secrets().await?.asker(client, &request)?),
-        };
+        let asker = self.asker(&request).await?;
         if let Some(hash) = request.pending
             && let Some(open) = self.still_open(hash, &request).await?
         {
@@ -182,6 +179,11 @@ impl Paywall {
             InvoiceOutcome::HashTaken => Err(ChallengeError::HashTaken),
             InvoiceOutcome::TopUpUnknown => Err(ChallengeError::TopUpUnknown),
         }
+    }
+
+    async fn asker(&self, request: &ChallengeRequest) -> Result<Option<Asker>, ChallengeError> {
+        let Some(client) = &request.client else { return Ok(None) };
+        Ok(Some(self.ledger.day_secrets().await?.asker(client, request)?))
     }
 
     /// What the purchase was certified by, if an authority is asked for.

@@ -8,6 +8,7 @@
 mod facilitator;
 mod offer;
 mod payment;
+mod spending;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::sales::Sales;
 use facilitator::{Facilitator, Judgement, Settled};
 use offer::Told;
 use payment::{Fault, Payment, Version};
+use spending::Spending;
 
 /// The header with the offer.
 const PAYMENT_REQUIRED: &str = "payment-required";
@@ -55,6 +57,7 @@ struct Inner {
     sales: Arc<Sales>,
     told: Told,
     verifications: Semaphore,
+    spending: Spending,
 }
 
 /// Why a payment was neither accepted nor refused: the answer is 503, and the same payment may be
@@ -102,8 +105,17 @@ impl X402 {
         let facilitator = Facilitator::new(&config)?;
         let told = Told::default();
         let verifications = Semaphore::new(VERIFICATIONS_MAX);
-        let inner = Inner { config, facilitator, ledger, clock, rates, sales, told, verifications };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner {
+            config,
+            facilitator,
+            ledger,
+            clock,
+            rates,
+            sales,
+            told,
+            verifications,
+            spending: Spending::default(),
+        })))
     }
 
     /// What a challenge says besides; nothing while there is no rate.
@@ -154,7 +166,10 @@ impl X402 {
         };
         match known {
             ReservationOutcome::Reserved => Ok(self.reserved(&payment, request.amount_msat)),
-            ReservationOutcome::Settled => self.spend(id, &request, &payment, None).await,
+            ReservationOutcome::Settled => {
+                let _mine = self.0.spending.begin(payment.id).ok_or(X402Error::InFlight)?;
+                self.spend(id, &request, &payment, None).await
+            }
             // The client shows the same payment again, as it should.
             ReservationOutcome::Unknown => self.settle_apart(id, request, payment).await,
             ReservationOutcome::Taken | ReservationOutcome::Conflict => Err(X402Error::InFlight),
@@ -173,6 +188,7 @@ impl X402 {
     }
 
     async fn settle_apart(&self, id: HoldId, request: RailHoldRequest, payment: Payment) -> Judged {
+        let _mine = self.0.spending.begin(payment.id).ok_or(X402Error::InFlight)?;
         let this = self.clone();
         let (paid, route) = (payment.clone(), request.route.clone());
         // Goes on when the caller gives up: what the facilitator says has to be written down.
