@@ -81,7 +81,7 @@ lint: $(STAMPS)/system $(STAMPS)/rust ## Checks format, lints on the host and fo
 
 clean: ## Removes what was built and what `make setup` put into .tools.
 	$(CARGO) clean
-	rm -rf .tools tests/clients/node_modules tests/clients/matrix/node_modules tests/clients/matrix/x402/node_modules tests/lightning/nwc/node_modules
+	rm -rf .tools tests/clients/node_modules tests/clients/matrix/node_modules tests/clients/matrix/mpp/node_modules tests/clients/matrix/x402/node_modules tests/lightning/nwc/node_modules
 
 # A C compiler for SQLite and TLS, Python's venv, and PostgreSQL for the tests of its store. Only
 # root can install Debian packages.
@@ -119,24 +119,33 @@ $(STAMPS)/python: tests/requirements.txt $(STAMPS)/system
 
 # The clients of `make test-clients`. Their packages run no scripts while they are installed.
 MATRIX := tests/clients/matrix
-$(STAMPS)/clients: $(MATRIX)/requirements.txt $(wildcard $(MATRIX)/package*.json $(MATRIX)/x402/package*.json) | $(STAMPS)/system $(STAMPS)/node
+$(STAMPS)/clients: $(MATRIX)/requirements.txt $(wildcard $(MATRIX)/package*.json $(MATRIX)/*/package*.json) | $(STAMPS)/system $(STAMPS)/node
 	@command -v npm >/dev/null || { echo "npm is missing: the JavaScript clients come from it."; exit 1; }
 	@[ -x .tools/clients/bin/python ] || python3 -m venv .tools/clients
 	.tools/clients/bin/python -m pip install --quiet --disable-pip-version-check -r $(MATRIX)/requirements.txt
 	npm ci --prefix $(MATRIX) --ignore-scripts --no-audit --no-fund --loglevel=error
+	npm ci --prefix $(MATRIX)/mpp --ignore-scripts --no-audit --no-fund --loglevel=error
 	npm ci --prefix $(MATRIX)/x402 --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# The Go client of `make test-clients`, and the nodes that it pays with. Without Go, or where the
-# module cannot be had, its row is left out, and the run says so.
-$(STAMPS)/go-clients: $(wildcard $(MATRIX)/aperture/*) | $(STAMPS)/system
-	@mkdir -p .tools/go-clients
+# The Go clients of `make test-clients`, and the nodes that they pay with. Without Go, or where a
+# module cannot be had, their rows are left out, and the run says why. lnget's checksums are asked
+# of Go's database: not everywhere is its module served, so none could be kept here.
+GO_CLIENTS := .tools/go-clients
+$(STAMPS)/go-clients: $(wildcard $(MATRIX)/aperture/* $(MATRIX)/lnget/*) | $(STAMPS)/system
+	@mkdir -p $(GO_CLIENTS)
 	@if ! command -v go >/dev/null; then \
 	  echo "Go is missing: aperture's client is built with Go 1.26 or newer (https://go.dev/dl)."; \
 	elif ! (cd $(MATRIX)/aperture && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' \
-	    -o $(CURDIR)/.tools/go-clients/aperture .); then \
+	    -o $(CURDIR)/$(GO_CLIENTS)/aperture .); then \
 	  echo "aperture's client cannot be built here; the Go module proxy may not be reachable."; \
 	else $(MAKE) $(STAMPS)/lightning && touch $@; fi
+	@cp $(MATRIX)/lnget/go.mod $(GO_CLIENTS)/lnget.mod
+	@if command -v go >/dev/null && ! (cd $(MATRIX)/lnget && CGO_ENABLED=0 go build -trimpath \
+	    -ldflags='-s -w' -mod=mod -modfile=$(CURDIR)/$(GO_CLIENTS)/lnget.mod \
+	    -o $(CURDIR)/$(GO_CLIENTS)/lnget github.com/lightninglabs/lnget/cmd/lnget) \
+	    2>$(GO_CLIENTS)/lnget.why; then \
+	  echo "lnget cannot be built here: $$(cat $(GO_CLIENTS)/lnget.why)"; fi
 
 # Real nodes for the Lightning tests, from the published Go modules.
 $(STAMPS)/lightning: $(wildcard tests/lightning/go/*/go.*) | $(STAMPS)/system
@@ -146,7 +155,7 @@ $(STAMPS)/lightning: $(wildcard tests/lightning/go/*/go.*) | $(STAMPS)/system
 	cd tests/lightning/go/btcd && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' \
 	  -o $(CURDIR)/$(LIGHTNING)/ github.com/btcsuite/btcd
 	cd tests/lightning/go/lnd && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' \
-	  -tags 'invoicesrpc lowscrypt' -o $(CURDIR)/$(LIGHTNING)/ github.com/lightningnetwork/lnd/cmd/lnd
+	  -tags 'chainrpc invoicesrpc signrpc walletrpc lowscrypt' -o $(CURDIR)/$(LIGHTNING)/ github.com/lightningnetwork/lnd/cmd/lnd
 	@touch $@
 
 # LNbits wants Python 3.10 to 3.12.

@@ -6,13 +6,15 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tollway_testkit::nodes::Network;
-use tollway_testkit::stack::{Stack, StackOptions, free_port, root};
+use tollway_testkit::stack::{Stack, StackOptions, free_port};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
-use super::{Row, ledger_at_rest, repository, run};
+use super::{Row, go, ledger_at_rest, repository, run};
 
 const PROGRAM: &str = ".tools/go-clients/aperture";
+/// How the row of this client begins.
+pub(crate) const NAME: &str = "Go aperture, client interceptor";
 const METHOD: &str = "/grpc.health.v1.Health/Check";
 /// Makes the upstream of `envoy/envoy.yaml` one that speaks HTTP/2, as gRPC needs.
 const UPSTREAM: &str = "    - name: upstream\n";
@@ -24,30 +26,17 @@ const HTTP2_UPSTREAM: &str = r#"    - name: upstream
             http2_protocol_options: {}
 "#;
 
-/// What stands in the page where the client cannot be built, and why it could not.
+/// Why the client is not here, if it is not.
 pub(crate) fn missing() -> Option<String> {
-    if !repository(PROGRAM).is_file() {
-        return Some(format!("no {PROGRAM}; `make test-clients` builds it where Go is installed"));
-    }
-    Network::available().err().map(|error| error.to_string())
+    let here = repository(PROGRAM).is_file();
+    (!here).then(|| format!("no {PROGRAM}; `make test-clients` builds it where Go is installed"))
 }
 
 /// Aperture's client interceptor: it reads the challenge from the trailers, has its node pay, and
 /// shows the macaroon in the metadata.
-pub(crate) async fn aperture() -> Row {
-    let network = Network::start().await.unwrap_or_else(|error| panic!("{error}"));
+pub(crate) async fn aperture(network: &Network) -> Row {
     let folder = tempfile::tempdir().unwrap();
-    let shipped = std::fs::read_to_string(root().unwrap().join("envoy/tollwayd.toml")).unwrap();
-    let node = format!(
-        "backend = \"lnd\"\nnetwork = \"regtest\"\nurl = \"{}\"\ncert = \"{}\"\n\
-         macaroon = \"file:{}\"",
-        network.payee.url(),
-        network.payee.certificate().display(),
-        network.payee.macaroon("invoice").display(),
-    );
-    let config = folder.path().join("tollwayd.toml");
-    std::fs::write(&config, shipped.replacen("backend = \"simulated\"", &node, 1)).unwrap();
-
+    let config = go::tollwayd_config(network, folder.path());
     let port = free_port().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let (reporter, health) = tonic_health::server::health_reporter();

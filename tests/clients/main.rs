@@ -12,7 +12,10 @@
     reason = "a test binary: what it does not expect fails the test"
 )]
 
+mod go;
 mod grpc;
+mod lnget;
+mod payment;
 mod x402;
 
 use std::env;
@@ -36,10 +39,12 @@ const HEAD: &str = "\
 Written by `make test-clients`. Each client asks twice, through the real Envoy, for a joke of 5
 sats. It has to pay once, an invoice of 20 sats, and to spend the same credit the second time; the
 ledger has to agree. Only the wallet is ours: a shim that pays at the simulated node, whose invoices
-are real and signed. gRPC clients call a real gRPC server for the same price, and pay from a real
-lnd node over a channel. On x402 every request is a payment of its own: the published facilitator
-settles it on a chain of the run's own, which has to agree too. A client that fails stands here with
-its reason, and fails the run.
+are real and signed. Clients written in Go pay from a real lnd node over a channel; gRPC clients
+call a real gRPC server for the same price. On the rails Payment and x402 every request is a payment
+of its own. x402 is settled by the published facilitator on a chain of the run's own, which has to
+agree too. A client that fails stands here with its reason, and fails the run. One that cannot be
+had where the run takes place is skipped there, with the reason; its rows are those of the last run
+that had it.
 
 | client | version | rail | result |
 |---|---|---|---|
@@ -48,15 +53,10 @@ const TAIL: &str = "
 `lsat-js` reads challenges and writes credentials and leaves the requests to its user. It names a
 macaroon library on a Git host; here it runs with npm `macaroon` 3.0.4.
 
-## Not yet
-
-| client | rail | why |
-|---|---|---|
-| npm mppx | Payment | the run does not try it yet; `tests/e2e/rails.rs` plays a client |
-| npm @getalby/lightning-tools, fetchWithMpp | Payment | the same |
-| Go lnget | L402 | the Go module proxy that the run builds from does not serve its module |
+`mppx` leaves methods that it does not know to its user: the run gives it `lightning`, which pays
+and shows the preimage. `fetchWithMpp` reads one challenge alone, so its user asks for it with
+`Accept-Payment: lightning/charge`. The Go module proxy does not serve lnget's module everywhere.
 ";
-
 /// What one client did.
 struct Row {
     client: String,
@@ -179,14 +179,8 @@ async fn published_clients_pay_and_the_page_says_so() {
         rows.extend(rows_of(&stack, Path::new("node"), "clients.mjs").await);
         rows.extend(rows_of(&stack, &repository(".tools/clients/bin/python"), "clients.py").await);
 
-        match grpc::missing() {
-            None => rows.push(grpc::aperture().await),
-            Some(reason) => {
-                eprintln!("skipped: Go aperture's client interceptor: {reason}");
-                rows.extend(as_before("Go aperture, client interceptor"));
-            }
-        }
-
+        rows.extend(payment::rows().await);
+        rows.extend(go::rows().await);
         match x402::missing() {
             None => rows.extend(x402::rows().await),
             Some(reason) => {
@@ -200,10 +194,14 @@ async fn published_clients_pay_and_the_page_says_so() {
         let before = fs::read_to_string(repository(PAGE)).unwrap_or_default();
         fs::write(repository(PAGE), &now).unwrap();
         for row in &rows {
-            let expected = if row.rail.starts_with("x402") { x402::PAID } else { PAID };
+            let expected = match row.rail.as_str() {
+                payment::RAIL => payment::PAID,
+                rail if rail.starts_with("x402") => x402::PAID,
+                _ => PAID,
+            };
             assert_eq!(row.result, expected, "{}", row.client);
         }
-        assert_eq!(rows.len(), 11, "a client said nothing");
+        assert_eq!(rows.len(), 15, "a client said nothing");
         assert_eq!(stack.upstream().hits().of("/api/joke"), 14);
         let stats = ledger_at_rest(&stack).await;
         assert_eq!(stats["credited_msat"], 7 * 20_000);
