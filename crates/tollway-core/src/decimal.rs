@@ -76,6 +76,12 @@ impl Decimal {
         Some(Self { digits, scale: self.scale.checked_add(other.scale)? }.reduced())
     }
 
+    /// The number, if it is a whole one.
+    #[must_use]
+    pub fn whole(self) -> Option<u128> {
+        (self.scale == 0).then_some(self.digits)
+    }
+
     /// Whether the number is zero.
     #[must_use]
     pub const fn is_zero(self) -> bool {

@@ -52,20 +52,36 @@ pub enum JsonFault {
 /// assert_eq!(find(twice, &path), Err(JsonFault::Repeated));
 /// ```
 pub fn find<'a>(text: &'a [u8], path: &[String]) -> Result<Option<Found<'a>>, JsonFault> {
-    let text = core::str::from_utf8(text).map_err(|_| JsonFault::Malformed)?;
-    let mut reader = Reader { rest: text };
+    let mut reader = Reader::new(text)?;
     let found = reader.value(Some(path), 0)?;
-    reader.skip_space();
-    if reader.rest.is_empty() { Ok(found) } else { Err(JsonFault::Malformed) }
+    reader.finish()?;
+    Ok(found)
 }
 
-struct Reader<'a> {
+/// Steps through a JSON text. A fault is where it stands.
+pub(crate) struct Reader<'a> {
     rest: &'a str,
 }
 
 impl<'a> Reader<'a> {
+    pub(crate) fn new(text: &'a [u8]) -> Result<Self, JsonFault> {
+        let rest = core::str::from_utf8(text).map_err(|_| JsonFault::Malformed)?;
+        Ok(Self { rest })
+    }
+
+    /// How many bytes are still to be read.
+    pub(crate) const fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Nothing but space may follow.
+    pub(crate) fn finish(&mut self) -> Result<(), JsonFault> {
+        self.skip_space();
+        if self.rest.is_empty() { Ok(()) } else { Err(JsonFault::Malformed) }
+    }
+
     /// Reads a value. `path` leads on from here to what is looked for, where it leads here.
-    fn value(
+    pub(crate) fn value(
         &mut self,
         path: Option<&[String]>,
         depth: usize,
@@ -104,12 +120,8 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<Found<'a>>, JsonFault> {
         let wanted = path.and_then(<[_]>::split_first);
         let (mut found, mut seen) = (None, false);
-        self.expect(b'{')?;
-        if self.takes(b'}') {
-            return Ok(None);
-        }
-        loop {
-            self.skip_space();
+        let mut more = self.opens(b'{', b'}')?;
+        while more {
             let name = self.string()?;
             self.expect(b':')?;
             match wanted {
@@ -126,29 +138,37 @@ impl<'a> Reader<'a> {
                     self.value(None, depth)?;
                 }
             }
-            if self.takes(b'}') {
-                return Ok(found);
-            }
-            self.expect(b',')?;
+            more = self.goes_on(b'}')?;
         }
+        Ok(found)
     }
 
     fn list(&mut self, depth: usize) -> Result<(), JsonFault> {
-        self.expect(b'[')?;
-        if self.takes(b']') {
-            return Ok(());
-        }
-        loop {
+        let mut more = self.opens(b'[', b']')?;
+        while more {
             self.value(None, depth)?;
-            if self.takes(b']') {
-                return Ok(());
-            }
-            self.expect(b',')?;
+            more = self.goes_on(b']')?;
         }
+        Ok(())
+    }
+
+    /// Steps into a list or an object; says whether anything is in it.
+    pub(crate) fn opens(&mut self, start: u8, end: u8) -> Result<bool, JsonFault> {
+        self.expect(start)?;
+        Ok(!self.takes(end))
+    }
+
+    /// Steps over the comma between two parts, or over the end; says whether another part comes.
+    pub(crate) fn goes_on(&mut self, end: u8) -> Result<bool, JsonFault> {
+        if self.takes(end) {
+            return Ok(false);
+        }
+        self.expect(b',')?;
+        Ok(true)
     }
 
     /// What stands between two quotes, its escapes checked and not undone.
-    fn string(&mut self) -> Result<&'a str, JsonFault> {
+    pub(crate) fn string(&mut self) -> Result<&'a str, JsonFault> {
         self.expect(b'"')?;
         let mut bytes = self.rest.bytes().enumerate();
         while let Some((at, byte)) = bytes.next() {
@@ -175,7 +195,7 @@ impl<'a> Reader<'a> {
         Err(JsonFault::Malformed)
     }
 
-    fn number(&mut self) -> Result<&'a str, JsonFault> {
+    pub(crate) fn number(&mut self) -> Result<&'a str, JsonFault> {
         let start = self.rest;
         self.skip(b"-", 1);
         if self.skip(b"0", 1) == 0 && self.skip_digits() == 0 {
@@ -193,7 +213,7 @@ impl<'a> Reader<'a> {
         start.get(..start.len() - self.rest.len()).ok_or(JsonFault::Malformed)
     }
 
-    fn word(&mut self) -> Result<Found<'a>, JsonFault> {
+    pub(crate) fn word(&mut self) -> Result<Found<'a>, JsonFault> {
         for (word, found) in
             [("true", Found::Bool(true)), ("false", Found::Bool(false)), ("null", Found::Null)]
         {
@@ -205,11 +225,11 @@ impl<'a> Reader<'a> {
         Err(JsonFault::Malformed)
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.rest.as_bytes().first().copied()
     }
 
-    fn skip_space(&mut self) {
+    pub(crate) fn skip_space(&mut self) {
         self.skip(b" \t\r\n", usize::MAX);
     }
 
@@ -225,17 +245,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over space and this byte, if it comes next.
-    fn takes(&mut self, byte: u8) -> bool {
+    pub(crate) fn takes(&mut self, byte: u8) -> bool {
         self.skip_space();
         self.skip(&[byte], 1) == 1
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), JsonFault> {
+    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), JsonFault> {
         if self.takes(byte) { Ok(()) } else { Err(JsonFault::Malformed) }
     }
 }
 
-fn inner(depth: usize) -> Result<usize, JsonFault> {
+/// One level deeper.
+pub(crate) fn inner(depth: usize) -> Result<usize, JsonFault> {
     if depth < DEPTH_MAX { Ok(depth + 1) } else { Err(JsonFault::TooDeep) }
 }
 
@@ -263,7 +284,7 @@ pub(crate) const fn folded(char: char) -> char {
 }
 
 /// The characters of a string whose escapes were checked; a fault for half a surrogate pair.
-struct Unescaped<'a>(&'a str);
+pub(crate) struct Unescaped<'a>(pub(crate) &'a str);
 
 impl Unescaped<'_> {
     fn next_char(&mut self) -> Option<char> {

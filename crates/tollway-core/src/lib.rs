@@ -24,6 +24,7 @@ pub mod header;
 pub mod id;
 pub mod identifier;
 pub mod json;
+pub mod json_de;
 pub mod json_tree;
 pub mod keyring;
 pub mod macaroon;

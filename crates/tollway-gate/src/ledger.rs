@@ -3,6 +3,7 @@
 use core::fmt;
 
 use tollway_core::id::HoldId;
+use tollway_core::json_de::from_json;
 use tollway_core::wire::{
     self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, PostingBatch,
     PriceRequest,
@@ -165,7 +166,7 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(reply: &CallReply) -> Resul
     match reply.status {
         None => Err(CallFault::NoReply),
         Some(200 | 201) if reply.body.len() < CALL_REPLY_BYTES_MAX => {
-            serde_json::from_slice(&reply.body).map_err(|_| CallFault::Garbage)
+            from_json(&reply.body).map_err(|_| CallFault::Garbage)
         }
         Some(200 | 201) => Err(CallFault::Garbage),
         Some(status) => Err(CallFault::Status(status)),

@@ -18,13 +18,12 @@ use core::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
 use subtle::ConstantTimeEq;
 
 use super::{Admission, Bound, Format, LegacyKey, LegacySecret, parse_integer, split_caveat};
 use crate::challenge::is_invoice;
 use crate::hex_text;
-use crate::json_tree;
+use crate::json_tree::Tree;
 use crate::macaroon::{CAVEATS_MAX, TOKEN_BYTES_MAX};
 use crate::payment::PaymentHash;
 use crate::secret::{SecretText, hmac_sha256};
@@ -89,11 +88,11 @@ impl Token {
             return Err(TokenError::TooLong);
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::NotBase64)?;
-        let json = json_tree::parse(&bytes).map_err(|_| TokenError::NotJson)?;
-        let text = |value: &Value| value.as_str().map(String::from).ok_or(TokenError::NotJson);
+        let json = Tree::parse(&bytes).map_err(|_| TokenError::NotJson)?;
+        let text = |value: &Tree| value.text().map(String::from).ok_or(TokenError::NotJson);
         let member = |name| json.get(name).ok_or(TokenError::NotJson);
         let id = text(member("id")?)?;
-        let caveats = member("caveats")?.as_array().ok_or(TokenError::NotJson)?;
+        let caveats = member("caveats")?.items().ok_or(TokenError::NotJson)?;
         let signature = text(member("signature")?)?;
         if id.is_empty() {
             return Err(TokenError::NoId);

@@ -5,10 +5,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::IdempotencyKey;
-use crate::json_tree;
+use crate::json_tree::Tree;
 use crate::money::Msat;
 
 /// A way to pay beside L402.
@@ -110,20 +109,26 @@ impl RailNotes {
     /// another type is not noted. In the filter this costs a quarter of a derived reader.
     #[must_use]
     pub fn read(reply: &[u8]) -> Self {
-        let reply = json_tree::parse(reply).unwrap_or_default();
-        let text = |value: &Value| value.as_str().map(String::from);
-        let header = |pair: &Value| Some((text(pair.get(0)?)?, text(pair.get(1)?)?));
+        let reply = Tree::parse(reply).unwrap_or(Tree::Null);
+        let text = |value: &Tree| value.text().map(String::from);
+        let header = |pair: &Tree| match pair.items()? {
+            [name, value, ..] => Some((text(name)?, text(value)?)),
+            _ => None,
+        };
         let field = |name| reply.get(name);
         Self {
             headers: field("headers")
-                .and_then(Value::as_array)
+                .and_then(Tree::items)
                 .map(|pairs| pairs.iter().filter_map(header).collect())
                 .unwrap_or_default(),
-            preferred: field("preferred").and_then(Value::as_bool).unwrap_or_default(),
+            preferred: field("preferred") == Some(&Tree::Bool(true)),
             problem: field("problem").and_then(text),
             detail: field("detail").and_then(text),
             members: field("members").and_then(text),
-            settle_within_ms: field("settle_within_ms").and_then(Value::as_u64),
+            settle_within_ms: match field("settle_within_ms") {
+                Some(Tree::Number(number)) => number.parse().ok(),
+                _ => None,
+            },
         }
     }
 }

@@ -35,6 +35,7 @@ mod tests;
 use std::rc::Rc;
 
 use tollway_core::challenge::LOCATION_BYTES_MAX;
+use tollway_core::json_tree::Tree;
 use tollway_core::pricing::PriceTable;
 use tollway_core::secret::SecretText;
 
@@ -184,10 +185,8 @@ impl Config {
     /// );
     /// ```
     pub fn parse(json: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let value = tollway_core::json_tree::parse(json).map_err(|error| {
-            ConfigError::new("", format!("expected JSON, but found a fault in it: {error}"))
-        })?;
-        let root = Node::root(&value).object(&ROOT_FIELDS)?;
+        let tree = Tree::parse(json).map_err(|fault| ConfigError::not_json(json, fault))?;
+        let root = Node::root(&tree).object(&ROOT_FIELDS)?;
         let tollwayd = tollwayd(&root, env)?;
         let services = services(&root)?;
         let (routes, unmatched) =

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU64;
 
-use tollway_core::decimal::Decimal;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{
     BySize, DAY_MINUTES, Percent, Price, Rate, Rule, Window, WindowPrice, Windows,
@@ -24,8 +23,7 @@ pub(super) fn percent(node: &Node<'_>) -> Result<Price, ConfigError> {
     let fields = node.object(&["percent", "of", "unit", "min", "max"])?;
     let percent = fields.required("percent", "write how much of it")?;
     let share = percent
-        .number_text()
-        .and_then(|text| Decimal::parse(&text))
+        .decimal()
         .filter(|share| !share.is_zero())
         .ok_or_else(|| percent.fault(EXPECTED, "write the number without a % sign"))?;
     let unit = fields.required("unit", "say what the field counts: \"sat\" or \"msat\"")?;

@@ -2,10 +2,13 @@
 //!
 //! Envoy hands the configuration over as the JSON of a `google.protobuf.Struct`, whose numbers
 //! are doubles: an integer may arrive as `5`, `5.0` or `5e0`, and all three are taken.
+//!
+//! Nobody keeps paths: where a value stands is looked for when it turns out to be faulty.
 
-use std::fmt;
+use std::{fmt, ptr};
 
-use serde_json::{Map, Value};
+use tollway_core::decimal::Decimal;
+use tollway_core::json_tree::{Tree, TreeFault};
 use tollway_core::money::Msat;
 
 /// The most characters of a faulty value that a message repeats.
@@ -19,8 +22,22 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(path: &str, problem: String) -> Self {
-        Self { path: path.to_owned(), problem }
+    pub(super) fn not_json(text: &[u8], fault: TreeFault) -> Self {
+        let before = text.get(..fault.at).unwrap_or(text);
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        let problem =
+            format!("expected JSON, but found a fault in it at line {line}, column {column}");
+        Self { path: String::new(), problem }
+    }
+
+    /// The same fault of a member of the value.
+    fn below(mut self, name: &str) -> Self {
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
+        self
     }
 
     /// The JSON path of the faulty value, such as `routes[2].price_sats`; empty for the whole.
@@ -39,28 +56,28 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A value and its path.
-#[derive(Clone, Debug)]
+/// A value of a configuration.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Node<'a> {
-    path: String,
-    value: &'a Value,
+    root: &'a Tree,
+    value: &'a Tree,
 }
 
 impl<'a> Node<'a> {
-    pub(super) const fn root(value: &'a Value) -> Self {
-        Self { path: String::new(), value }
+    pub(super) const fn root(root: &'a Tree) -> Self {
+        Self { root, value: root }
     }
 
     pub(super) fn is_text(&self) -> bool {
-        self.value.is_string()
+        matches!(self.value, Tree::Text(_))
     }
 
     pub(super) fn is_object(&self) -> bool {
-        self.value.is_object()
+        matches!(self.value, Tree::Object(_))
     }
 
     pub(super) fn is_number(&self) -> bool {
-        self.value.is_number()
+        matches!(self.value, Tree::Number(_))
     }
 
     /// Whether this is an object with such a field.
@@ -76,78 +93,97 @@ impl<'a> Node<'a> {
 
     /// A fault of this value in words of its own.
     pub(super) fn problem(&self, problem: String) -> ConfigError {
-        ConfigError::new(&self.path, problem)
+        let mut path = String::new();
+        path_to(self.root, self.value, &mut path);
+        ConfigError { path, problem }
     }
 
     /// The object here, once all its fields are known ones.
     pub(super) fn object(&self, known: &'static [&'static str]) -> Result<Object<'a>, ConfigError> {
-        let Value::Object(fields) = self.value else {
+        let Some(fields) = self.members()? else {
             return Err(self.fault("an object", &format!("its fields are {}", known.join(", "))));
         };
-        let object = Object { path: self.path.clone(), fields };
-        match fields.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(object.unknown_field(name, known)),
+        let object = Object(*self);
+        match fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => Err(object.unknown_field(name, known)),
             None => Ok(object),
         }
     }
 
     /// The items of the list here, at most `items_max`.
     pub(super) fn items(&self, items_max: usize) -> Result<Vec<Self>, ConfigError> {
-        let Value::Array(items) = self.value else {
+        let Tree::List(items) = self.value else {
             return Err(self.fault("a list", "write the items between [ and ]"));
         };
-        if items.len() > items_max {
-            let found = items.len();
-            return Err(self.problem(format!(
-                "expected at most {items_max} items, but found {found}; take some out"
-            )));
-        }
-        let items = items.iter().enumerate();
-        Ok(items.map(|(at, value)| Self { path: format!("{}[{at}]", self.path), value }).collect())
+        self.at_most(items.len(), items_max, "items")?;
+        Ok(items.iter().map(|value| self.at(value)).collect())
     }
 
     /// The fields of the object here, whatever their names, at most `entries_max`.
     pub(super) fn entries(&self, entries_max: usize) -> Result<Vec<(&'a str, Self)>, ConfigError> {
-        let Value::Object(fields) = self.value else {
+        let Some(fields) = self.members()? else {
             return Err(self.fault("an object", "write its entries between { and }"));
         };
-        if fields.len() > entries_max {
-            let found = fields.len();
-            return Err(self.problem(format!(
-                "expected at most {entries_max} entries, but found {found}; take some out"
-            )));
+        self.at_most(fields.len(), entries_max, "entries")?;
+        Ok(fields.iter().map(|(name, value)| (name.as_str(), self.at(value))).collect())
+    }
+
+    fn at_most(&self, found: usize, most: usize, what: &str) -> Result<(), ConfigError> {
+        if found <= most {
+            return Ok(());
         }
-        let node = |(name, value): (&'a String, &'a Value)| {
-            let path = format!("{}.{}", self.path, shorten(name));
-            (name.as_str(), Self { path, value })
-        };
-        Ok(fields.iter().map(node).collect())
+        Err(self
+            .problem(format!("expected at most {most} {what}, but found {found}; take some out")))
+    }
+
+    /// The members of the object here, each name once.
+    fn members(&self) -> Result<Option<&'a [(String, Tree)]>, ConfigError> {
+        let Tree::Object(members) = self.value else { return Ok(None) };
+        let again = members
+            .iter()
+            .enumerate()
+            .find(|(at, (name, _))| members.iter().skip(at + 1).any(|(other, _)| other == name));
+        match again {
+            Some((_, (name, _))) => Err(self.problem(format!(
+                "expected every name once, but found \"{}\" twice; keep one of the two",
+                shorten(name)
+            ))),
+            None => Ok(Some(members)),
+        }
+    }
+
+    const fn at(&self, value: &'a Tree) -> Self {
+        Self { root: self.root, value }
     }
 
     pub(super) fn text(&self, expected: &str) -> Result<&'a str, ConfigError> {
-        self.value.as_str().ok_or_else(|| self.fault(expected, "write a text in quotes"))
+        self.value.text().ok_or_else(|| self.fault(expected, "write a text in quotes"))
     }
 
     /// The text, if it is one. For a value that no message may show.
     pub(super) fn text_unshown(&self) -> Option<&'a str> {
-        self.value.as_str()
+        self.value.text()
     }
 
     pub(super) fn flag(&self) -> Result<bool, ConfigError> {
-        let remedy = if self.is_text() { "leave the quotes out" } else { "write one of the two" };
-        self.value.as_bool().ok_or_else(|| self.fault("true or false", remedy))
+        let remedy = match self.value {
+            Tree::Bool(flag) => return Ok(*flag),
+            Tree::Text(_) => "leave the quotes out",
+            _ => "write one of the two",
+        };
+        Err(self.fault("true or false", remedy))
     }
 
-    /// The number as a person would write it, if it is one.
-    pub(super) fn number_text(&self) -> Option<String> {
-        self.value.as_number().map(ToString::to_string)
+    /// The number, if it is one that is not negative.
+    pub(super) fn decimal(&self) -> Option<Decimal> {
+        if let Tree::Number(number) = self.value { Decimal::parse(number) } else { None }
     }
 
     /// A whole number from `min` to `max`.
     pub(super) fn integer(&self, min: u64, max: u64) -> Result<u64, ConfigError> {
         let remedy = match self.value {
-            Value::String(_) => "write the number without quotes",
-            Value::Number(_) if whole(self.value).is_some() => "choose a number in this range",
+            Tree::Text(_) => "write the number without quotes",
+            Tree::Number(_) if whole(self.value).is_some() => "choose a number in this range",
             _ => "write a whole number",
         };
         self.integer_or(min, max, remedy)
@@ -168,20 +204,17 @@ impl<'a> Node<'a> {
 
     /// Whether the value is a number with a part behind the point.
     pub(super) fn is_fraction(&self) -> bool {
-        self.value.is_number() && whole(self.value).is_none()
+        self.is_number() && whole(self.value).is_none()
     }
 }
 
 /// An object whose fields are all known.
-#[derive(Clone, Debug)]
-pub(super) struct Object<'a> {
-    path: String,
-    fields: &'a Map<String, Value>,
-}
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object<'a>(Node<'a>);
 
 impl<'a> Object<'a> {
     pub(super) fn optional(&self, name: &str) -> Option<Node<'a>> {
-        self.fields.get(name).map(|value| Node { path: self.child(name), value })
+        self.0.value.get(name).map(|value| self.0.at(value))
     }
 
     /// The field, or a fault that says what to write.
@@ -191,7 +224,7 @@ impl<'a> Object<'a> {
 
     /// The fault of a field that must be there and is not.
     pub(super) fn missing(&self, name: &str, remedy: &str) -> ConfigError {
-        ConfigError::new(&self.child(name), format!("missing; {remedy}"))
+        self.0.problem(format!("missing; {remedy}")).below(name)
     }
 
     pub(super) fn integer(
@@ -242,50 +275,67 @@ impl<'a> Object<'a> {
 
     /// A fault of the object as a whole.
     pub(super) fn problem(&self, problem: String) -> ConfigError {
-        ConfigError::new(&self.path, problem)
-    }
-
-    fn child(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        self.0.problem(problem)
     }
 
     fn unknown_field(&self, name: &str, known: &[&str]) -> ConfigError {
-        let shown = shorten(name);
         let remedy = match nearest(name, known) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("known here: {}", known.join(", ")),
         };
-        ConfigError::new(&self.child(&shown), format!("unknown field; {remedy}"))
+        self.0.problem(format!("unknown field; {remedy}")).below(&shorten(name))
     }
 }
 
-/// The number, when it is exactly a whole one.
-fn whole(value: &Value) -> Option<i128> {
-    // Above 2^53 a double no longer tells whole numbers apart; no field goes that far.
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    if let Some(number) = value.as_u64() {
-        return Some(number.into());
-    }
-    if let Some(number) = value.as_i64() {
-        return Some(number.into());
-    }
-    let number = value.as_f64()?;
-    if number.fract() != 0.0 {
-        return None;
-    }
-    // The cast saturates; what is out of range stays out of every field's range.
-    Some(number.clamp(-EXACT_MAX, EXACT_MAX) as i128)
+/// Finds the way from one value down to another.
+fn path_to(from: &Tree, wanted: &Tree, path: &mut String) -> bool {
+    let begun = path.len();
+    let mut leads = |value: &Tree, step: &str| {
+        path.push_str(step);
+        path_to(value, wanted, path) || {
+            path.truncate(begun);
+            false
+        }
+    };
+    ptr::eq(from, wanted)
+        || match from {
+            Tree::List(items) => {
+                items.iter().enumerate().any(|(at, value)| leads(value, &format!("[{at}]")))
+            }
+            Tree::Object(members) => members.iter().any(|(name, value)| {
+                let dot = if begun == 0 { "" } else { "." };
+                leads(value, &format!("{dot}{}", shorten(name)))
+            }),
+            _ => false,
+        }
+}
+
+/// The number, when it is a whole one.
+fn whole(value: &Tree) -> Option<i128> {
+    let Tree::Number(number) = value else { return None };
+    let (digits, sign) = match number.strip_prefix('-') {
+        Some(digits) => (digits, -1),
+        None => (number.as_str(), 1),
+    };
+    let size = match Decimal::parse(digits) {
+        Some(number) => number.whole()?,
+        // Too long to be read: a very small part, or beyond the range of every field.
+        None if digits.contains(['.', '-']) => return None,
+        None => return Some(sign * i128::MAX),
+    };
+    Some(sign * i128::try_from(size).unwrap_or(i128::MAX))
 }
 
 /// A value as a message shows it.
-fn found(value: &Value) -> String {
+fn found(value: &Tree) -> String {
     match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("\"{}\"", shorten(text)),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
+        Tree::Null => "null".to_owned(),
+        Tree::Bool(true) => "true".to_owned(),
+        Tree::Bool(false) => "false".to_owned(),
+        Tree::Number(number) => shorten(number),
+        Tree::Text(text) => format!("\"{}\"", shorten(text)),
+        Tree::List(_) => "a list".to_owned(),
+        Tree::Object(_) => "an object".to_owned(),
     }
 }
 
@@ -356,14 +406,16 @@ mod tests {
             ("-0.0", Some(0)),
             ("-3", Some(-3)),
             ("9007199254740992", Some(1 << 53)),
-            ("1e308", Some(1 << 53)),
+            ("1e308", Some(i128::MAX)),
+            ("-1e308", Some(-i128::MAX)),
+            ("1234567890123456789012345678901234567890", Some(i128::MAX)),
             ("5.5", None),
             ("1e-9", None),
             ("\"5\"", None),
             ("true", None),
             ("null", None),
         ] {
-            let value: Value = serde_json::from_str(text).unwrap();
+            let value = Tree::parse(text.as_bytes()).unwrap();
             assert_eq!(whole(&value), expected, "{text}");
         }
     }
