@@ -111,26 +111,31 @@ async fn rows_of_with(
     printed.lines().map(|line| Row::of(&serde_json::from_str(line).unwrap())).collect()
 }
 
-/// Our own command, with a wallet and a store of its own.
-async fn our_own(stack: &Stack) -> Row {
+/// Our own command, with a wallet and a store of its own, asks twice on a rail where each payment
+/// is of this amount.
+async fn our_own(stack: &Stack, client: &str, rail: &str, more: &[&str], sats: u64) -> Row {
     let store = tempfile::tempdir().unwrap();
     let program = Parts::locate().unwrap().tollwayd.with_file_name("tollway");
     let url = format!("{}/api/joke", stack.gateway_url());
     let (mut paid, mut served) = (0, 0);
     for _ in 0..2 {
         let mut command = Command::new(&program);
-        command.args(["get", &url, "--json"]);
+        command.args(["get", &url, "--json"]).args(more);
         command.env("XDG_STATE_HOME", store.path()).env("XDG_CONFIG_HOME", store.path());
         let output = run(stack, command).await;
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        paid += u32::from(answer["paid_sats"] == 20);
+        paid += u32::from(answer["paid_sats"] == sats);
         served += u32::from(answer["status"] == 200);
+        // Who pays for a single request gets the receipt of that payment.
+        let receipt = &answer["receipt"]["reference"];
+        assert!(receipt.is_null() == (rail == "L402"), "{answer}");
+        assert!(receipt.is_null() || *receipt == answer["payment_hash"], "{answer}");
     }
     let times = if paid == 1 { "once".to_owned() } else { paid.to_string() };
     Row::of(&json!({
-        "client": "tollway get",
+        "client": client,
         "version": env!("CARGO_PKG_VERSION"),
-        "rail": "L402",
+        "rail": rail,
         "result": format!("paid {times}, served {served}"),
     }))
 }
@@ -175,7 +180,7 @@ fn page(rows: &[Row]) -> String {
 async fn published_clients_pay_and_the_page_says_so() {
     if env::var("TOLLWAY_TEST_CLIENTS").is_ok_and(|word| word == "required") {
         let stack = Stack::start(StackOptions::default()).await.unwrap();
-        let mut rows = vec![our_own(&stack).await];
+        let mut rows = vec![our_own(&stack, "tollway get", "L402", &[], 20).await];
         rows.extend(rows_of(&stack, Path::new("node"), "clients.mjs").await);
         rows.extend(rows_of(&stack, &repository(".tools/clients/bin/python"), "clients.py").await);
 
@@ -201,7 +206,7 @@ async fn published_clients_pay_and_the_page_says_so() {
             };
             assert_eq!(row.result, expected, "{}", row.client);
         }
-        assert_eq!(rows.len(), 15, "a client said nothing");
+        assert_eq!(rows.len(), 16, "a client said nothing");
         assert_eq!(stack.upstream().hits().of("/api/joke"), 14);
         let stats = ledger_at_rest(&stack).await;
         assert_eq!(stats["credited_msat"], 7 * 20_000);

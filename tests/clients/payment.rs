@@ -5,18 +5,20 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tollway_testkit::stack::{Stack, StackOptions};
 
-use super::{Row, ledger_at_rest, rows_of};
+use super::{Row, ledger_at_rest, our_own, rows_of};
 
 /// What a row says: on this rail every request is a payment of its own.
 pub(crate) const PAID: &str = "paid 2, served 2";
 /// How rows name the rail.
 pub(crate) const RAIL: &str = "Payment";
 
-/// The published clients, each for itself.
+/// Our own command and the published clients, each for itself.
 pub(crate) async fn rows() -> Vec<Row> {
     let options = StackOptions { filter: Some(filter()), ..StackOptions::default() };
     let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
-    let rows = rows_of(&stack, Path::new("node"), "mpp/client.mjs").await;
+    let name = "tollway get --scheme payment";
+    let mut rows = vec![our_own(&stack, name, RAIL, &["--scheme", "payment"], 5).await];
+    rows.extend(rows_of(&stack, Path::new("node"), "mpp/client.mjs").await);
 
     for row in &rows {
         assert_eq!(row.result, PAID, "{}", row.client);

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::answer::Payment;
 use crate::budget::Budget;
-use crate::client::{PayingClient, Payment};
+use crate::client::PayingClient;
 use crate::error::{ClientError, Fault, explained};
 use crate::store::CredentialStore;
+use crate::token::Scheme;
 use crate::wallet::Wallet;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +26,7 @@ pub struct Builder {
     budget: Budget,
     redirects_max: u32,
     keeps_balances: bool,
+    prefers: Scheme,
 }
 
 impl Builder {
@@ -39,6 +42,7 @@ impl Builder {
             budget: Budget::default(),
             redirects_max: 0,
             keeps_balances: false,
+            prefers: Scheme::L402,
         }
     }
 
@@ -64,6 +68,13 @@ impl Builder {
         Self { keeps_balances: true, ..self }
     }
 
+    /// How to pay where a server offers several ways; [`Scheme::L402`] by default. With
+    /// [`Scheme::Payment`] each request says so to the server, and pays for itself alone. What was
+    /// bought before is spent first.
+    pub fn prefer(self, scheme: Scheme) -> Self {
+        Self { prefers: scheme, ..self }
+    }
+
     /// Proxies, certificates, timeouts and the like. Its redirect policy is replaced.
     pub fn http(self, http: reqwest::ClientBuilder) -> Self {
         Self { http, ..self }
@@ -82,6 +93,7 @@ impl Builder {
             budget: self.budget,
             redirects_max: self.redirects_max,
             keeps_balances: self.keeps_balances,
+            prefers: self.prefers,
             counters: Arc::default(),
         })
     }

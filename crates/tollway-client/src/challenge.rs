@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tollway_core::payment::{PaymentHash, Preimage};
 
 use crate::auth_params::AuthParams;
+use crate::clock::now_s;
 use crate::invoice::{Invoice, InvoiceError};
 use crate::token::{LENIENT, Scheme, Token};
 
@@ -48,8 +49,8 @@ pub enum ChallengeError {
     /// The invoice asks for another amount than the challenge says.
     #[error("the invoice's amount is not the amount of the Payment challenge")]
     AmountMismatch,
-    /// The invoice can no longer be paid.
-    #[error("expected an invoice that can be paid, but found one that has expired")]
+    /// The challenge has ended, or its invoice can no longer be paid.
+    #[error("expected a challenge that can be paid, but found one that has expired")]
     Expired,
 }
 
@@ -78,19 +79,32 @@ impl Challenge {
     pub fn from_headers<'a>(
         values: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, ChallengeError> {
+        Self::preferring(Scheme::L402, values)
+    }
+
+    /// The same with this scheme before the others.
+    ///
+    /// # Errors
+    /// As [`Self::from_headers`].
+    pub fn preferring<'a>(
+        preferred: Scheme,
+        values: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Self, ChallengeError> {
         let offers: Vec<AuthParams> = values
             .into_iter()
             .flat_map(|value| AuthParams::parse(&String::from_utf8_lossy(value)))
             .collect();
         let mut first_fault = None;
-        for scheme in [Scheme::L402, Scheme::Lsat, Scheme::Payment] {
+        let mut schemes = [Scheme::L402, Scheme::Lsat, Scheme::Payment];
+        schemes.sort_by_key(|scheme| *scheme != preferred);
+        for scheme in schemes {
             for offer in offers.iter().filter(|offer| offer.is_scheme(scheme.name())) {
                 let challenge = match scheme {
                     Scheme::L402 | Scheme::Lsat => Self::from_l402(scheme, offer),
                     Scheme::Payment => Self::from_payment(offer),
                 };
                 match challenge {
-                    Ok(challenge) if challenge.invoice.is_expired() => {
+                    Ok(challenge) if challenge.is_expired() => {
                         _ = first_fault.get_or_insert(ChallengeError::Expired);
                     }
                     Ok(challenge) => return Ok(challenge),
@@ -163,6 +177,11 @@ impl Challenge {
     #[must_use]
     pub fn authorization(&self, preimage: &Preimage) -> String {
         self.token.authorization(self.scheme, preimage)
+    }
+
+    /// Whether it can no longer be paid, or nothing would come of it.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.invoice.is_expired() || self.token.is_over(now_s())
     }
 
     pub(crate) const fn token(&self) -> &Token {

@@ -1,27 +1,32 @@
 //! The client that pays when it must.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderValue, LOCATION};
 use reqwest::header::{PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
 use reqwest::{IntoUrl, Method, Request, Response, StatusCode};
+use tollway_core::header::PAYMENT_AUTHORIZATION;
 use tollway_core::money::Msat;
-use tollway_core::payment::PaymentHash;
 
+use crate::answer::{Answer, Payment, Quote};
 use crate::budget::Budget;
 use crate::builder::{Builder, Counters, Stats};
 use crate::challenge::Challenge;
 use crate::clock::now_s;
 use crate::error::{ClientError, Fault, explained};
+use crate::purchase::Bought;
 use crate::request::{Outgoing, RequestBuilder, method_after, target};
 use crate::store::{Credential, CredentialStore};
+use crate::token::Scheme;
 use crate::wallet::Wallet;
 
-const COST_HEADER: &str = "x-toll-cost-msat";
-const BALANCE_HEADER: &str = "x-toll-balance-msat";
 const PURCHASE_HEADER: &str = "x-toll-purchase-sats";
 const TOP_UP_HEADER: &str = "x-toll-top-up";
-const PRICE_HEADER: &str = "x-toll-price-msat";
+const ACCEPT_PAYMENT_HEADER: &str = "accept-payment";
+/// Asks for single requests in the Payment scheme.
+const CHARGE: &str = "lightning/charge";
+const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 
 /// An HTTP client with a wallet and a budget. Clones share everything.
 #[derive(Clone, Debug)]
@@ -32,40 +37,8 @@ pub struct PayingClient {
     pub(crate) budget: Budget,
     pub(crate) redirects_max: u32,
     pub(crate) keeps_balances: bool,
+    pub(crate) prefers: Scheme,
     pub(crate) counters: Arc<Counters>,
-}
-
-/// What a call paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Payment {
-    /// The invoice's amount.
-    pub amount: Msat,
-    /// What it cost beyond that.
-    pub fee: Msat,
-    /// The invoice's payment hash.
-    pub payment_hash: PaymentHash,
-}
-
-/// The server's answer, and what it cost to get.
-#[derive(Debug)]
-pub struct Answer {
-    /// The answer; its body is still to be read.
-    pub response: Response,
-    /// What this call paid, if it paid.
-    pub paid: Option<Payment>,
-    /// The payment hash of the credential that the request carried, if it carried one.
-    pub payment_hash: Option<PaymentHash>,
-}
-
-/// What a request costs.
-#[derive(Clone, Debug)]
-pub enum Quote {
-    /// The server served it without a payment.
-    Free(StatusCode),
-    /// It asks for this.
-    Challenge(Box<Challenge>),
-    /// It names a price without an invoice, as a gateway does for HEAD.
-    Price(Msat),
 }
 
 impl PayingClient {
@@ -174,7 +147,7 @@ impl PayingClient {
         if response.status() != StatusCode::PAYMENT_REQUIRED {
             return Ok(Quote::Free(response.status()));
         }
-        match (read_challenge(response), answer.price()) {
+        match (read_challenge(response, self.prefers), answer.price()) {
             (Ok(challenge), _) => Ok(Quote::Challenge(Box::new(challenge))),
             (Err(_), Some(price)) => Ok(Quote::Price(price)),
             (Err(fault), None) => Err(fault.into()),
@@ -219,38 +192,40 @@ impl PayingClient {
         let (origin, path) = (outgoing.origin(), outgoing.request.url().path());
         let own = outgoing.request.headers().contains_key(AUTHORIZATION);
         let known = self.store.load(&origin)?;
-        let mut credential = if own { None } else { best(&known, path).cloned() };
+        let near = if own { Vec::new() } else { nearest(&known, path) };
+        let mut using = self.store.first_usable(&origin, near)?;
         let mut tried = Vec::new();
         loop {
+            let credential = using.as_ref().map(|using| &using.credential);
             let mut answer = self
-                .attempt(outgoing, credential.as_ref())
+                .attempt(outgoing, credential)
                 .await
                 .map_err(|fault| ClientError { fault, paid })?;
             answer.paid = paid;
             if answer.response.status() != StatusCode::PAYMENT_REQUIRED {
-                self.note(&origin, path, credential.as_ref(), &answer)
+                self.note(&origin, path, credential, &answer)
                     .map_err(|fault| ClientError { fault, paid })?;
                 return Ok(answer);
             }
             if paid.is_some() {
                 return Ok(answer);
             }
-            let challenge = match read_challenge(&answer.response) {
+            let challenge = match read_challenge(&answer.response, self.prefers) {
                 Ok(challenge) => challenge,
                 // To HEAD, a gateway names the price alone.
                 Err(_) if answer.price().is_some() => return Ok(answer),
                 Err(fault) => return Err(fault.into()),
             };
-            tried.extend(credential.map(|credential| credential.token));
+            tried.extend(using.take().map(|using| using.credential.token));
             let purchase = outgoing.purchase();
             // The connection can be used again before the wallet has answered.
             drop(answer);
-            let (next, payment) = self.obtain(&purchase, challenge, &tried).await?;
+            let Bought { usable, payment } = self.obtain(&purchase, challenge, &tried).await?;
             if let Some(payment) = payment {
                 self.counters.count_payment(payment);
                 paid = Some(payment);
             }
-            credential = Some(next);
+            using = Some(usable);
         }
     }
 
@@ -260,11 +235,23 @@ impl PayingClient {
         credential: Option<&Credential>,
     ) -> Result<Answer, Fault> {
         let mut request = outgoing.copy()?;
-        if let Some(text) = credential.and_then(Credential::authorization) {
+        let headers = request.headers_mut();
+        if self.prefers == Scheme::Payment && !headers.contains_key(ACCEPT_PAYMENT_HEADER) {
+            headers.insert(ACCEPT_PAYMENT_HEADER, HeaderValue::from_static(CHARGE));
+        }
+        if let Some(credential) = credential
+            && let Some(text) = credential.authorization()
             // A stored token can stand in a header; one that cannot would not be sent.
-            if let Ok(mut value) = HeaderValue::from_str(&text) {
-                value.set_sensitive(true);
-                request.headers_mut().insert(AUTHORIZATION, value);
+            && let Ok(mut value) = HeaderValue::from_str(&text)
+        {
+            value.set_sensitive(true);
+            headers.insert(credential.header(), value);
+            // Where the answer is lost, the same request may ask for it again.
+            let payment = credential.payment_hash().filter(|_| credential.is_single_use());
+            if let Some(key) = payment.and_then(|payment| outgoing.idempotency_key(&payment))
+                && !headers.contains_key(IDEMPOTENCY_HEADER)
+            {
+                headers.insert(IDEMPOTENCY_HEADER, key);
             }
         }
         let response = self.http.execute(request).await;
@@ -295,44 +282,9 @@ impl PayingClient {
     }
 }
 
-impl Answer {
-    /// What the server says this request cost.
-    #[must_use]
-    pub fn cost(&self) -> Option<Msat> {
-        number(self.response.headers(), COST_HEADER)
-    }
-
-    /// What the server says is left of the credit.
-    #[must_use]
-    pub fn balance(&self) -> Option<Msat> {
-        number(self.response.headers(), BALANCE_HEADER)
-    }
-
-    /// What the server says such a request costs, where it says so without a challenge.
-    #[must_use]
-    pub fn price(&self) -> Option<Msat> {
-        number(self.response.headers(), PRICE_HEADER)
-    }
-
-    /// The status of the answer.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.response.status()
-    }
-
-    /// The whole body as text.
-    ///
-    /// # Errors
-    /// [`Fault::Server`] when the answer breaks off.
-    pub async fn text(self) -> Result<String, ClientError> {
-        let paid = self.paid;
-        let text = self.response.text().await;
-        text.map_err(|error| ClientError { fault: Fault::Server(explained(&error)), paid })
-    }
-}
-
-/// The credential to try first: one that served this path, then the one from the nearest path.
-pub(crate) fn best<'a>(known: &'a [Credential], path: &str) -> Option<&'a Credential> {
+/// The credentials to try, the best first: one that served this path, then the one from the
+/// nearest path, and of equals the one that was bought last.
+pub(crate) fn nearest<'a>(known: &'a [Credential], path: &str) -> Vec<&'a Credential> {
     let now_s = now_s();
     let near = |credential: &Credential| {
         let common = |other: &String| {
@@ -346,8 +298,9 @@ pub(crate) fn best<'a>(known: &'a [Credential], path: &str) -> Option<&'a Creden
             && !credential.token.is_over(now_s)
             && (!credential.is_single_use() || credential.paths.iter().any(|known| known == path))
     };
-    // The last of equals wins, and the one that was bought last stands first.
-    known.iter().rev().filter(usable).max_by_key(|credential| near(credential))
+    let mut usable: Vec<_> = known.iter().filter(usable).collect();
+    usable.sort_by_key(|credential| Reverse(near(credential)));
+    usable
 }
 
 fn redirect(outgoing: &mut Outgoing, url: reqwest::Url, status: StatusCode) {
@@ -356,6 +309,7 @@ fn redirect(outgoing: &mut Outgoing, url: reqwest::Url, status: StatusCode) {
         for secret in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
             request.headers_mut().remove(secret);
         }
+        request.headers_mut().remove(PAYMENT_AUTHORIZATION);
     }
     *request.url_mut() = url;
     if let Some(method) = method_after(status.as_u16(), request.method()) {
@@ -364,11 +318,7 @@ fn redirect(outgoing: &mut Outgoing, url: reqwest::Url, status: StatusCode) {
     }
 }
 
-pub(crate) fn read_challenge(response: &Response) -> Result<Challenge, Fault> {
+pub(crate) fn read_challenge(response: &Response, prefers: Scheme) -> Result<Challenge, Fault> {
     let values = response.headers().get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-    Challenge::from_headers(values).map_err(Fault::Challenge)
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Option<Msat> {
-    Msat::new(headers.get(name)?.to_str().ok()?.parse().ok()?)
+    Challenge::preferring(prefers, values).map_err(Fault::Challenge)
 }

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
+use crate::answer::Payment;
 use crate::budget::OverBudget;
 use crate::challenge::ChallengeError;
-use crate::client::Payment;
 use crate::store::StoreError;
 use crate::wallet::WalletError;
 

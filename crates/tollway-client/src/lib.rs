@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod answer;
 pub mod attenuate;
 mod auth_params;
 mod budget;
@@ -17,10 +18,11 @@ mod store;
 mod token;
 pub mod wallet;
 
+pub use answer::{Answer, Payment, Quote, Receipt};
 pub use budget::{Budget, Limit, OverBudget};
 pub use builder::{Builder, Stats};
 pub use challenge::{Challenge, ChallengeError};
-pub use client::{Answer, PayingClient, Payment, Quote};
+pub use client::PayingClient;
 pub use error::{ClientError, Fault};
 pub use invoice::{Invoice, InvoiceError};
 pub use request::RequestBuilder;

@@ -5,13 +5,20 @@
 
 use reqwest::StatusCode;
 
-use crate::challenge::Challenge;
-use crate::client::{PayingClient, Payment, best, read_challenge};
+use crate::answer::Payment;
+use crate::challenge::{Challenge, ChallengeError};
+use crate::client::{PayingClient, nearest, read_challenge};
 use crate::error::{ClientError, Fault};
 use crate::request::Outgoing;
-use crate::store::{Credential, Purchase};
-use crate::token::Token;
+use crate::store::{Credential, Purchase, StoreError, Usable};
+use crate::token::{Scheme, Token};
 use crate::wallet::{Outcome, Paid, WalletError};
+
+/// A credential, and what this call paid for it.
+pub(crate) struct Bought {
+    pub(crate) usable: Usable,
+    pub(crate) payment: Option<Payment>,
+}
 
 impl PayingClient {
     /// Pays the challenge that a request for more credit gets, with the credential that it is
@@ -19,12 +26,16 @@ impl PayingClient {
     pub(crate) async fn buy_more(&self, outgoing: Outgoing) -> Result<Payment, ClientError> {
         let purchase = outgoing.purchase();
         let known = self.store.load(&purchase.origin)?;
-        let held = best(&known, &purchase.path);
+        let held = nearest(&known, &purchase.path).into_iter().find(|held| !held.is_single_use());
         let answer = self.attempt(&outgoing, held).await?;
         if answer.status() != StatusCode::PAYMENT_REQUIRED {
             return Err(Fault::NotSold(answer.status().as_u16()).into());
         }
-        let challenge = read_challenge(&answer.response)?;
+        let challenge = read_challenge(&answer.response, Scheme::L402)?;
+        if challenge.scheme() == Scheme::Payment {
+            // It would buy a single request.
+            return Err(Fault::Challenge(ChallengeError::NotL402).into());
+        }
         let scope = challenge.token().scope(&purchase.path);
         // The new token opens the same account, and takes the place of the old one.
         let tried: Vec<_> = held.map(|held| held.token.clone()).into_iter().collect();
@@ -44,21 +55,21 @@ impl PayingClient {
         purchase: &Purchase,
         challenge: Challenge,
         tried: &[Token],
-    ) -> Result<(Credential, Option<Payment>), ClientError> {
+    ) -> Result<Bought, ClientError> {
         let scope = challenge.token().scope(&purchase.path);
-        if let Some(found) = self.untried(purchase, &scope, tried)? {
-            return Ok((found, None));
+        if let Some(usable) = self.untried(purchase, &scope, tried)? {
+            return Ok(Bought { usable, payment: None });
         }
         let _lock = self.store.purchase(&purchase.origin, &scope).await?;
         // Another call may have bought it while this one waited.
-        if let Some(found) = self.untried(purchase, &scope, tried)? {
-            return Ok((found, None));
+        if let Some(usable) = self.untried(purchase, &scope, tried)? {
+            return Ok(Bought { usable, payment: None });
         }
-        let (credential, payment) = match self.resume(purchase, &scope, tried).await? {
+        let (usable, payment) = match self.resume(purchase, &scope, tried).await? {
             Some(bought) => bought,
             None => self.buy(purchase, challenge, tried).await?,
         };
-        Ok((credential, Some(payment)))
+        Ok(Bought { usable, payment: Some(payment) })
     }
 
     fn untried(
@@ -66,14 +77,15 @@ impl PayingClient {
         purchase: &Purchase,
         scope: &str,
         tried: &[Token],
-    ) -> Result<Option<Credential>, ClientError> {
+    ) -> Result<Option<Usable>, StoreError> {
         let known = self.store.load(&purchase.origin)?;
-        Ok(known.into_iter().find(|credential| {
+        let untried = known.iter().filter(|credential| {
             credential.is_paid()
                 && credential.scope == scope
                 && !credential.token.is_over(purchase.now_s)
                 && !tried.contains(&credential.token)
-        }))
+        });
+        self.store.first_usable(&purchase.origin, untried)
     }
 
     /// Takes up a payment that an earlier call began and did not see end.
@@ -82,7 +94,7 @@ impl PayingClient {
         purchase: &Purchase,
         scope: &str,
         tried: &[Token],
-    ) -> Result<Option<(Credential, Payment)>, ClientError> {
+    ) -> Result<Option<(Usable, Payment)>, ClientError> {
         let known = self.store.load(&purchase.origin)?;
         for pending in known.into_iter().filter(|known| known.scope == scope) {
             let Some(challenge) = pending.challenge() else { continue };
@@ -91,8 +103,12 @@ impl PayingClient {
                     return self.keep(purchase, pending, &challenge, paid, tried).map(Some);
                 }
                 Outcome::InFlight => return Err(WalletError::InFlight.into()),
-                Outcome::NotPaid if challenge.invoice().is_expired() => {
+                Outcome::NotPaid if challenge.is_expired() => {
                     self.store.abandon(&purchase.origin, &pending)?;
+                }
+                // It may have been paid, so that its record stays; it opens nothing any more.
+                Outcome::Unknown if pending.token.is_over(purchase.now_s) => {
+                    self.store.forget(&purchase.origin, &pending.token)?;
                 }
                 // The invoice can be paid only once, so asking for it again is safe, and a new
                 // invoice might not be.
@@ -116,7 +132,7 @@ impl PayingClient {
         purchase: &Purchase,
         challenge: Challenge,
         tried: &[Token],
-    ) -> Result<(Credential, Payment), ClientError> {
+    ) -> Result<(Usable, Payment), ClientError> {
         let pending = self.store.begin(purchase, &challenge, &self.budget)??;
         self.pay(purchase, pending, &challenge, tried).await
     }
@@ -127,7 +143,7 @@ impl PayingClient {
         pending: Credential,
         challenge: &Challenge,
         tried: &[Token],
-    ) -> Result<(Credential, Payment), ClientError> {
+    ) -> Result<(Usable, Payment), ClientError> {
         let invoice = challenge.invoice();
         match self.wallet.pay(invoice, self.budget.fee_max(invoice)).await {
             Ok(paid) => self.keep(purchase, pending, challenge, paid, tried),
@@ -147,14 +163,16 @@ impl PayingClient {
         challenge: &Challenge,
         paid: Paid,
         tried: &[Token],
-    ) -> Result<(Credential, Payment), ClientError> {
+    ) -> Result<(Usable, Payment), ClientError> {
         let amount = challenge.invoice().amount();
         let payment = Payment { amount, fee: paid.fee, payment_hash: challenge.payment_hash() };
         let credential = pending.paid(paid.preimage);
-        match self.store.settle(&purchase.origin, &credential, paid.fee, tried) {
-            Ok(()) => Ok((credential, payment)),
-            // The pending form is still there, and the next call takes it up.
-            Err(error) => Err(ClientError { fault: error.into(), paid: Some(payment) }),
-        }
+        // The pending form is still there where this fails, and the next call takes it up.
+        let fault = |error: StoreError| ClientError { fault: error.into(), paid: Some(payment) };
+        // Before anybody else can see that it is paid, it is this call's.
+        let usable = self.store.usable(credential.clone()).map_err(fault)?;
+        self.store.settle(&purchase.origin, &credential, paid.fee, tried).map_err(fault)?;
+        let taken = || ClientError { fault: WalletError::InFlight.into(), paid: Some(payment) };
+        Ok((usable.ok_or_else(taken)?, payment))
     }
 }

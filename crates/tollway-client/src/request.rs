@@ -6,9 +6,12 @@ use std::sync::Arc;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Method, Request};
 use serde::Serialize;
+use tollway_core::digest::Digest;
+use tollway_core::payment::PaymentHash;
 use url::Url;
 
-use crate::client::{Answer, PayingClient, Quote};
+use crate::answer::{Answer, Quote};
+use crate::client::PayingClient;
 use crate::clock::now_s;
 use crate::error::{ClientError, Fault, explained};
 use crate::store::Purchase;
@@ -49,6 +52,19 @@ impl Outgoing {
             path: url.path().to_owned(),
             now_s: now_s(),
         }
+    }
+
+    /// A key by which the server knows a repeat of this request with the same payment; `None` where
+    /// the body is a stream, which cannot be compared.
+    pub(crate) fn idempotency_key(&self, payment: &PaymentHash) -> Option<HeaderValue> {
+        let body = match (self.request.body(), &self.maker) {
+            (None, None) => &[][..],
+            (Some(body), None) => body.as_bytes()?,
+            (_, Some(_)) => return None,
+        };
+        let (method, url) = (self.request.method().as_str(), self.request.url().as_str());
+        let digest = Digest::of(&[payment.as_bytes(), method.as_bytes(), url.as_bytes(), body]);
+        HeaderValue::from_str(&hex::encode(digest.as_bytes())).ok()
     }
 
     /// The same request without its body.

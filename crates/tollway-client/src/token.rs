@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde::{Deserialize, Serialize};
+use tollway_core::header::PAYMENT_AUTHORIZATION;
 use tollway_core::identifier::Identifier;
 use tollway_core::macaroon::Macaroon;
 use tollway_core::payment::{PaymentHash, Preimage};
+use tollway_core::rfc3339;
 
 /// A token is a part of a header, so it is no longer than servers take headers.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -86,6 +89,21 @@ impl Token {
         }
     }
 
+    /// The header that carries the credential: a server that keeps `Authorization` for itself names
+    /// the other one in its Payment challenge.
+    pub(crate) fn header(&self) -> HeaderName {
+        match self {
+            Self::Echo(challenge)
+                if challenge
+                    .get("header")
+                    .is_some_and(|name| name.eq_ignore_ascii_case(PAYMENT_AUTHORIZATION)) =>
+            {
+                HeaderName::from_static(PAYMENT_AUTHORIZATION)
+            }
+            Self::Echo(_) | Self::Macaroon(_) => AUTHORIZATION,
+        }
+    }
+
     /// The payment that the token names, where it can be read.
     pub(crate) fn payment_hash(&self) -> Option<PaymentHash> {
         let Self::Macaroon(text) = self else { return None };
@@ -128,7 +146,10 @@ impl Token {
                     ends && value.trim().parse().is_ok_and(|at: u64| at <= now_s)
                 })
             }),
-            Self::Echo(_) => false,
+            Self::Echo(challenge) => challenge
+                .get("expires")
+                .and_then(|text| rfc3339::parse_ms(text))
+                .is_some_and(|at_ms| at_ms <= now_s.saturating_mul(1_000)),
         }
     }
 }

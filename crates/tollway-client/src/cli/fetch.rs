@@ -51,9 +51,9 @@ pub(crate) struct FetchArgs {
     /// Print one JSON object instead of the body.
     ///
     /// Its fields are status, headers, body (null beside body_hex where it is not UTF-8),
-    /// paid_sats, fee_msat, payment_hash, balance_msat and cost_msat; or error {code, message},
-    /// paid_sats and payment_hash. With --dry-run: free, status, price_msat, scheme,
-    /// payment_hash, expires_at and within_budget.
+    /// paid_sats, fee_msat, payment_hash, balance_msat, cost_msat and receipt (in the scheme
+    /// Payment); or error {code, message}, paid_sats and payment_hash. With --dry-run: free,
+    /// status, price_msat, scheme, payment_hash, expires_at and within_budget.
     #[arg(long)]
     json: bool,
 }
@@ -194,7 +194,7 @@ fn broken_off(error: &reqwest::Error, paid: Option<Payment>) -> ClientError {
 }
 
 async fn print_json(answer: Answer) -> Result<Exit, ClientError> {
-    let (cost, balance) = (answer.cost(), answer.balance());
+    let (cost, balance, receipt) = (answer.cost(), answer.balance(), answer.receipt());
     let Answer { response, paid, payment_hash } = answer;
     let status = response.status();
     let headers = response.headers().clone();
@@ -213,6 +213,7 @@ async fn print_json(answer: Answer) -> Result<Exit, ClientError> {
         payment_hash,
         balance_msat: balance.map(|balance| balance.get()),
         cost_msat: cost.map(|cost| cost.get()),
+        receipt,
     };
     Ok(if write_json(&success).is_ok() { exit_for(status) } else { Exit::Internal })
 }

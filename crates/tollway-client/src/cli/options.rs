@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tollway_client::wallet::{BookError, Settings, Wallet, WalletBook, WalletError};
-use tollway_client::{Budget, Builder, CredentialStore, PayingClient, StoreError};
+use tollway_client::{Budget, Builder, CredentialStore, PayingClient, Scheme, StoreError};
 use tollway_core::money::Msat;
 use url::Url;
 
@@ -49,9 +49,20 @@ pub(crate) struct PayArgs {
     /// The most to pay for routing on top. Default: 1 percent, and 10 sats for small amounts.
     #[arg(long, value_name = "N", env = "TOLLWAY_MAX_FEE_SATS", value_parser = parse_sats)]
     max_fee_sats: Option<u64>,
+    /// How to pay where a server offers several ways: credit for many requests (l402), or each
+    /// request by itself (payment). Credit that was bought before is spent first.
+    #[arg(long, value_enum, env = "TOLLWAY_SCHEME", default_value = "l402")]
+    scheme: SchemeArg,
     /// Neither use nor keep credentials and payments; limits for a day count nothing then.
     #[arg(long)]
     no_store: bool,
+}
+
+/// A way to pay.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SchemeArg {
+    L402,
+    Payment,
 }
 
 /// Why there is no wallet.
@@ -116,6 +127,10 @@ impl PayArgs {
     ) -> Result<Builder, StoreError> {
         let wallet = Arc::new(Announcing { inner: wallet, is_quiet });
         let builder = PayingClient::builder_with(wallet).store(self.store()?);
+        let builder = match self.scheme {
+            SchemeArg::L402 => builder,
+            SchemeArg::Payment => builder.prefer(Scheme::Payment),
+        };
         Ok(builder.budget(self.budget()).keep_balances())
     }
 }

@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, LOCATION};
 use serde::Serialize;
 use tollway_client::inspect::sats;
 use tollway_client::wallet::WalletError;
-use tollway_client::{Answer, ClientError, Fault, Limit, Payment};
+use tollway_client::{Answer, ClientError, Fault, Limit, Payment, Receipt};
 use tollway_core::payment::PaymentHash;
 
 use super::Exit;
@@ -24,6 +24,7 @@ pub(super) struct Success {
     pub(super) payment_hash: Option<PaymentHash>,
     pub(super) balance_msat: Option<u64>,
     pub(super) cost_msat: Option<u64>,
+    pub(super) receipt: Option<Receipt>,
 }
 
 #[derive(Serialize)]

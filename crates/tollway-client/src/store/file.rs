@@ -1,6 +1,6 @@
 //! The file: private, replaced in one step, changed under a lock.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -11,6 +11,41 @@ pub(crate) fn lock(path: &Path, ending: &str) -> io::Result<File> {
     let lock = private_file(&path.with_extension(ending), false)?;
     lock.lock()?;
     Ok(lock)
+}
+
+/// Takes a lock of its own that its owner removes, unless somebody has it.
+pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    create_private_folder(folder(path))?;
+    loop {
+        let lock = private_file(path, false)?;
+        match lock.try_lock() {
+            Ok(()) if is_there(path, &lock)? => return Ok(Some(lock)),
+            // Its owner has just removed it: it hinders nobody, so it locks nothing.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Whether this is the file at the path.
+fn is_there(path: &Path, file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let opened = file.metadata()?;
+        Ok(match fs::metadata(path) {
+            Ok(found) => (found.dev(), found.ino()) == (opened.dev(), opened.ino()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        })
+    }
+    // Elsewhere an open file cannot be removed.
+    #[cfg(not(unix))]
+    {
+        _ = (path, file);
+        Ok(true)
+    }
 }
 
 /// Writes beside the file and renames: a reader sees the old contents or the new ones.

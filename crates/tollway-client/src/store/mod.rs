@@ -4,6 +4,7 @@
 //! and is changed under a lock: processes that share it lose nothing of each other's, and spend
 //! one budget together.
 
+mod claims;
 pub(crate) mod file;
 mod records;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use tollway_core::money::Msat;
 use crate::budget::{Budget, OverBudget};
 use crate::challenge::Challenge;
 use crate::token::Token;
+use claims::{Claim, Claims};
 use records::Contents;
 pub(crate) use records::{Credential, Purchase};
 pub use records::{PaymentRecord, PaymentState};
@@ -33,6 +35,15 @@ const PURCHASE_LOCKS: usize = 16;
 pub struct CredentialStore {
     place: Place,
     purchases: Arc<[Arc<tokio::sync::Mutex<()>>]>,
+    claims: Arc<Claims>,
+}
+
+/// A credential that a call may show. One that is good for one request is the call's alone, until
+/// this is dropped.
+#[derive(Debug)]
+pub(crate) struct Usable {
+    pub(crate) credential: Credential,
+    _claim: Option<Claim>,
 }
 
 #[derive(Clone, Debug)]
@@ -117,7 +128,8 @@ impl CredentialStore {
     }
 
     fn new(place: Place) -> Self {
-        Self { place, purchases: (0..PURCHASE_LOCKS).map(|_| Arc::default()).collect() }
+        let purchases = (0..PURCHASE_LOCKS).map(|_| Arc::default()).collect();
+        Self { place, purchases, claims: Arc::default() }
     }
 
     /// The file, if there is one.
@@ -154,6 +166,34 @@ impl CredentialStore {
     /// The credentials of an origin, bought last first.
     pub(crate) fn load(&self, origin: &str) -> Result<Vec<Credential>, StoreError> {
         self.look(|contents| contents.credentials(origin).to_vec())
+    }
+
+    /// The first of these credentials that this call may show.
+    pub(crate) fn first_usable<'a>(
+        &self,
+        origin: &str,
+        credentials: impl IntoIterator<Item = &'a Credential>,
+    ) -> Result<Option<Usable>, StoreError> {
+        for credential in credentials {
+            let Some(usable) = self.usable(credential.clone())? else { continue };
+            // Whoever had it before has perhaps used it up since it was read.
+            if !credential.is_single_use() || self.load(origin)?.contains(credential) {
+                return Ok(Some(usable));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A credential for this call; `None` while it is another one's.
+    pub(crate) fn usable(&self, credential: Credential) -> Result<Option<Usable>, StoreError> {
+        let payment = credential.payment_hash().filter(|_| credential.is_single_use());
+        let Some(payment) = payment else {
+            return Ok(Some(Usable { credential, _claim: None }));
+        };
+        let claimed = Claim::try_new(&self.claims, self.path(), payment).map_err(|source| {
+            StoreError::Io { path: self.path().map(Path::to_owned).unwrap_or_default(), source }
+        })?;
+        Ok(claimed.map(|claim| Usable { credential, _claim: Some(claim) }))
     }
 
     /// Writes the intent to pay down, if the budget allows it. After this returns, a crash at

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
 use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
@@ -96,6 +97,11 @@ impl Credential {
             Proof::Invoice(_) => None,
             Proof::Preimage(preimage) => Some(self.token.authorization(self.scheme, preimage)),
         }
+    }
+
+    /// The header that carries it.
+    pub(crate) fn header(&self) -> HeaderName {
+        self.token.header()
     }
 
     /// The payment that it proves, once it is paid.

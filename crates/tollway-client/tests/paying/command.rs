@@ -90,6 +90,21 @@ async fn json_tells_the_whole_story() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn single_requests_are_paid_where_they_are_preferred() {
+    let desk = Desk::open().await;
+    desk.shop.plays(Trick::OffersBoth);
+    for _ in 0..2 {
+        let told = json(&desk.get("/jokes", &["--json", "--scheme", "payment"]).await);
+        assert_eq!((&told["status"], &told["paid_sats"]), (&200.into(), &10.into()));
+        assert_eq!(told["receipt"]["reference"], told["payment_hash"]);
+    }
+    let quote = json(&desk.get("/jokes", &["--json", "--dry-run", "--scheme", "payment"]).await);
+    assert_eq!(quote["scheme"], "Payment");
+    let told = json(&desk.get("/jokes", &["--json"]).await);
+    assert_eq!((&told["receipt"], desk.shop.payments()), (&Value::Null, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_fault_has_its_exit_code_its_json_and_its_words() {
     let desk = Desk::open().await;
     for (trick, exit, code, message) in [

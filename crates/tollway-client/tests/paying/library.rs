@@ -46,6 +46,13 @@ impl Trade {
         CredentialStore::at(self.folder.path().join("credentials.json"))
     }
 
+    /// The locks beside the credentials, without those of purchases.
+    pub(crate) fn locks(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with("lock") && !name.contains("buying")).collect()
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.shop.url)
     }

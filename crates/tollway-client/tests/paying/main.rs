@@ -7,6 +7,7 @@
     reason = "the helpers of tests may panic as tests may; clippy knows only test functions"
 )]
 
+mod charges;
 mod command;
 mod library;
 mod resuming;

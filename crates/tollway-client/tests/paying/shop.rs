@@ -43,12 +43,18 @@ pub(crate) enum Trick {
     FailsAfterPayment,
     /// The header is no challenge.
     Garbage,
+    /// It offers credit and, after it, single requests in the Payment scheme.
+    OffersBoth,
+    /// It sells single requests, and the first answer to whoever paid is lost on the way.
+    LosesAnswers,
     /// The token is of a kind that only the shop can read, each for one path.
     Opaque,
     /// The macaroon is for another payment than the invoice.
     OtherHash,
     /// It sells single requests in the Payment scheme.
     PaymentScheme,
+    /// The same, but the challenge ended long ago.
+    PaymentSchemeLate,
     /// It answers with a redirect.
     Redirects,
     /// The challenge is written in the oldest, sloppiest way.
@@ -71,7 +77,8 @@ struct Books {
     balances: HashMap<PaymentHash, u64>,
     paid: Vec<String>,
     redirects_to: Option<String>,
-    spent: Vec<String>,
+    /// The challenges that were spent, each with the key of its request.
+    spent: Vec<(String, Option<HeaderValue>)>,
     seen: Vec<HeaderMap>,
     bodies: Vec<String>,
 }
@@ -168,8 +175,8 @@ async fn sell(
     if shop.has(Trick::Redirects) {
         return (StatusCode::FOUND, [("location", "http://elsewhere.invalid/")]).into_response();
     }
-    if opened_by_another_scheme(&shop, &service, &headers) {
-        return format!("one of {service}").into_response();
+    if let Some(receipt) = opened_by_another_scheme(&shop, &service, &headers) {
+        return (receipt, format!("one of {service}")).into_response();
     }
     let pairs: Vec<_> =
         headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
@@ -205,29 +212,58 @@ async fn sell(
                 .into_response();
         }
     }
-    challenge(&shop, &service)
+    challenge(&shop, &service, &headers)
 }
 
-/// Whether a Payment credential or an opaque token opens this: each proves its payment; the
-/// former serves once, the latter serves its path.
-fn opened_by_another_scheme(shop: &Shop, service: &str, headers: &HeaderMap) -> bool {
-    let text = headers.get("authorization").and_then(|value| value.to_str().ok());
+/// What an answer carries besides, if a Payment credential or an opaque token opens this: each
+/// proves its payment; the former serves one request, the latter its path.
+fn opened_by_another_scheme(shop: &Shop, service: &str, headers: &HeaderMap) -> Option<HeaderMap> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let carrier = text("payment-authorization").or(text("authorization"));
     let mut books = shop.books();
     let known = |preimage: &str| books.preimages.values().any(|sold| sold.reveal_hex() == preimage);
-    if let Some(credential) = text.and_then(|text| text.strip_prefix("Payment ")) {
-        let json: Value =
-            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(credential).unwrap()).unwrap();
-        let id = json["challenge"]["id"].as_str().unwrap().to_owned();
-        let fresh = !books.spent.contains(&id);
-        let opens = fresh && known(json["payload"]["preimage"].as_str().unwrap());
-        books.spent.push(id);
-        return opens;
+    let Some(credential) = carrier.and_then(|text| text.strip_prefix("Payment ")) else {
+        let opaque = carrier.and_then(|text| text.strip_prefix(&format!("L402 opaque.{service}:")));
+        return opaque.is_some_and(known).then(HeaderMap::new);
+    };
+    let json: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(credential).unwrap()).unwrap();
+    let id = json["challenge"]["id"].as_str().unwrap().to_owned();
+    let key = headers.get("idempotency-key").cloned();
+    let repeat = books.spent.contains(&(id.clone(), key.clone()));
+    let fresh = !books.spent.iter().any(|(spent, _)| *spent == id);
+    let opens = (fresh || repeat) && known(json["payload"]["preimage"].as_str().unwrap());
+    books.spent.push((id.clone(), key));
+    if books.trick == Some(Trick::LosesAnswers) && fresh {
+        drop(books);
+        panic!("the answer is lost, as told");
     }
-    let opaque = text.and_then(|text| text.strip_prefix(&format!("L402 opaque.{service}:")));
-    opaque.is_some_and(known)
+    // A challenge is named by its payment.
+    let receipt = json!({"challengeId": id, "method": "lightning", "reference": id,
+                         "status": "success", "timestamp": "2026-03-15T12:05:00Z"});
+    let receipt = URL_SAFE_NO_PAD.encode(receipt.to_string());
+    let header = (HeaderName::from_static("payment-receipt"), receipt.parse().unwrap());
+    opens.then(|| HeaderMap::from_iter([header]))
 }
 
-fn challenge(shop: &Shop, service: &str) -> Response {
+/// A challenge of the Payment scheme, named by its payment.
+fn charge(books: &Books, invoice: &str, payment_hash: PaymentHash, headers: &HeaderMap) -> String {
+    let request = json!({
+        "amount": (SOLD_MSAT / 1_000).to_string(), "currency": "sat",
+        "methodDetails": {"invoice": invoice, "paymentHash": payment_hash.to_hex()}
+    });
+    let year = if books.trick == Some(Trick::PaymentSchemeLate) { 2020 } else { 2100 };
+    let other = match headers.contains_key("authorization") {
+        true => ", header=\"Payment-Authorization\"",
+        false => "",
+    };
+    format!(
+        "Payment id=\"{payment_hash}\", realm=\"shop\", method=\"lightning\", \
+         intent=\"charge\", request=\"{}\", expires=\"{year}-01-01T00:00:00Z\"{other}",
+        URL_SAFE_NO_PAD.encode(request.to_string())
+    )
+}
+
+fn challenge(shop: &Shop, service: &str, headers: &HeaderMap) -> Response {
     let body = Json(json!({ "amountSats": 1 }));
     if shop.has(Trick::Without) {
         return (StatusCode::PAYMENT_REQUIRED, body).into_response();
@@ -264,17 +300,14 @@ fn challenge(shop: &Shop, service: &str) -> Response {
         Some(Trick::Opaque) => {
             format!("L402 macaroon=\"opaque.{service}\", invoice=\"{invoice}\"")
         }
-        Some(Trick::PaymentScheme) => {
-            let request = json!({
-                "amount": (SOLD_MSAT / 1_000).to_string(), "currency": "sat",
-                "methodDetails": {"invoice": invoice, "paymentHash": payment_hash.to_hex()}
-            });
-            format!(
-                "Payment id=\"{payment_hash}\", realm=\"shop\", method=\"lightning\", \
-                 intent=\"charge\", request=\"{}\"",
-                URL_SAFE_NO_PAD.encode(request.to_string())
-            )
+        Some(Trick::PaymentScheme | Trick::PaymentSchemeLate | Trick::LosesAnswers) => {
+            charge(&books, &invoice, payment_hash, headers)
         }
+        Some(Trick::OffersBoth) => format!(
+            "{}, {}",
+            challenge.www_authenticate(),
+            charge(&books, &invoice, payment_hash, headers)
+        ),
         _ => challenge.www_authenticate(),
     };
     (StatusCode::PAYMENT_REQUIRED, [("www-authenticate", line)], body).into_response()
