@@ -16,8 +16,10 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(found) = find(body, &names) else { return };
     let value: Value = match serde_json::from_slice(body) {
         Ok(value) => value,
-        // It gives numbers up that no double can hold.
+        // It gives up numbers that no double can hold, and halves of surrogate pairs, which the
+        // grammar allows: who refuses them serves nothing.
         Err(fault) if fault.to_string().starts_with("number out of range") => return,
+        Err(fault) if fault.to_string().contains("hex escape") => return,
         Err(fault) => panic!("another parser refuses it: {fault}"),
     };
     let same = path.iter().try_fold(&value, |value, name| value.get(name));

@@ -262,3 +262,27 @@ async fn a_client_s_limit_is_kept() {
     assert_eq!(paid.json()["headers"].get("x-toll-max-cost-msat"), None);
     assert_eq!(buyer.books_are_right().await["charged_msat"], 5_000);
 }
+
+#[tokio::test]
+async fn tokens_say_what_they_were_sold_with_and_clients_choose_what_is_offered() {
+    let gateway = snippets::gateway("mint").await;
+    let buyer = Buyer::new(gateway, Method::GET, "/v1/pro", Said::default()).await;
+    let forged = [("x-toll-caveat-plan", "free"), ("x-toll-caveat-role", "admin")];
+    let said = Said { headers: &forged, body: None };
+    let paid = buyer.pays(&Method::GET, "/v1/pro", said).await;
+    let seen = paid.json();
+    assert_eq!(paid.status, 200, "{paid:?}");
+    assert_eq!(seen["headers"]["x-toll-caveat-plan"], "pro");
+    assert_eq!(seen["headers"]["x-toll-caveat-role"], Value::Null);
+    // Its tier decides, unless the client chooses another.
+    let choice = [("x-toll-tier", "fast")];
+    let fast = Said { headers: &choice, body: None };
+    for (said, cost, tier) in [(Said::default(), 1_000, "gold"), (fast, 9_000, "fast")] {
+        let paid = buyer.pays(&Method::GET, "/v1/render", said).await;
+        assert_eq!((paid.status.as_u16(), paid.number("x-toll-cost-msat")), (200, cost));
+        assert_eq!(paid.json()["headers"]["x-toll-tier"], tier);
+    }
+    let gold = [("x-toll-tier", "gold")];
+    buyer.refused("/v1/render", Said { headers: &gold, body: None }, 400, "tier_not_offered").await;
+    assert_eq!(buyer.books_are_right().await["charged_msat"], 12_000);
+}

@@ -21,6 +21,7 @@ mod leases;
 mod llm;
 mod mcp;
 mod metering;
+mod minted;
 mod payments;
 mod postings;
 mod prices;

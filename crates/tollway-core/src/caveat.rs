@@ -12,10 +12,11 @@
 //! | `budget=<msat>/<window>[/<name>]` | the ledger finds it within the [budget](crate::budget) |
 //! | `preimage=<64 hex digits>` | the credential's preimage is this; Aperture's clients add it |
 //!
-//! Anyone can append a caveat, so nothing here grants anything: an unknown or malformed caveat
-//! refuses, and of repeated ones all must hold. A later `services` or `valid_until` that allows
-//! more than an earlier one refuses as well, as in Aperture. Unlike there, a token without
-//! `services` admits to nothing: every token we mint has one.
+//! Anyone can append a caveat, so nothing here grants anything: a malformed caveat refuses, an
+//! unknown one unless it was [minted](crate::minted), and of repeated ones all must hold. A later
+//! `services` or `valid_until` that allows more than an earlier one refuses as well, as in
+//! Aperture. Unlike there, a token without `services` admits to nothing: every token we mint has
+//! one.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -23,6 +24,7 @@ use core::fmt;
 
 use crate::budget::{BUDGETS_MAX, Budget, TokenBudget};
 use crate::digest::Digest;
+use crate::minted::{MintedCaveat, minted};
 use crate::money::Msat;
 use crate::payment::Preimage;
 use crate::verdict::{Rejection, RequestFacts};
@@ -85,6 +87,9 @@ pub enum Caveat {
     MaxCost(Msat),
     /// The most that all requests of a window may cost.
     Budget(Budget),
+    /// Not of the vocabulary, but written by the operator. [`Caveat::parse`] cannot know and never
+    /// gives it.
+    Minted(MintedCaveat),
 }
 
 impl Caveat {
@@ -144,6 +149,8 @@ impl Caveat {
             Self::Ip(ip) => (facts.client_ip == Some(ip), Rejection::WrongIp),
             // The preimage was compared when the credential was verified.
             Self::Preimage(_) => (true, Rejection::PreimageMismatch),
+            // It says something and asks nothing.
+            Self::Minted(_) => (true, Rejection::CaveatUnknown),
             // The ledger knows what was spent; what no window could ever pay is known here.
             Self::Budget(budget) => (facts.cost <= budget.limit, Rejection::CostTooHigh),
             Self::MaxCost(max) => (facts.cost <= *max, Rejection::CostTooHigh),
@@ -189,6 +196,7 @@ impl fmt::Display for Caveat {
             Self::Preimage(_) => f.write_str("preimage=(redacted)"),
             Self::MaxCost(max) => write!(f, "max_cost_msat={}", max.get()),
             Self::Budget(budget) => write!(f, "budget={budget}"),
+            Self::Minted(minted) => minted.fmt(f),
         }
     }
 }
@@ -209,7 +217,15 @@ impl Caveats {
         preimage: Option<&Preimage>,
     ) -> Result<Self, Rejection> {
         let caveats: Vec<&[u8]> = caveats.collect();
-        let parsed: Vec<_> = caveats.iter().map(|caveat| Caveat::parse(caveat)).collect();
+        let mut minted = minted(identifier, caveats.iter().copied()).into_iter();
+        let or_minted = |caveat: &&[u8]| match Caveat::parse(caveat) {
+            // Where any count, all that are unknown do, in their order.
+            Err(CaveatError::Unknown) => {
+                minted.next().map(Caveat::Minted).ok_or(CaveatError::Unknown)
+            }
+            read => read,
+        };
+        let parsed: Vec<_> = caveats.iter().map(or_minted).collect();
         let mismatch =
             |c: &Result<Caveat, _>| matches!(c, Ok(Caveat::Preimage(p)) if Some(p) != preimage);
         if parsed.iter().any(mismatch) {
@@ -237,6 +253,14 @@ impl Caveats {
     /// What the token's spending counts against, the outermost first.
     pub(crate) fn budgets(&self) -> &[TokenBudget] {
         &self.budgets
+    }
+
+    /// What the operator wrote.
+    pub(crate) fn minted(&self) -> impl Iterator<Item = &MintedCaveat> {
+        self.read.iter().filter_map(|caveat| match caveat {
+            Caveat::Minted(minted) => Some(minted),
+            _ => None,
+        })
     }
 
     /// The most that one request may cost.

@@ -12,6 +12,7 @@ use crate::caveat::{Caveat, Service, is_service_name};
 use crate::identifier::{Identifier, TokenId};
 use crate::keyring::Keyring;
 use crate::macaroon::Macaroon;
+use crate::minted::{MintedCaveat, sealed};
 use crate::money::Msat;
 use crate::payment::PaymentHash;
 
@@ -67,6 +68,19 @@ impl Challenge {
         terms: ChallengeTerms<'_>,
         invoice: &str,
     ) -> Result<Self, ChallengeError> {
+        Self::mint_with(keyring, terms, &[], invoice)
+    }
+
+    /// The same with caveats of the operator's.
+    ///
+    /// # Errors
+    /// As [`Challenge::mint`].
+    pub fn mint_with(
+        keyring: &Keyring,
+        terms: ChallengeTerms<'_>,
+        minted: &[MintedCaveat],
+        invoice: &str,
+    ) -> Result<Self, ChallengeError> {
         if !is_service_name(terms.service) {
             return Err(ChallengeError::BadServiceName);
         }
@@ -76,7 +90,7 @@ impl Challenge {
         if !is_invoice(invoice) {
             return Err(ChallengeError::BadInvoice);
         }
-        let mut macaroon = mint_token(keyring, &terms);
+        let mut macaroon = mint_token(keyring, &terms, minted);
         let mut macaroon_base64 = macaroon.to_base64();
         let mut random = terms.random;
         for _ in 0..REROLLS_MAX {
@@ -85,7 +99,7 @@ impl Challenge {
                 break;
             }
             random = Sha256::digest(random).into();
-            macaroon = mint_token(keyring, &ChallengeTerms { random, ..terms });
+            macaroon = mint_token(keyring, &ChallengeTerms { random, ..terms }, minted);
             macaroon_base64 = macaroon.to_base64();
         }
         Ok(Self {
@@ -169,17 +183,19 @@ impl fmt::Debug for Challenge {
     }
 }
 
-fn mint_token(keyring: &Keyring, terms: &ChallengeTerms<'_>) -> Macaroon {
+fn mint_token(keyring: &Keyring, terms: &ChallengeTerms<'_>, minted: &[MintedCaveat]) -> Macaroon {
     let (key_id, key) = keyring.current();
     let token_id = TokenId::new(key_id, terms.random);
-    let identifier = Identifier { payment_hash: terms.payment_hash, token_id }.encode();
+    let identifier = Identifier { payment_hash: terms.payment_hash, token_id };
+    let identifier = sealed(identifier, minted).encode();
     let services =
         Caveat::Services([Service { name: terms.service.into(), tier: terms.tier }].into());
     let valid_until =
         Caveat::ValidUntil { service: terms.service.into(), unix_s: terms.valid_until };
-    Macaroon::mint(&key.root_key(&identifier), terms.location, &identifier)
+    let token = Macaroon::mint(&key.root_key(&identifier), terms.location, &identifier)
         .attenuate(format!("{services}").as_bytes())
-        .attenuate(format!("{valid_until}").as_bytes())
+        .attenuate(format!("{valid_until}").as_bytes());
+    minted.iter().fold(token, |token, caveat| token.attenuate(format!("{caveat}").as_bytes()))
 }
 
 /// A lowercase bech32 string; anything else could end the quoted value in the header.
@@ -407,7 +423,7 @@ mod tests {
         // These three bytes fall on a group of four characters in the token's text.
         random[5..8].copy_from_slice(&[0x2d, 0x20, 0x13]);
         let terms = ChallengeTerms { random, ..TERMS };
-        assert!(mint_token(&keyring(), &terms).to_base64().contains("LSAT"));
+        assert!(mint_token(&keyring(), &terms, &[]).to_base64().contains("LSAT"));
         let challenge = Challenge::mint(&keyring(), terms, INVOICE).unwrap();
         assert!(!challenge.www_authenticate().contains("LSAT"));
         let identifier = Identifier::decode(challenge.macaroon().identifier()).unwrap();

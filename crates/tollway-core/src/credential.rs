@@ -17,6 +17,7 @@ use crate::id::KeyId;
 use crate::identifier::Identifier;
 use crate::keyring::Keyring;
 use crate::macaroon::Macaroon;
+use crate::minted::MintedCaveat;
 use crate::money::Msat;
 use crate::payment::{PaymentHash, Preimage};
 pub use crate::verdict::{Rejection, RequestFacts};
@@ -256,6 +257,16 @@ impl VerifiedCredential {
         let Admits::Native(list) = &self.admits else { return Msat::MAX };
         let admits = list.iter().find(|caveats| caveats.check(facts).is_ok());
         admits.map_or(Msat::MAX, Caveats::max_cost)
+    }
+
+    /// What the operator wrote into the token, in the first macaroon that has any of it.
+    pub fn minted(&self) -> impl Iterator<Item = &MintedCaveat> {
+        let list: &[Caveats] = match &self.admits {
+            Admits::Native(list) => list,
+            Admits::Foreign(_) => &[],
+        };
+        let first = list.iter().find(|caveats| caveats.minted().next().is_some());
+        first.into_iter().flat_map(Caveats::minted)
     }
 
     /// Whether enough was shown and the caveats of at least one macaroon admit this request, and

@@ -29,6 +29,7 @@ pub mod json_tree;
 pub mod keyring;
 pub mod macaroon;
 pub mod mcp;
+pub mod minted;
 pub mod money;
 pub mod payment;
 pub mod pricing;

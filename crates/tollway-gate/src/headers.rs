@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use tollway_core::header::{PAYMENT_AUTHORIZATION, read_credential, read_payment};
+use tollway_core::minted::MintedCaveat;
 use tollway_core::money::{MSAT_PER_SAT, Msat};
 use tollway_core::payment::PaymentHash;
 
@@ -102,6 +103,14 @@ pub(crate) fn mark_session_request(stream: &impl Stream, account: &PaymentHash) 
     stream.set_request_header("x-toll-account", Some(account.hex_digits().as_str().as_bytes()));
     stream.set_request_header("x-toll-cost-msat", Some(b"0"));
     stream.set_request_header("x-toll-tier", Some(b"session"));
+}
+
+/// Tells the upstream what the operator has written into the token.
+pub(crate) fn mark_minted(stream: &impl Stream, minted: &[MintedCaveat]) {
+    for caveat in minted {
+        let name = ["x-toll-caveat-", caveat.name()].concat();
+        stream.set_request_header(&name, Some(caveat.value().as_bytes()));
+    }
 }
 
 /// Tells the upstream that nobody paid.

@@ -53,16 +53,18 @@ pub(crate) struct TierCosts {
     pub(crate) costs: Vec<(Tier, Msat)>,
     /// What all others pay.
     pub(crate) otherwise: Msat,
-    /// The tier that the request is being charged for.
+    /// The tier that the account is taken to have.
     pub(crate) assumed: Tier,
     /// How often the ledger knew better.
     pub(crate) corrections: u8,
 }
 
 impl TierCosts {
-    /// Assumes this tier, and gives what it costs.
-    pub(crate) fn assume(&mut self, tier: Tier) -> Msat {
-        self.assumed = tier;
+    /// Assumes that the account has this tier, and gives what it costs, where its token was minted
+    /// with the other one. What the account has been given since goes before.
+    pub(crate) fn assume(&mut self, account: Tier, minted: Tier) -> Msat {
+        self.assumed = account;
+        let tier = if account.is_none() { minted } else { account };
         let own = self.costs.iter().find(|(known, _)| *known == tier);
         own.map_or(self.otherwise, |(_, cost)| *cost)
     }

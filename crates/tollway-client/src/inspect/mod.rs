@@ -13,6 +13,7 @@ use tollway_core::budget::BudgetWindow;
 use tollway_core::caveat::{Caveat, CaveatError};
 use tollway_core::identifier::Identifier;
 use tollway_core::macaroon::{Macaroon, MacaroonError};
+use tollway_core::minted::minted;
 use tollway_core::payment::{PaymentHash, Preimage};
 
 use crate::invoice::{parse_bolt11, payment_hash};
@@ -118,8 +119,14 @@ impl Inspection {
         let macaroon = &parts.macaroon;
         let identifier = Identifier::decode(macaroon.identifier()).ok();
         let payment = identifier.map(|identifier| identifier.payment_hash);
-        let caveats: Vec<_> =
-            macaroon.caveats().map(|bytes| (bytes, Caveat::parse(bytes))).collect();
+        let mut minted = minted(macaroon.identifier(), macaroon.caveats()).into_iter();
+        let mut read = |bytes| match Caveat::parse(bytes) {
+            Err(CaveatError::Unknown) => {
+                minted.next().map(Caveat::Minted).ok_or(CaveatError::Unknown)
+            }
+            read => read,
+        };
+        let caveats: Vec<_> = macaroon.caveats().map(|bytes| (bytes, read(bytes))).collect();
         let expires_at = caveats.iter().filter_map(|(_, caveat)| ends_at(caveat)).min();
         let preimage = parts.preimage.or_else(|| {
             caveats.iter().find_map(|(_, caveat)| match caveat {
@@ -224,6 +231,9 @@ fn meaning(caveat: &Caveat, now_s: u64) -> String {
         Caveat::Preimage(_) => "a copy of the preimage".to_owned(),
         Caveat::MaxCost(max) => {
             format!("only for requests of at most {}", sats(max.get()))
+        }
+        Caveat::Minted(minted) => {
+            format!("the seller wrote it: {} is {}", minted.name(), printable(minted.value()))
         }
         Caveat::Budget(budget) => {
             let limit = sats(budget.limit.get());

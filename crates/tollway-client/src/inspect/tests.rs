@@ -1,5 +1,9 @@
 //! The vectors of the L402 wire reference, in every form a person may paste.
 
+use tollway_core::challenge::{Challenge, ChallengeTerms};
+use tollway_core::keyring::Keyring;
+use tollway_core::minted::MintedCaveat;
+
 use super::*;
 
 const MACAROON: &str = "\
@@ -48,6 +52,28 @@ fn explains_a_macaroon() {
         more_macaroons: 0,
     };
     assert_eq!(read(MACAROON), expected);
+}
+
+#[test]
+fn tells_what_the_seller_wrote_from_what_a_holder_added() {
+    let keys = br#"{"current": 7, "keys": [{"id": 7, "secret": "KEY"}], "seed": "KEY"}"#;
+    let keys = String::from_utf8_lossy(keys).replace("KEY", &"07".repeat(32));
+    let keyring = Keyring::from_reply(&serde_json::from_str(&keys).unwrap()).unwrap();
+    let terms = ChallengeTerms {
+        payment_hash: PaymentHash::from_hex(PAYMENT_HASH.as_bytes()).unwrap(),
+        location: "tollway",
+        service: "demo",
+        tier: 0,
+        valid_until: NOW_S,
+        random: [9; 32],
+    };
+    let minted = [MintedCaveat::new("plan", "pro").unwrap()];
+    let sold = Challenge::mint_with(&keyring, terms, &minted, INVOICE).unwrap();
+    let last = |token: &Macaroon| read(&token.to_base64()).caveats.pop().unwrap();
+    let own = last(sold.macaroon());
+    assert_eq!((&*own.text, &*own.meaning), ("plan = pro", "the seller wrote it: plan is pro"));
+    let more = last(&sold.macaroon().clone().attenuate(b"role = admin"));
+    assert_eq!(more.meaning, "unknown: a Tollway gate refuses the token");
 }
 
 #[test]

@@ -17,6 +17,9 @@ mod llm;
 mod meter;
 #[cfg(test)]
 mod meter_tests;
+mod mint;
+#[cfg(test)]
+mod mint_tests;
 mod price;
 mod price_rules;
 #[cfg(test)]

@@ -22,7 +22,7 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 const UNMATCHED: &str = "unmatched";
 
 /// The fields of a route: its own, and [`TERMS`].
-pub(super) const ROUTE_FIELDS: [&str; 24] = [
+pub(super) const ROUTE_FIELDS: [&str; 26] = [
     "name",
     "match",
     "service",
@@ -43,6 +43,8 @@ pub(super) const ROUTE_FIELDS: [&str; 24] = [
     "idempotency",
     "overrun",
     "when_credit_ends",
+    "mint_caveats",
+    "tier_wish",
     "spend",
     "lease_max_sats",
     "exact_above_sats",

@@ -3,11 +3,13 @@
 use std::rc::Rc;
 
 use tollway_core::caveat::{SERVICE_NAME_BYTES_MAX, is_service_name};
+use tollway_core::minted::MintedCaveat;
 use tollway_core::money::Msat;
 
 use super::form::{FORM, Form};
 use super::free_tier::FreeTier;
 use super::lease::LeaseTerms;
+use super::mint::mint_caveats;
 use super::purchase::Purchase;
 use super::reader::{ConfigError, Node, Object};
 use super::terms::PRICE_SATS_MAX;
@@ -38,6 +40,8 @@ pub struct Service {
     pub free_tier: Option<FreeTier>,
     /// How its routes are paid, unless they say otherwise.
     pub lease: LeaseTerms,
+    /// What its tokens say beside the caveats that they need, unless a route says otherwise.
+    pub mint_caveats: Vec<MintedCaveat>,
     /// How its tokens and challenges are written.
     pub form: Form,
 }
@@ -62,7 +66,7 @@ pub(super) fn services(root: &Object<'_>) -> Result<Vec<Rc<Service>>, ConfigErro
     Ok(services)
 }
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "name",
     "purchase",
     "credential_ttl_s",
@@ -73,6 +77,7 @@ const FIELDS: [&str; 19] = [
     "spend",
     "lease_max_sats",
     "exact_above_sats",
+    "mint_caveats",
     FORM[0],
     FORM[1],
     FORM[2],
@@ -87,6 +92,7 @@ const FIELDS: [&str; 19] = [
 fn service(node: &Node<'_>, form: Form) -> Result<Service, ConfigError> {
     let fields = node.object(&FIELDS)?;
     let name = service_name(&fields.required("name", "give the service a name")?)?;
+    let form = Form::read(&fields, form)?;
     Ok(Service {
         purchase: match fields.optional("purchase") {
             Some(purchase) => Purchase::read(&purchase)?,
@@ -104,7 +110,8 @@ fn service(node: &Node<'_>, form: Form) -> Result<Service, ConfigError> {
             None => None,
         },
         lease: LeaseTerms::read(&fields, LeaseTerms::default())?,
-        form: Form::read(&fields, form)?,
+        mint_caveats: mint_caveats(&fields, form.profile)?.unwrap_or_default(),
+        form,
         name,
     })
 }

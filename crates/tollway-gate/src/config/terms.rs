@@ -3,13 +3,16 @@
 use std::rc::Rc;
 
 use tollway_core::caveat::{TIER_CREDITS, TIER_SESSION};
+use tollway_core::minted::MintedCaveat;
 use tollway_core::money::{MSAT_PER_SAT, Msat};
 use tollway_core::pricing::{BodyNeed, Price};
+use tollway_core::tier::Tier;
 use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, Overrun, Proof};
 
 use super::free_tier::FreeTier;
 use super::lease::{LeaseTerms, Spend};
 use super::meter::Meter;
+use super::mint::{mint_caveats, tier_wish};
 use super::price::PriceReader;
 use super::reader::{ConfigError, Node, Object};
 use super::services::LIFE_S_MAX;
@@ -18,7 +21,7 @@ use super::{RefundOn, Service};
 /// The highest price, and the most credit that one invoice sells.
 pub(super) const PRICE_SATS_MAX: u64 = Msat::MAX.get() / MSAT_PER_SAT;
 /// The fields that are read here, and the service's name.
-pub(super) const TERMS: [&str; 22] = [
+pub(super) const TERMS: [&str; 24] = [
     "service",
     "price",
     "price_sats",
@@ -37,6 +40,8 @@ pub(super) const TERMS: [&str; 22] = [
     "idempotency",
     "overrun",
     "when_credit_ends",
+    "mint_caveats",
+    "tier_wish",
     "spend",
     "lease_max_sats",
     "exact_above_sats",
@@ -76,6 +81,10 @@ pub struct Route {
     pub overrun: Overrun,
     /// What becomes of a stream that costs more than can be set aside for it.
     pub when_credit_ends: WhenCreditEnds,
+    /// What tokens that are sold here say beside the caveats that they need.
+    pub mint_caveats: Vec<MintedCaveat>,
+    /// The tiers that a client may choose from; none where it may not.
+    pub tier_wish: Vec<Tier>,
     /// How long credit stays set aside for a request, from each time on that it is asked for.
     pub hold_ttl_ms: u64,
     /// How its requests are paid from their account.
@@ -156,6 +165,8 @@ impl Route {
             hold_ttl_ms: HOLD_TTL_S_DEFAULT * 1_000,
             spend: Spend::Exact,
             shadow: None,
+            mint_caveats: service.mint_caveats.clone(),
+            tier_wish: Vec::new(),
             name,
             service,
         }
@@ -211,6 +222,10 @@ pub(super) fn charge(
     if let Some(node) = fields.optional("when_credit_ends") {
         route.when_credit_ends = when_credit_ends(&node)?;
     }
+    if let Some(minted) = mint_caveats(fields, route.service.form.profile)? {
+        route.mint_caveats = minted;
+    }
+    route.tier_wish = tier_wish(fields, &route.price)?;
     route.spend = LeaseTerms::read(fields, route.service.lease)?.spend(fields, &route)?;
     Ok(route)
 }

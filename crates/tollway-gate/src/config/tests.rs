@@ -90,6 +90,7 @@ fn defaults_are_filled_in() {
             low_balance: Msat::ZERO,
             free_tier: None,
             lease: LeaseTerms::default(),
+            mint_caveats: Vec::new(),
             form: Form::default(),
         }
     );

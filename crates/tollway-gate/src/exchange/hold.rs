@@ -5,22 +5,15 @@ use std::rc::Rc;
 use tollway_core::compat::Format;
 use tollway_core::credential::VerifiedCredential;
 use tollway_core::money::Msat;
-use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
 use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest, IdempotencyKey, Proof, SaleRefusal};
 
-use super::ending::{Asked, Lasting};
-use super::leased::{Granted, Payment, Plan};
-use super::metering::Metering;
+use super::leased::{Granted, Plan};
 use super::offer::Offer;
 use super::rail::{Shown, rail_request};
 use super::repeat::idempotency_key;
-use super::response::Recording;
-use super::settling::Unsettled;
-use super::{Admitted, Asks, Context, Exchange, Holding, State, Step};
-use crate::config::Idempotency;
-use crate::headers::{self, ResponseMarks};
-use crate::host::{CallId, CallReply, LogField, Stream};
+use super::{Asks, Context, Exchange, Holding, State, Step};
+use crate::host::{CallId, CallReply, Stream};
 use crate::ledger::{self, CallFault};
 use crate::metrics::Decision;
 use crate::reply;
@@ -230,70 +223,6 @@ impl Exchange {
             }
         }
     }
-
-    pub(super) fn admit(&mut self, stream: &impl Stream, admission: Admission) -> Step {
-        let Admission { context, payment, token, account, balance, keyed, receipt, settle } =
-            admission;
-        let tier = self.gate.tier_of(&token);
-        let Context { route, cost, ceiling, quote, headers: list, call_started_ms, .. } = context;
-        self.strip(stream, &list, context.authorization_rest.as_deref());
-        if self.shadow {
-            headers::mark_free_request(stream);
-        } else {
-            headers::mark_paid_request(stream, &account, cost, balance);
-            if route.service.form.profile == Format::TollBooth {
-                headers::mark_toll_booth_request(stream, balance);
-            }
-            if !tier.is_none() {
-                stream.set_request_header("x-toll-tier", Some(tier.name().as_bytes()));
-            }
-        }
-        stream.note(LogField::Account, account.hex_digits().as_str());
-        self.decided(stream, Decision::Ok);
-        // A gRPC response ends with trailers, which a stored one has not.
-        let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
-        let recording = replayable.then(Recording::default);
-        let metering = Metering::begin(stream, &route, &quote);
-        let lasting = match payment {
-            Payment::Hold(hold) if !self.shadow && settle.is_none() => {
-                let asked = Asked { hold, cost, ceiling, at_ms: call_started_ms };
-                Some(Lasting::begin(stream, &self.gate.keeper, &route, metering.as_ref(), asked))
-            }
-            _ => None,
-        };
-        self.state = State::Admitted(Admitted {
-            payment,
-            route,
-            cost,
-            ceiling,
-            balance,
-            from_browser: context.from_browser,
-            answer: None,
-            metering,
-            lasting,
-            complete: false,
-            recording,
-            receipt,
-            settle,
-        });
-        Step::Continue
-    }
-
-    /// A session needs no call: the signature, the proof and the time say all, and the keyring
-    /// names what was revoked.
-    pub(super) fn admit_session(
-        &mut self,
-        stream: &impl Stream,
-        context: Context,
-        credential: &VerifiedCredential,
-    ) -> Step {
-        let account = credential.payment_hash();
-        self.strip(stream, &context.headers, context.authorization_rest.as_deref());
-        headers::mark_session_request(stream, &account);
-        stream.note(LogField::Account, account.hex_digits().as_str());
-        stream.note(LogField::CostMsat, "0");
-        self.pass(stream, Decision::Ok, Some(ResponseMarks::Session), context.from_browser)
-    }
 }
 
 /// What a request presents that has to be judged.
@@ -318,20 +247,4 @@ impl Holding {
             Asks::OnRail(_) => granted >= self.context.cost,
         }
     }
-}
-
-/// A request that is paid for.
-pub(super) struct Admission {
-    pub(super) context: Context,
-    pub(super) payment: Payment,
-    /// What the credential proved.
-    pub(super) token: PaymentHash,
-    pub(super) account: PaymentHash,
-    /// What the account has left.
-    pub(super) balance: Msat,
-    pub(super) keyed: bool,
-    /// What a success tells of a payment on another rail.
-    pub(super) receipt: Vec<(String, String)>,
-    /// What has to be done before an answer leaves.
-    pub(super) settle: Option<Box<Unsettled>>,
 }

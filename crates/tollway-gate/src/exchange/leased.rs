@@ -8,7 +8,7 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{HoldRefusal, TakeBack};
 
-use super::hold::Admission;
+use super::admit::Admission;
 use super::offer::Offer;
 use super::{Asks, Context, Exchange, Holding, Parked, State, Step};
 use crate::config::{Idempotency, Spend as Paying};

@@ -17,6 +17,7 @@
 //! any failure of ours --> 503 (or, if the operator chose so, Passed)
 //! ```
 
+mod admit;
 mod ask;
 mod challenge;
 mod ending;
@@ -44,8 +45,10 @@ use std::rc::Rc;
 use tollway_core::budget::TokenBudget;
 use tollway_core::credential::VerifiedCredential;
 use tollway_core::id::HoldId;
+use tollway_core::minted::MintedCaveat;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{Price, Quote, RequestHead, check_normalised};
+use tollway_core::tier::Tier;
 
 use crate::config::{Preflight, Route, Unmatched};
 use crate::gate::Gate;
@@ -128,6 +131,8 @@ impl Asked {
             call_started_ms: now_ms,
             rounds: 0,
             budgets: Vec::new(),
+            minted: Vec::new(),
+            wish: None,
             tiers,
         }
     }
@@ -153,6 +158,10 @@ struct Context {
     rounds: u8,
     /// The budgets of the token that admits it.
     budgets: Vec<TokenBudget>,
+    /// What the operator has written into its token.
+    minted: Vec<MintedCaveat>,
+    /// The tier that the client has chosen, where it may.
+    wish: Option<Tier>,
     /// What it costs other tiers, where that is not the same.
     tiers: Option<TierCosts>,
 }
@@ -356,32 +365,6 @@ impl Exchange {
                 self.answer(stream, Decision::Free, reply::preflight(method, names))
             }
         }
-    }
-
-    /// Lets a request go on that costs nothing.
-    fn pass_free(&mut self, stream: &impl Stream, list: &HeaderList) -> Step {
-        let rest = headers::authorization_rest(list, self.gate.config().other_rails);
-        self.strip(stream, list, rest.as_deref());
-        headers::mark_free_request(stream);
-        self.pass(stream, Decision::Free, None, false)
-    }
-
-    /// Takes off what must not reach the upstream.
-    fn strip(&self, stream: &impl Stream, list: &HeaderList, rest: Option<&[u8]>) {
-        headers::strip_request(stream, list, rest, self.gate.config().other_rails);
-    }
-
-    fn pass(
-        &mut self,
-        stream: &impl Stream,
-        decision: Decision,
-        marks: Option<ResponseMarks>,
-        from_browser: bool,
-    ) -> Step {
-        self.decided(stream, decision);
-        let marks = marks.filter(|_| !self.shadow);
-        self.state = State::Passed(Passed { marks, from_browser });
-        Step::Continue
     }
 
     fn answer(&mut self, stream: &impl Stream, decision: Decision, reply: Reply) -> Step {

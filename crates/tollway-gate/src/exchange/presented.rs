@@ -56,8 +56,10 @@ impl Exchange {
         mut context: Context,
         credential: Rc<VerifiedCredential>,
     ) -> Step {
+        context.minted = credential.minted().cloned().collect();
+        let minted = context.minted_tier();
         if let Some(tiers) = &mut context.tiers {
-            context.cost = tiers.assume(self.gate.tier_of(&credential.payment_hash()));
+            context.cost = tiers.assume(self.gate.tier_of(&credential.payment_hash()), minted);
         }
         match self.authorize(stream, &context, &credential) {
             Ok((budgets, ceiling)) => match context.route.mode {

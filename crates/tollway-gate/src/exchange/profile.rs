@@ -72,7 +72,8 @@ impl Exchange {
                     valid_until,
                     random: self.gate.random(),
                 };
-                let challenge = Challenge::mint(keyring, terms, &sold.invoice);
+                let minted = &context.route.mint_caveats;
+                let challenge = Challenge::mint_with(keyring, terms, minted, &sold.invoice);
                 let challenge = challenge.map_err(|_| CallFault::Garbage)?;
                 Ok(own_form(&challenge, context, offer, sold))
             }

@@ -1,5 +1,7 @@
 //! The price of a request that says itself what it costs.
 
+use core::fmt;
+
 use tollway_core::mcp::request_id;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PriceFault, PriceProblem, PricedRequest, Quote, Said};
@@ -21,6 +23,9 @@ enum Found {
     Said(Said),
 }
 
+/// The header in which a client may choose a tier. As all of its prefix it goes no further.
+const WISH: &str = "x-toll-tier";
+
 impl Exchange {
     /// Finds the price, and goes on with the request. The same request gets the same price
     /// whether it is challenged or charged.
@@ -32,7 +37,14 @@ impl Exchange {
         body_bytes: u64,
     ) -> Step {
         let now_ms = stream.now_ms();
-        match self.costs(&asked, body, body_bytes, now_ms) {
+        let wish = match wish(&asked) {
+            Ok(wish) => wish,
+            Err(fault) => {
+                let answer = reply::bad_request("tier_not_offered", fault, asked.grpc);
+                return self.answer(stream, Decision::Denied, answer);
+            }
+        };
+        match self.costs(&asked, (wish, body, body_bytes), now_ms) {
             Ok(Found::Said(said)) => {
                 let context = asked.at(Quote::fixed(Msat::MAX), None, now_ms);
                 self.ask_price(stream, context, said)
@@ -46,6 +58,7 @@ impl Exchange {
                 }
                 let in_json_rpc = quote.mcp.is_some_and(|terms| terms.challenge_in_json_rpc);
                 let mut context = asked.at(quote, tiers, now_ms);
+                context.wish = wish;
                 context.rpc_id = in_json_rpc.then(|| request_id(body));
                 self.priced(stream, context)
             }
@@ -72,8 +85,7 @@ impl Exchange {
     fn costs<'a>(
         &self,
         asked: &'a Asked,
-        body: &'a [u8],
-        body_bytes: u64,
+        (wish, body, body_bytes): (Option<Tier>, &'a [u8], u64),
         now_ms: u64,
     ) -> Result<Found, PriceFault<'a>> {
         let target = headers::find(&asked.headers, ":path").unwrap_or_default();
@@ -86,6 +98,9 @@ impl Exchange {
             return said.map(Found::Said);
         }
         let quote = |tier| price.quote(&PricedRequest { tier, ..request });
+        if let Some(wish) = wish {
+            return Ok(Found::Cost(quote(wish)?, None));
+        }
         let plain = quote(Tier::NONE)?;
         let mut costs = Vec::new();
         for tier in price.tiers() {
@@ -98,6 +113,33 @@ impl Exchange {
         let tiers = TierCosts { costs, otherwise, assumed, corrections: 0 };
         Ok(Found::Cost(plain, differs.then_some(tiers)))
     }
+}
+
+/// A tier that is not offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NotOffered;
+
+impl fmt::Display for NotOffered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "expected one {WISH} with a tier that is offered here, but found something else; name \
+             one of those or leave the header out"
+        )
+    }
+}
+
+/// The tier that the client has chosen, where the route offers any to choose from.
+fn wish(asked: &Asked) -> Result<Option<Tier>, NotOffered> {
+    let offered = &asked.route.tier_wish;
+    if offered.is_empty() {
+        return Ok(None);
+    }
+    let Some(value) = headers::single(&asked.headers, WISH).map_err(|_| NotOffered)? else {
+        return Ok(None);
+    };
+    let same = |tier: &&Tier| tier.name().as_bytes() == value;
+    offered.iter().find(same).copied().map(Some).ok_or(NotOffered)
 }
 
 /// Has the request ask for usage. It is still held back, headers and all.

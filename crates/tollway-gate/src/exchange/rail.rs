@@ -4,7 +4,8 @@
 use tollway_core::header::{Malformed, read_payment};
 use tollway_core::wire::{IdempotencyKey, Rail, RailHoldRequest, RailNotes, RailTerms};
 
-use super::hold::{Admission, Presents};
+use super::admit::Admission;
+use super::hold::Presents;
 use super::leased::{Granted, Payment, Plan};
 use super::offer::{Feeds, Offer};
 use super::settling::Unsettled;
