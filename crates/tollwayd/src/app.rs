@@ -17,18 +17,18 @@ use crate::config::{Config, Door, LightningConfig};
 use crate::flood::Flood;
 use crate::gauges;
 use crate::ledger::{
-    Ledger, LedgerError, OpenError, Opening, Split, Subscription, Subscriptions, Writer,
+    KeyBytes, Ledger, LedgerError, OpenError, Opening, Split, Subscription, Subscriptions, Writer,
 };
 use crate::lightning::{ConnectFault, Lightning, PayingWallet, Simulated, SimulatedNode};
 use crate::metrics::Metrics;
 use crate::outbox::{self, Carrier};
 use crate::payouts::{Payout, PayoutFault, Rights};
 use crate::paywall::Paywall;
+use crate::pool::Pool;
 use crate::prices::Prices;
 use crate::rates::Rates;
 use crate::sales::Sales;
 use crate::settlement;
-use crate::watch::Watch;
 use crate::webhooks::Webhook;
 use crate::x402::X402;
 
@@ -137,33 +137,19 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         splits: config.payouts.iter().flat_map(|it| &it.splits).map(Split::from).collect(),
     });
     let (carriers, payer) = carriers(config, &ledger, &clock)?;
-    let LightningConfig { node, network, invoice_expiry_s } = &config.lightning;
-    let (invoice_expiry_s, network) = (*invoice_expiry_s, *network);
-    let (lightning, simulated) = match Lightning::connect(node, network)? {
-        Some(lightning) => (lightning, None),
-        None => {
-            let file = node.simulated_file();
-            let node = Arc::new(SimulatedNode::new(node_secret, file.map(Path::to_owned)));
-            let simulated = Simulated { node: Arc::clone(&node), clock: Arc::clone(&clock) };
-            (Lightning { node: Arc::new(simulated), network }, Some(node))
-        }
-    };
+    let (pool, simulated) = pool(&config.lightning, node_secret, &clock)?;
     let node_id = simulated.as_deref().map(SimulatedNode::node_id);
     let rates = Rates::new(config.rates.clone(), Arc::clone(&clock));
     let prices = Prices::new(config.price_webhook.clone(), Arc::clone(&clock))?;
     let flood = Arc::new(Flood::new(config.challenges, clock.now_ms()));
     let (ledger_handle, recovery) = (ledger.clone(), Arc::default());
-    let is_told = lightning.node.settled_after(0).is_some();
-    let watch = simulated.is_none().then(|| Arc::new(Watch::new(is_told)));
     let paywall = Paywall {
         ledger: ledger_handle,
-        lightning,
+        pool: Arc::new(pool),
         clock,
         flood,
         recovery,
-        health: Arc::default(),
-        watch,
-        invoice_expiry_s,
+        invoice_expiry_s: config.lightning.invoice_expiry_s,
         imports: !config.legacy_keys.is_empty(),
         authority: config.authority.clone().map(Arc::new),
         sales: Arc::new(Sales::new(&config.coupons, &config.supplies)),
@@ -189,6 +175,22 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);
     Ok(Service { gate, admin, ledger, paywall, metrics, rates, carriers, payer, writer, node_id })
+}
+
+/// The nodes, and the simulated one if it is that.
+fn pool(
+    config: &LightningConfig,
+    secret: KeyBytes,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Pool, Option<Arc<SimulatedNode>>), StartFault> {
+    if let Some(pool) = Pool::connect(config)? {
+        return Ok((pool, None));
+    }
+    let file = config.nodes.iter().find_map(|it| it.node.simulated_file());
+    let node = Arc::new(SimulatedNode::new(secret, file.map(Path::to_owned)));
+    let simulated = Simulated { node: Arc::clone(&node), clock: Arc::clone(clock) };
+    let lightning = Lightning { node: Arc::new(simulated), network: config.network };
+    Ok((Pool::simulated(lightning), Some(node)))
 }
 
 fn carriers(
@@ -226,7 +228,11 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
             "the Lightning node is SIMULATED: everybody who reaches the admin listener can pay \
          without money; use it for demos and tests only"
         ),
-        None => tracing::info!(node = %config.lightning.node, "invoices come from this node"),
+        None => config
+            .lightning
+            .nodes
+            .iter()
+            .for_each(|node| tracing::info!(%node, "invoices come from this node")),
     }
     let (stop, stopped) = watch::channel(false);
     let Service { gate: gate_router, admin: admin_router, ledger, paywall, rates, .. } = service;
@@ -236,9 +242,10 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningServer, S
     tasks.spawn(api::serve(gate, gate_router, stopped.clone()));
     tasks.spawn(api::serve(admin, admin_router, stopped.clone()));
     settlement::follow(&paywall, &stopped, &mut tasks);
-    if paywall.watch.is_some() {
-        let backend = config.lightning.node.word();
-        tasks.spawn(gauges::keep(paywall.clone(), metrics, backend, stopped.clone()));
+    for member in paywall.pool.members().iter().filter(|member| member.watch.is_some()) {
+        let (member, clock, metrics) =
+            (Arc::clone(member), Arc::clone(&paywall.clock), Arc::clone(&metrics));
+        tasks.spawn(gauges::keep(member, clock, metrics, stopped.clone()));
     }
     for carrier in carriers {
         let (ledger, clock) = (ledger.clone(), Arc::clone(&paywall.clock));

@@ -128,7 +128,8 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
     let Config { gate, admin, store, lightning, challenges, legacy_keys, .. } = config;
     let Config { rates, x402, webhooks, payouts, log, .. } = config;
     let webhooks: Vec<&str> = webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
-    let LightningConfig { node, network, invoice_expiry_s } = lightning;
+    let LightningConfig { nodes, network, invoice_expiry_s, .. } = lightning;
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
     print(&format!(
         "ok: {}\n  gate.listen                {}\n  gate.token                 (set)\n  \
          admin.listen               {}\n  admin.token                (set)\n  \
@@ -145,7 +146,7 @@ fn check_config(path: &Path) -> Result<ExitCode, CliError> {
         gate.listen,
         admin.listen,
         store,
-        node,
+        nodes.join("; "),
         word(network),
         challenges.per_client_per_minute,
         challenges.per_client_burst,

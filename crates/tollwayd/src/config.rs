@@ -41,7 +41,7 @@ pub use lightning::{
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use node::{
     BtcpayConfig, ClnConfig, LightningConfig, LnbitsConfig, LndConfig, Network, NodeConfig,
-    NwcConfig, PhoenixdConfig,
+    NwcConfig, PhoenixdConfig, PoolNode,
 };
 pub use node_url::NodeUrl;
 pub use payouts::{PayoutsConfig, SplitConfig, SplitReceiver};

@@ -1,4 +1,4 @@
-//! What `/metrics` tells of the node: asked now and then, whoever reads it.
+//! What `/metrics` tells of a node: asked now and then, whoever reads it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::paywall::Paywall;
+use crate::pool::Member;
 
 /// Liquidity changes with payments and channels; nobody pages for seconds.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -15,22 +16,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keeps the gauges until told to stop.
 pub(crate) async fn keep(
-    paywall: Paywall,
+    member: Arc<Member>,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    backend: &'static str,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let name = member.name.clone().map(|name| ("node", name));
+    let labels = [("backend", member.backend.to_owned())].into_iter().chain(name).collect();
     let keep = async {
         loop {
             ticks.tick().await;
-            let node = &*paywall.lightning.node;
-            let found = paywall.health.ask(node, paywall.clock.now_ms()).await;
-            metrics.node.is_up(backend, found.is_ok());
+            let node = &*member.lightning.node;
+            metrics.node.is_up(&labels, member.is_up(clock.now_ms()).await);
             // A node that does not tell leaves the last word standing, or none.
             if let Ok(Ok(Some(inbound))) = timeout(PATIENCE, node.inbound()).await {
-                metrics.node.can_receive(backend, inbound);
+                metrics.node.can_receive(&labels, inbound);
             }
         }
     };

@@ -29,6 +29,7 @@ mod outbox;
 mod payment_scheme;
 mod payouts;
 mod paywall;
+mod pool;
 mod prices;
 mod rails;
 mod rates;

@@ -39,14 +39,12 @@ struct OutcomeLabel {
 /// What a real node says of itself; nothing while it says nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeMetrics {
-    up: Family<BackendLabel, Gauge>,
-    inbound_msat: Family<BackendLabel, Gauge>,
+    up: Family<NodeLabels, Gauge>,
+    inbound_msat: Family<NodeLabels, Gauge>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BackendLabel {
-    backend: &'static str,
-}
+/// What tells a node from others.
+pub(crate) type NodeLabels = Vec<(&'static str, String)>;
 
 impl NodeMetrics {
     fn register(registry: &mut Registry) -> Self {
@@ -59,13 +57,13 @@ impl NodeMetrics {
         Self { up, inbound_msat }
     }
 
-    pub(crate) fn is_up(&self, backend: &'static str, is_up: bool) {
-        self.up.get_or_create(&BackendLabel { backend }).set(is_up.into());
+    pub(crate) fn is_up(&self, node: &NodeLabels, is_up: bool) {
+        self.up.get_or_create(node).set(is_up.into());
     }
 
-    pub(crate) fn can_receive(&self, backend: &'static str, inbound: Msat) {
+    pub(crate) fn can_receive(&self, node: &NodeLabels, inbound: Msat) {
         let msat = i64::try_from(inbound.get()).unwrap_or(i64::MAX);
-        self.inbound_msat.get_or_create(&BackendLabel { backend }).set(msat);
+        self.inbound_msat.get_or_create(node).set(msat);
     }
 }
 

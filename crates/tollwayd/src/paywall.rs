@@ -15,22 +15,20 @@ use crate::ledger::{
     Asker, Certificate, CouponOrder, InvoiceOutcome, InvoiceState, Ledger, LedgerError, NewInvoice,
     OpenInvoice, SettleOutcome, Settlement, Terms, Unsettled,
 };
-use crate::lightning::{Health, InvoiceOrder, Lightning, MakeError, PayError, SimulatedNode};
+use crate::lightning::{InvoiceOrder, MakeError, PayError, SimulatedNode};
+use crate::pool::{For, Pool};
 use crate::recovery::{Recovery, RecoveryError, note};
 use crate::sales::Sales;
-use crate::watch::Watch;
 
 /// Sells credit.
 #[derive(Clone)]
 pub(crate) struct Paywall {
     pub(crate) ledger: Ledger,
-    pub(crate) lightning: Lightning,
+    /// The nodes that make the invoices.
+    pub(crate) pool: Arc<Pool>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flood: Arc<Flood>,
     pub(crate) recovery: Arc<Recovery>,
-    pub(crate) health: Arc<Health>,
-    /// What the node is asked about; nothing if it is the simulated one.
-    pub(crate) watch: Option<Arc<Watch>>,
     pub(crate) invoice_expiry_s: u64,
     /// Whether credit of other paywalls is taken over.
     pub(crate) imports: bool,
@@ -145,7 +143,8 @@ impl Paywall {
             note: note(&terms),
             expiry_s: self.invoice_expiry_s,
         };
-        let invoice = self.lightning.make_invoice(&order, self.clock.now_s()).await?;
+        let what = For { service: &request.service, route: &terms.route };
+        let (invoice, node) = self.pool.make_invoice(&order, what, &*self.clock).await?;
         let made = NewInvoice {
             payment_hash: invoice.payment_hash,
             bolt11: invoice.bolt11,
@@ -161,15 +160,13 @@ impl Paywall {
             asker,
             certificate,
             coupon,
+            node: node.map(str::to_owned),
         };
         let open = OpenInvoice::from(&made);
-        let (payment_hash, expires_at_ms) = (open.payment_hash, open.expires_at_ms);
+        let watched = Unsettled::new(&made, self.clock.now_ms());
         match self.ledger.open_invoice(made).await? {
             InvoiceOutcome::Stored => {
-                if let Some(watch) = &self.watch {
-                    let created_at_ms = self.clock.now_ms();
-                    watch.add(Unsettled { payment_hash, created_at_ms, expires_at_ms });
-                }
+                self.pool.watch(&watched);
                 Ok(reply(open))
             }
             InvoiceOutcome::Shared(shared) => Ok(reply(shared)),

@@ -73,7 +73,7 @@ impl Paywall {
         let ChallengeReply::Invoice { payment_hash, invoice, expires_at, .. } = reply else {
             return Ok(());
         };
-        let network = self.lightning.network;
+        let network = self.pool.network;
         let Some(charge) = Charge::new(price, invoice, payment_hash, network) else {
             return Ok(());
         };

@@ -119,8 +119,17 @@ impl Paywall {
         waited.unwrap_or(Err(RecoveryError::Node(NodeFault::Down)))
     }
 
+    /// The node that made an invoice, where there are several and the ledger knows it.
+    pub(crate) async fn maker(&self, hash: PaymentHash) -> Result<Option<String>, LedgerError> {
+        if !self.pool.has_several() {
+            return Ok(None);
+        }
+        Ok(self.ledger.invoice(hash).await?.and_then(|invoice| invoice.node))
+    }
+
     async fn look_up(&self, hash: PaymentHash) -> Result<bool, RecoveryError> {
-        let payment = match self.lightning.node.look_up(&hash).await? {
+        let node = self.maker(hash).await?;
+        let payment = match self.pool.look_up(&hash, node.as_deref()).await? {
             Answer::Settled(settled) => check_payment(&hash, settled)
                 .map_err(|error| tracing::error!(%hash, %error, "an unusable word of the node"))
                 .ok(),
@@ -142,7 +151,7 @@ impl Paywall {
         let received = Some(payment.received);
         let outcome = self.ledger.settle(Settlement { received, ..Settlement::of(hash) }).await?;
         if outcome != SettleOutcome::Unknown {
-            self.watch.iter().for_each(|watch| watch.forget(&hash));
+            self.pool.forget(&hash);
             tracing::info!(%hash, ?outcome, "a payment was found at the node");
             return Ok(outcome != SettleOutcome::BalanceLimit);
         }

@@ -19,6 +19,7 @@ use tollway_core::payment::PaymentHash;
 use crate::ledger::{LedgerError, SettleOutcome, Settlement};
 use crate::lightning::{Answer, Event, NodeFault, check_payment};
 use crate::paywall::Paywall;
+use crate::pool::Member;
 use crate::watch::{LATE_MS, Seen, Watch};
 
 /// How often what is due is looked for.
@@ -30,7 +31,7 @@ const ROUND_MAX: usize = 512;
 /// So many unanswered look-ups in a row end a round: the node is down.
 const UNANSWERED_MAX: u32 = 16;
 /// How often invoices are taken over that other replicas, or an earlier run, have made.
-const TAKE_OVER_TICKS: u32 = 240;
+const TAKE_OVER: Duration = Duration::from_secs(60);
 /// How many of them; the ones that expire last come first.
 const TAKE_OVER_MAX: u32 = 20_000;
 /// At the start, also what has expired this long ago is looked up.
@@ -39,10 +40,8 @@ const DOWN_MS_MAX: u64 = 7 * 86_400_000;
 const RECONNECT: Duration = Duration::from_secs(1);
 const RECONNECT_MAX: Duration = Duration::from_secs(30);
 
-/// Follows the node until told to stop. The simulated node is not followed: its payments credit
-/// at once, or are meant to be lost.
+/// Follows the nodes until told to stop. The simulated node is not followed.
 pub(crate) fn follow(paywall: &Paywall, stop: &watch::Receiver<bool>, tasks: &mut JoinSet<()>) {
-    let Some(watch) = paywall.watch.clone() else { return };
     let stopped = |stop: &watch::Receiver<bool>| {
         let mut stop = stop.clone();
         async move {
@@ -50,24 +49,37 @@ pub(crate) fn follow(paywall: &Paywall, stop: &watch::Receiver<bool>, tasks: &mu
             let _ = stop.wait_for(|stop| *stop).await;
         }
     };
-    let (listener, hinted, looker) = (paywall.clone(), paywall.clone(), paywall.clone());
-    let (stop_listener, stop_looker) = (stopped(stop), stopped(stop));
-    let (stop_hinted, hints) = (stopped(stop), Arc::clone(&watch));
-    tasks.spawn(async move {
-        tokio::select! { () = take_hints(&hinted, &hints) => {}, () = stop_hinted => {} }
-    });
-    tasks.spawn(async move {
-        tokio::select! { () = listen(&listener) => {}, () = stop_listener => {} }
-    });
-    tasks.spawn(async move {
-        tokio::select! { () = look(&looker, &watch) => {}, () = stop_looker => {} }
-    });
+    let mut follows = false;
+    for member in paywall.pool.members() {
+        if member.watch.is_none() {
+            continue;
+        }
+        follows = true;
+        let (paywall, member, stop) = (paywall.clone(), Arc::clone(member), stopped(stop));
+        tasks.spawn(async move {
+            let Some(watch) = &member.watch else { return };
+            let all = async {
+                tokio::join!(
+                    listen(&paywall, &member),
+                    take_hints(&paywall, &member, watch),
+                    look(&paywall, &member, watch),
+                );
+            };
+            tokio::select! { () = all => {}, () = stop => {} }
+        });
+    }
+    if follows {
+        let (paywall, stop) = (paywall.clone(), stopped(stop));
+        tasks.spawn(async move {
+            tokio::select! { () = take_over(&paywall) => {}, () = stop => {} }
+        });
+    }
 }
 
-/// Credits what the node tells of. Ends at once if it tells of nothing.
-async fn listen(paywall: &Paywall) {
+/// Credits what a node tells of. Ends at once if it tells of nothing.
+async fn listen(paywall: &Paywall, member: &Member) {
     let mut pause = RECONNECT;
-    let name = paywall.lightning.cursor_name();
+    let name = member.lightning.cursor_name();
     loop {
         let position = match paywall.ledger.cursor(&name).await {
             Ok(position) => position,
@@ -77,10 +89,10 @@ async fn listen(paywall: &Paywall) {
                 continue;
             }
         };
-        let Some(mut events) = paywall.lightning.node.settled_after(position) else { return };
+        let Some(mut events) = member.lightning.node.settled_after(position) else { return };
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => match hear(paywall, event, &name).await {
+                Ok(event) => match hear(paywall, member, event, &name).await {
                     Ok(()) => pause = RECONNECT,
                     // It was not saved, and comes again behind the place that was.
                     Err(_) => break,
@@ -96,11 +108,11 @@ async fn listen(paywall: &Paywall) {
     }
 }
 
-/// Has invoices looked up soon that the node names as paid. Ends at once if it names none.
-async fn take_hints(paywall: &Paywall, watch: &Watch) {
+/// Has invoices looked up soon that a node names as paid. Ends at once if it names none.
+async fn take_hints(paywall: &Paywall, member: &Member, watch: &Watch) {
     let mut pause = RECONNECT;
     loop {
-        let Some(mut hints) = paywall.lightning.node.hints() else { return };
+        let Some(mut hints) = member.lightning.node.hints() else { return };
         while let Some(hint) = hints.next().await {
             match hint {
                 Ok(hash) => {
@@ -117,8 +129,18 @@ async fn take_hints(paywall: &Paywall, watch: &Watch) {
 }
 
 /// Credits one settlement, and saves its place with it.
-async fn hear(paywall: &Paywall, event: Event, name: &str) -> Result<(), LedgerError> {
+async fn hear(
+    paywall: &Paywall,
+    member: &Member,
+    event: Event,
+    name: &str,
+) -> Result<(), LedgerError> {
     let Event { payment_hash, settled, position } = event;
+    let maker = paywall.maker(payment_hash).await?;
+    if !paywall.pool.homes(maker.as_deref()).any(|home| home.name == member.name) {
+        tracing::error!(%payment_hash, node = member.name, "tells of another node's invoice");
+        return Ok(());
+    }
     let received = match check_payment(&payment_hash, settled) {
         Ok(payment) => payment.received,
         Err(error) => {
@@ -130,7 +152,7 @@ async fn hear(paywall: &Paywall, event: Event, name: &str) -> Result<(), LedgerE
     let cursor = Some((name.to_owned(), position));
     let settlement = Settlement { payment_hash, received: Some(received), cursor };
     let outcome = paywall.ledger.settle(settlement).await?;
-    paywall.watch.iter().for_each(|watch| watch.forget(&payment_hash));
+    paywall.pool.forget(&payment_hash);
     report(&payment_hash, outcome, "stream");
     Ok(())
 }
@@ -148,24 +170,19 @@ fn report(hash: &PaymentHash, outcome: SettleOutcome, source: &str) {
     }
 }
 
-/// Asks the node about open invoices.
-async fn look(paywall: &Paywall, watch: &Watch) {
+/// Asks a node about the open invoices that it made.
+async fn look(paywall: &Paywall, member: &Member, watch: &Watch) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut ticked, mut expired_ms_max) = (0, DOWN_MS_MAX);
     loop {
         ticks.tick().await;
-        if ticked == 0 && take_over(paywall, watch, expired_ms_max).await.is_ok() {
-            expired_ms_max = LATE_MS;
-        }
-        ticked = (ticked + 1) % TAKE_OVER_TICKS;
         let due = watch.due(paywall.clock.now_ms(), ROUND_MAX);
         let unanswered = AtomicU32::new(0);
         let look_up = async |hash: PaymentHash| {
             if unanswered.load(Ordering::Relaxed) >= UNANSWERED_MAX {
                 return;
             }
-            let seen = paywall.see(hash).await;
+            let seen = paywall.see(member, hash).await;
             watch.saw(&hash, seen, paywall.clock.now_ms());
             if seen == Seen::Unanswered {
                 unanswered.fetch_add(1, Ordering::Relaxed);
@@ -178,22 +195,28 @@ async fn look(paywall: &Paywall, watch: &Watch) {
 }
 
 /// Watches what the ledger knows as unpaid and this process does not.
-async fn take_over(
-    paywall: &Paywall,
-    watch: &Watch,
-    expired_ms_max: u64,
-) -> Result<(), LedgerError> {
-    let now_ms = paywall.clock.now_ms();
-    let after_ms = now_ms.saturating_sub(expired_ms_max);
-    let found = paywall.ledger.unsettled(after_ms, TAKE_OVER_MAX).await?;
-    found.into_iter().for_each(|invoice| watch.catch_up(invoice, now_ms));
-    Ok(())
+async fn take_over(paywall: &Paywall) {
+    let mut expired_ms_max = DOWN_MS_MAX;
+    loop {
+        let now_ms = paywall.clock.now_ms();
+        let after_ms = now_ms.saturating_sub(expired_ms_max);
+        let pause = match paywall.ledger.unsettled(after_ms, TAKE_OVER_MAX).await {
+            Ok(found) => {
+                found.iter().for_each(|invoice| paywall.pool.catch_up(invoice, now_ms));
+                expired_ms_max = LATE_MS;
+                TAKE_OVER
+            }
+            Err(LedgerError::Stopped) => return,
+            Err(LedgerError::Busy | LedgerError::Store(_)) => RECONNECT,
+        };
+        sleep(pause).await;
+    }
 }
 
 impl Paywall {
-    /// Asks the node about an invoice, and credits it if it is paid.
-    async fn see(&self, hash: PaymentHash) -> Seen {
-        let settled = match self.lightning.node.look_up(&hash).await {
+    /// Asks a node about an invoice, and credits it if it is paid.
+    async fn see(&self, member: &Member, hash: PaymentHash) -> Seen {
+        let settled = match member.lightning.node.look_up(&hash).await {
             Ok(Answer::Settled(settled)) => settled,
             Ok(Answer::Unknown | Answer::Open | Answer::Expired) => return Seen::Unpaid,
             Err(NodeFault::Down | NodeFault::Denied) => return Seen::Unanswered,
@@ -211,6 +234,7 @@ impl Paywall {
         match self.ledger.settle(settlement).await {
             Ok(outcome) => {
                 report(&hash, outcome, "look-up");
+                self.pool.forget(&hash);
                 Seen::Done
             }
             Err(_) => Seen::Unanswered,

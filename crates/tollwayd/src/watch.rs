@@ -67,13 +67,13 @@ impl Watch {
     }
 
     /// Watches a new invoice.
-    pub(crate) fn add(&self, invoice: Unsettled) {
+    pub(crate) fn add(&self, invoice: &Unsettled) {
         let due_at_ms = invoice.created_at_ms.saturating_add(self.first_pause_ms);
         self.open().insert(invoice, due_at_ms);
     }
 
     /// Watches an invoice that may have been paid while nobody watched.
-    pub(crate) fn catch_up(&self, invoice: Unsettled, now_ms: u64) {
+    pub(crate) fn catch_up(&self, invoice: &Unsettled, now_ms: u64) {
         self.open().insert(invoice, now_ms);
     }
 
@@ -137,8 +137,8 @@ impl Watched {
 }
 
 impl Open {
-    fn insert(&mut self, invoice: Unsettled, due_at_ms: u64) {
-        let Unsettled { payment_hash, created_at_ms, expires_at_ms } = invoice;
+    fn insert(&mut self, invoice: &Unsettled, due_at_ms: u64) {
+        let Unsettled { payment_hash, created_at_ms, expires_at_ms, .. } = *invoice;
         if self.invoices.len() >= WATCHED_MAX || self.invoices.contains_key(&payment_hash) {
             return;
         }
@@ -164,7 +164,8 @@ mod tests {
 
     fn invoice(tag: u8, created_at_ms: u64) -> Unsettled {
         let payment_hash = PaymentHash::from_bytes([tag; 32]);
-        Unsettled { payment_hash, created_at_ms, expires_at_ms: created_at_ms + 600_000 }
+        let expires_at_ms = created_at_ms + 600_000;
+        Unsettled { payment_hash, created_at_ms, expires_at_ms, node: None }
     }
 
     /// The times at which an invoice is asked about that nobody pays, in seconds.
@@ -183,7 +184,7 @@ mod tests {
     fn an_unpaid_invoice_is_asked_about_ever_more_slowly_and_a_last_time_when_it_is_over() {
         let hash = invoice(1, 0).payment_hash;
         let watch = Watch::new(false);
-        watch.add(invoice(1, 0));
+        watch.add(&invoice(1, 0));
         let asked = asked_at_s(&watch, &hash);
         assert_eq!(asked[..5], [1, 2, 3, 4, 5]);
         assert!(asked.windows(2).all(|pair| pair[1] - pair[0] <= 60 || pair[1] == 1_200));
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(asked[asked.len() - 2..], [605, 1_200]);
         assert!(watch.open().invoices.is_empty() && watch.open().due.is_empty());
         let told = Watch::new(true);
-        told.add(invoice(1, 0));
+        told.add(&invoice(1, 0));
         assert_eq!(asked_at_s(&told, &hash)[..3], [60, 120, 180]);
     }
 
@@ -199,7 +200,7 @@ mod tests {
     fn hints_make_ours_due_once_a_second_and_no_others() {
         let watch = Watch::new(true);
         let hash = invoice(1, 0).payment_hash;
-        watch.add(invoice(1, 0));
+        watch.add(&invoice(1, 0));
         assert!(!watch.hint(&PaymentHash::from_bytes([9; 32]), 10));
         assert_eq!(watch.due(50, 9), []);
         assert!(watch.hint(&hash, 50));
@@ -217,8 +218,8 @@ mod tests {
     #[test]
     fn what_was_not_answered_stays_due_and_what_is_missed_comes_first() {
         let watch = Watch::new(false);
-        (0..3).for_each(|tag| watch.add(invoice(tag, 10_000)));
-        watch.catch_up(invoice(7, 0), 500);
+        (0..3).for_each(|tag| watch.add(&invoice(tag, 10_000)));
+        watch.catch_up(&invoice(7, 0), 500);
         let hash = |tag| invoice(tag, 0).payment_hash;
         assert_eq!(watch.due(11_000, 2), [hash(7), hash(0)]);
         watch.saw(&hash(7), Seen::Unanswered, 11_000);
@@ -234,7 +235,7 @@ mod tests {
             let mut bytes = [0; 32];
             bytes[..4].copy_from_slice(&number.to_be_bytes());
             let payment_hash = PaymentHash::from_bytes(bytes);
-            watch.add(Unsettled { payment_hash, ..invoice(0, 0) });
+            watch.add(&Unsettled { payment_hash, ..invoice(0, 0) });
         }
         assert_eq!(watch.open().invoices.len(), WATCHED_MAX);
     }

@@ -37,7 +37,8 @@ async fn add(State(till): State<Arc<Till>>, Json(new): Json<Value>) -> Response 
     };
     let description = new.get("memo").and_then(Value::as_str).unwrap_or_default().to_owned();
     let note = String::new();
-    let wish = Wish { amount_msat, description, note, expiry_s, preimage: None };
+    let preimage = new.get("r_preimage").and_then(Value::as_str).and_then(bytes);
+    let wish = Wish { amount_msat, description, note, expiry_s, preimage };
     match till.make(wish) {
         Ok(sold) => Json(json!({
             "r_hash": base64(sold.hash.as_bytes()),
@@ -104,6 +105,11 @@ fn invoice(sold: &Sold) -> Value {
 
 fn fault(status: StatusCode, code: i64, message: &str) -> Response {
     (status, Json(json!({ "code": code, "message": message, "details": [] }))).into_response()
+}
+
+fn bytes(base64: &str) -> Option<[u8; 32]> {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.decode(base64).ok()?.try_into().ok()
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -2,16 +2,16 @@
 //!
 //! The gate's listener is ready while the store is: who has credit is served without the node, and
 //! Envoy must not turn away from a tollwayd whose node is down. The operator's listener is ready
-//! while the node answers too.
+//! while a node answers too.
 
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::Doors;
 use super::error::ApiError;
-use crate::paywall::Paywall;
 
 #[derive(Serialize)]
 struct Health {
@@ -42,20 +42,29 @@ async fn healthz() -> Json<Health> {
 async fn gate_readyz(State(doors): State<Doors>) -> Result<Json<Readiness>, ApiError> {
     check_store_and_rights(&doors).await?;
     // A node that hangs must not make this door slow: Envoy would turn away from it.
-    let node = match doors.paywall.health.last() {
-        Some(false) => "down",
-        Some(true) | None => "ok",
-    };
+    let members = doors.paywall.pool.members().iter();
+    let node = word(members.map(|member| member.health.last() != Some(false)));
     Ok(Json(Readiness { status: "ok", store: "ok", node }))
 }
 
-/// The same, and the node answers.
+/// The same, and a node answers.
 async fn readyz(State(doors): State<Doors>) -> Result<Json<Readiness>, ApiError> {
     check_store_and_rights(&doors).await?;
-    if !is_node_up(&doors.paywall).await {
-        return Err(ApiError::NodeDown);
+    let now_ms = doors.paywall.clock.now_ms();
+    let asked = doors.paywall.pool.members().iter().map(|member| member.is_up(now_ms));
+    match word(join_all(asked).await.into_iter()) {
+        "down" => Err(ApiError::NodeDown),
+        node => Ok(Json(Readiness { status: "ok", store: "ok", node })),
     }
-    Ok(Json(Readiness { status: "ok", store: "ok", node: "ok" }))
+}
+
+/// How all nodes are.
+fn word(are_up: impl Iterator<Item = bool> + Clone) -> &'static str {
+    match (are_up.clone().any(|is_up| is_up), are_up.clone().all(|is_up| is_up)) {
+        (_, true) => "ok",
+        (true, false) => "partly",
+        (false, false) => "down",
+    }
 }
 
 async fn check_store_and_rights(doors: &Doors) -> Result<(), ApiError> {
@@ -64,10 +73,4 @@ async fn check_store_and_rights(doors: &Doors) -> Result<(), ApiError> {
         Some(rights) if !rights.are_there() => Err(ApiError::PayoutsDenied),
         _ => Ok(()),
     }
-}
-
-/// The simulated node lives in this process and is always there.
-async fn is_node_up(paywall: &Paywall) -> bool {
-    let (node, now_ms) = (&*paywall.lightning.node, paywall.clock.now_ms());
-    paywall.watch.is_none() || paywall.health.ask(node, now_ms).await.is_ok()
 }

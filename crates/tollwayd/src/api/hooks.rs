@@ -30,8 +30,8 @@ pub(super) fn router() -> Router<Doors> {
 
 async fn hint(State(doors): State<Doors>, body: Bytes) -> StatusCode {
     let paywall = &doors.paywall;
-    if let (Some(watch), Some(hash)) = (&paywall.watch, named(&body)) {
-        let known = watch.hint(&hash, paywall.clock.now_ms());
+    if let Some(hash) = named(&body) {
+        let known = paywall.pool.hint(&hash, paywall.clock.now_ms());
         tracing::debug!(%hash, known, "a node says that something was paid");
     }
     StatusCode::NO_CONTENT

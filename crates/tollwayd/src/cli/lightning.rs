@@ -1,4 +1,4 @@
-//! `tollwayd check-lightning`: whether the configured node does what tollwayd needs, and with no
+//! `tollwayd check-lightning`: whether the configured nodes do what tollwayd needs, and with no
 //! more rights than that.
 
 use std::path::Path;
@@ -12,7 +12,10 @@ use super::{CliError, EXIT_DIFFERENCES, environment, print, runtime};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{LightningConfig, LogConfig, LogFormat, LogLevel, RawConfig};
 use crate::entropy;
-use crate::lightning::{Answer, CheckedInvoice, InvoiceOrder, Lightning, MakeError, NodeFault};
+use crate::lightning::{
+    Answer, CheckedInvoice, ConnectFault, InvoiceOrder, Lightning, MakeError, NodeFault,
+    PayingWallet,
+};
 use crate::telemetry;
 
 /// The smallest invoice that every node makes.
@@ -30,26 +33,50 @@ struct Finding {
     words: String,
 }
 
-/// Checks the node of a configuration and says what it found.
+/// Checks the nodes of a configuration and says what it found.
 pub(super) fn run(path: &Path) -> Result<ExitCode, CliError> {
-    let config = RawConfig::load(path)?.resolve_lightning(&environment)?;
+    let (config, payouts) = RawConfig::load(path)?.resolve_lightning(&environment)?;
     // What the node said itself goes to the log.
     telemetry::init(LogConfig { format: LogFormat::Text, level: LogLevel::Warn });
-    print(&format!("node         {}\n", config.node))?;
-    let connected = Lightning::connect(&config.node, config.network);
-    let Some(lightning) = connected.map_err(|error| CliError::Failed(error.to_string()))? else {
-        return print("it is simulated: there is nothing to check, and nothing to earn\n");
-    };
-    let findings = runtime()?.block_on(examine(&lightning, &config));
+    let runtime = runtime()?;
+    let mut all_fine = true;
+    for node in &config.nodes {
+        print(&format!("node         {node}\n"))?;
+        let connected = Lightning::connect(&node.node, config.network).map_err(failed)?;
+        let pays = payouts.as_ref().is_some_and(|payouts| payouts.wallet == node.node);
+        match connected {
+            Some(lightning) => {
+                all_fine &= report(runtime.block_on(examine(&lightning, &config, pays)))?;
+            }
+            None => {
+                print("it is simulated: there is nothing to check, and nothing to earn\n")?;
+            }
+        }
+    }
+    if let Some(payouts) = payouts {
+        print(&format!("payouts      {}\n", payouts.wallet))?;
+        let wallet = PayingWallet::connect(&payouts.wallet, payouts.network).map_err(failed)?;
+        all_fine &= report(vec![runtime.block_on(pays(&wallet))])?;
+    }
+    Ok(ExitCode::from(if all_fine { 0 } else { EXIT_DIFFERENCES }))
+}
+
+fn failed(error: ConnectFault) -> CliError {
+    CliError::Failed(error.to_string())
+}
+
+/// Prints what was found; whether all of it is fine.
+fn report(findings: Vec<Finding>) -> Result<bool, CliError> {
     let mut all_fine = true;
     for Finding { what, is_fine, words } in findings {
         all_fine &= is_fine;
         print(&format!("{what:<12} {} {words}\n", if is_fine { "ok:" } else { "FAULT:" }))?;
     }
-    Ok(ExitCode::from(if all_fine { 0 } else { EXIT_DIFFERENCES }))
+    Ok(all_fine)
 }
 
-async fn examine(lightning: &Lightning, config: &LightningConfig) -> Vec<Finding> {
+/// `pays` says whether the node pays the shares too.
+async fn examine(lightning: &Lightning, config: &LightningConfig, pays: bool) -> Vec<Finding> {
     let order = InvoiceOrder {
         amount: ONE_SAT,
         memo: "tollwayd check-lightning".to_owned(),
@@ -63,7 +90,9 @@ async fn examine(lightning: &Lightning, config: &LightningConfig) -> Vec<Finding
     }
     findings.push(unknown(lightning).await);
     findings.push(stream(lightning).await);
-    findings.push(rights(lightning).await);
+    if !pays {
+        findings.push(rights(lightning).await);
+    }
     findings
 }
 
@@ -137,4 +166,18 @@ async fn rights(lightning: &Lightning) -> Finding {
         Err(_) => (false, "it is not known whether the credential can spend"),
     };
     Finding { what: "rights", is_fine, words: words.to_owned() }
+}
+
+/// Whether the wallet of `[[splits]]` may pay.
+async fn pays(wallet: &PayingWallet) -> Finding {
+    let (is_fine, words) = match wallet.may_pay().await {
+        Ok(true) => (true, "the credential may pay, as [[splits]] needs".to_owned()),
+        Ok(false) => (
+            false,
+            "the credential may not pay, which [[splits]] needs: docs/payouts.md names the right"
+                .to_owned(),
+        ),
+        Err(fault) => (false, format!("{fault}{}", remedy(fault))),
+    };
+    Finding { what: "rights", is_fine, words }
 }

@@ -1,5 +1,8 @@
 //! The Lightning node: which one, and how it is used.
 
+mod pool;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nostr::nips::nip47::NostrWalletConnectUri;
@@ -8,10 +11,13 @@ use tollway_core::secret::SecretText;
 
 use super::node::{
     BtcpayConfig, ClnConfig, LightningConfig, LnbitsConfig, LndConfig, Network, NodeConfig,
-    NwcConfig, PhoenixdConfig,
+    NwcConfig, PhoenixdConfig, PoolNode,
 };
 use super::node_url::NodeUrl;
-use super::{ConfigError, ENV_SIMULATED_FILE, Environment, RawConfig, RawSecret, Store, secret};
+use super::{
+    ConfigError, ENV_SIMULATED_FILE, Environment, PayoutsConfig, RawConfig, RawSecret, Store,
+    payouts, secret,
+};
 
 /// Overrides `lightning.backend`.
 pub const ENV_LIGHTNING_BACKEND: &str = "TOLLWAYD_LIGHTNING_BACKEND";
@@ -26,14 +32,17 @@ pub const ENV_LIGHTNING_NETWORK: &str = "TOLLWAYD_LIGHTNING_NETWORK";
 const INVOICE_EXPIRY_S_MIN: u64 = 1;
 /// One day: an unpaid invoice is an open promise at an old price.
 const INVOICE_EXPIRY_S_MAX: u64 = 86_400;
+/// Without a word.
+const INVOICE_EXPIRY_S: u64 = 600;
 /// A macaroon with many caveats is about 1 KiB.
 const MACAROON_BYTES_MAX: usize = 4_096;
 
-#[derive(Clone, Debug, Deserialize)]
+/// One node with its fields, or what several have in common and each of them.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawLightning {
-    backend: Backend,
-    invoice_expiry_s: u64,
+    backend: Option<Backend>,
+    invoice_expiry_s: Option<u64>,
     network: Option<Network>,
     simulated_file: Option<PathBuf>,
     url: Option<String>,
@@ -45,32 +54,20 @@ pub(super) struct RawLightning {
     store: Option<String>,
     connection: Option<RawSecret>,
     webhook_url: Option<String>,
-}
-
-impl Default for RawLightning {
-    fn default() -> Self {
-        Self {
-            backend: Backend::Simulated,
-            invoice_expiry_s: 600,
-            network: None,
-            simulated_file: None,
-            url: None,
-            cert: None,
-            macaroon: None,
-            rune: None,
-            api_key: None,
-            password: None,
-            store: None,
-            connection: None,
-            webhook_url: None,
-        }
-    }
+    nodes: Vec<RawLightning>,
+    failover_after_ms: Option<u64>,
+    // Of one among several.
+    name: Option<String>,
+    weight: Option<u32>,
+    services: BTreeSet<String>,
+    routes: BTreeSet<String>,
 }
 
 /// Which kind of node makes the invoices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Backend {
+    #[default]
     Simulated,
     Lnd,
     Cln,
@@ -86,20 +83,36 @@ impl RawLightning {
         store: &Store,
         env: Environment<'_>,
     ) -> Result<LightningConfig, ConfigError> {
-        let expiry = self.invoice_expiry_s;
-        if !(INVOICE_EXPIRY_S_MIN..=INVOICE_EXPIRY_S_MAX).contains(&expiry) {
-            let problem = format!(
-                "expected {INVOICE_EXPIRY_S_MIN} to {INVOICE_EXPIRY_S_MAX}, but found {expiry}"
-            );
-            return Err(value("lightning.invoice_expiry_s", &problem, "600 is a good start"));
-        }
         let mut raw = self.clone();
         raw.override_by(env)?;
-        let network = raw.network;
-        let mut left = raw.clone();
+        let invoice_expiry_s = raw.expiry()?;
+        let config = if raw.nodes.is_empty() {
+            let (node, network) = raw.resolve_one(store, env)?;
+            let nodes = vec![PoolNode::alone(node)];
+            let failover_after = pool::FAILOVER_AFTER;
+            LightningConfig { nodes, network, invoice_expiry_s, failover_after }
+        } else {
+            raw.resolve_pool(invoice_expiry_s, store, env)?
+        };
+        Ok(config)
+    }
+
+    /// One node, and its chain.
+    pub(super) fn resolve_one(
+        &self,
+        store: &Store,
+        env: Environment<'_>,
+    ) -> Result<(NodeConfig, Network), ConfigError> {
+        self.check_is_one()?;
+        let mut left = self.clone();
         let node = left.take_node(store, env)?;
-        left.check_nothing_left(node.word())?;
-        let network = match (&node, network) {
+        if let Some(field) = left.left() {
+            // Perhaps half a change of backends.
+            let problem =
+                format!("lightning.backend is \"{}\", which has no such field", node.word());
+            return Err(value(field, &problem, "remove it, or choose the backend it belongs to"));
+        }
+        let network = match (&node, self.network) {
             (NodeConfig::Simulated { .. }, None | Some(Network::Regtest)) => Network::Regtest,
             (NodeConfig::Simulated { .. }, Some(_)) => {
                 let problem = "the simulated node makes regtest invoices only";
@@ -107,12 +120,23 @@ impl RawLightning {
             }
             (_, network) => network.unwrap_or(Network::Bitcoin),
         };
-        Ok(LightningConfig { node, network, invoice_expiry_s: expiry })
+        Ok((node, network))
+    }
+
+    fn expiry(&self) -> Result<u64, ConfigError> {
+        let expiry = self.invoice_expiry_s.unwrap_or(INVOICE_EXPIRY_S);
+        if (INVOICE_EXPIRY_S_MIN..=INVOICE_EXPIRY_S_MAX).contains(&expiry) {
+            return Ok(expiry);
+        }
+        let problem = format!(
+            "expected {INVOICE_EXPIRY_S_MIN} to {INVOICE_EXPIRY_S_MAX}, but found {expiry}"
+        );
+        Err(value("lightning.invoice_expiry_s", &problem, "600 is a good start"))
     }
 
     fn override_by(&mut self, env: Environment<'_>) -> Result<(), ConfigError> {
         if let Some(word) = env(ENV_LIGHTNING_BACKEND) {
-            self.backend = word_of(ENV_LIGHTNING_BACKEND, &word)?;
+            self.backend = Some(word_of(ENV_LIGHTNING_BACKEND, &word)?);
         }
         if let Some(word) = env(ENV_LIGHTNING_NETWORK) {
             self.network = Some(word_of(ENV_LIGHTNING_NETWORK, &word)?);
@@ -121,7 +145,7 @@ impl RawLightning {
         self.cert = env(ENV_LIGHTNING_CERT).map(PathBuf::from).or_else(|| self.cert.take());
         let file = env(ENV_SIMULATED_FILE).map(PathBuf::from);
         // What names a file for the simulated node in general does not choose it.
-        if self.backend == Backend::Simulated {
+        if self.nodes.is_empty() && self.is_simulated() {
             self.simulated_file = file.or_else(|| self.simulated_file.take());
         }
         Ok(())
@@ -133,11 +157,12 @@ impl RawLightning {
         store: &Store,
         env: Environment<'_>,
     ) -> Result<NodeConfig, ConfigError> {
-        if self.backend == Backend::Simulated {
+        let backend = self.backend.take().unwrap_or_default();
+        if backend == Backend::Simulated {
             let file = self.simulated_file.take().or_else(|| beside(store));
             return Ok(NodeConfig::Simulated { file });
         }
-        if self.backend == Backend::Nwc {
+        if backend == Backend::Nwc {
             let uri = connection(self.connection.take(), env)?;
             return Ok(NodeConfig::Nwc(NwcConfig { uri }));
         }
@@ -145,7 +170,7 @@ impl RawLightning {
         let url = NodeUrl::parse(&url)
             .map_err(|error| value("lightning.url", &error.to_string(), NodeUrl::REMEDY))?;
         let cert = self.cert.take();
-        Ok(match self.backend {
+        Ok(match backend {
             Backend::Simulated | Backend::Nwc | Backend::Lnd => {
                 let macaroon = macaroon(self.macaroon.take(), env)?;
                 NodeConfig::Lnd(LndConfig { url, cert, macaroon })
@@ -177,9 +202,14 @@ impl RawLightning {
         url.map_err(|error| value("lightning.webhook_url", &error.to_string(), NodeUrl::REMEDY))
     }
 
-    /// A field of another backend is a mistake, perhaps half a change of backends.
-    fn check_nothing_left(&self, backend: &str) -> Result<(), ConfigError> {
+    fn is_simulated(&self) -> bool {
+        self.backend.unwrap_or_default() == Backend::Simulated
+    }
+
+    /// A node's field that nothing was made of.
+    fn left(&self) -> Option<&'static str> {
         let left = [
+            ("lightning.backend", self.backend.is_some()),
             ("lightning.simulated_file", self.simulated_file.is_some()),
             ("lightning.url", self.url.is_some()),
             ("lightning.cert", self.cert.is_some()),
@@ -191,21 +221,24 @@ impl RawLightning {
             ("lightning.connection", self.connection.is_some()),
             ("lightning.webhook_url", self.webhook_url.is_some()),
         ];
-        let Some((field, _)) = left.into_iter().find(|(_, is_left)| *is_left) else {
-            return Ok(());
-        };
-        let problem = format!("lightning.backend is \"{backend}\", which has no such field");
-        Err(value(field, &problem, "remove it, or choose the backend it belongs to"))
+        left.into_iter().find(|(_, is_left)| *is_left).map(|(field, _)| field)
     }
 }
 
 impl RawConfig {
-    /// The Lightning node alone: to check it needs no tokens and no store.
+    /// The Lightning nodes, and the wallet that pays, alone: to check them needs no tokens and no
+    /// store.
     ///
     /// # Errors
     /// [`ConfigError::Value`] names the first field that is not usable.
-    pub fn resolve_lightning(&self, env: Environment<'_>) -> Result<LightningConfig, ConfigError> {
-        self.lightning.resolve(&self.resolve_store(env)?, env)
+    pub fn resolve_lightning(
+        &self,
+        env: Environment<'_>,
+    ) -> Result<(LightningConfig, Option<PayoutsConfig>), ConfigError> {
+        let store = self.resolve_store(env)?;
+        let lightning = self.lightning.resolve(&store, env)?;
+        let payouts = payouts::resolve(&self.payouts, &self.splits, &lightning, &store, env)?;
+        Ok((lightning, payouts))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Which Lightning node, and how to reach it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nostr::nips::nip47::NostrWalletConnectUri;
 use serde::Deserialize;
@@ -24,15 +26,51 @@ pub enum Network {
     Simnet,
 }
 
-/// The Lightning node that makes the invoices.
+/// The Lightning nodes that make the invoices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LightningConfig {
-    /// Which one, and how to reach it.
-    pub node: NodeConfig,
-    /// The chain that its invoices must be for.
+    /// At least one.
+    pub nodes: Vec<PoolNode>,
+    /// The chain that their invoices must be for.
     pub network: Network,
     /// How long an invoice can be paid.
     pub invoice_expiry_s: u64,
+    /// How long one of several nodes may take for an invoice before another is asked.
+    pub failover_after: Duration,
+}
+
+/// A node, and what it makes invoices for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolNode {
+    /// What its invoices are kept under; nothing if it is the only one.
+    pub name: Option<String>,
+    /// Which one, and how to reach it.
+    pub node: NodeConfig,
+    /// Its share of the invoices among the nodes beside it; 0 where it only stands in for others.
+    pub weight: u32,
+    /// The filter's services that it is for, alone or with others that name them.
+    pub services: BTreeSet<String>,
+    /// The filter's routes that it is for, before all services.
+    pub routes: BTreeSet<String>,
+}
+
+impl PoolNode {
+    /// A node without others.
+    #[must_use]
+    pub const fn alone(node: NodeConfig) -> Self {
+        Self { name: None, node, weight: 1, services: BTreeSet::new(), routes: BTreeSet::new() }
+    }
+}
+
+/// What it is called and what it is, without secrets.
+impl std::fmt::Display for PoolNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, node, weight, .. } = self;
+        match name {
+            Some(name) => write!(f, "{name}: {node}, weight {weight}"),
+            None => node.fmt(f),
+        }
+    }
 }
 
 /// Which node, and how to reach it.

@@ -120,8 +120,14 @@ pub(super) fn resolve(
         return Ok(None);
     }
     let own = raw.wallet.as_ref().map(|wallet| wallet_of("payouts.wallet", wallet, store, env));
-    let (wallet, network) =
-        own.transpose()?.unwrap_or_else(|| (lightning.node.clone(), lightning.network));
+    let (wallet, network) = match (own.transpose()?, lightning.nodes.as_slice()) {
+        (Some(own), _) => own,
+        (None, [only]) => (only.node.clone(), lightning.network),
+        (None, _) => {
+            let problem = "there are several nodes, and it does not say which one pays".to_owned();
+            return Err(fault("payouts.wallet", problem, "name the one that pays"));
+        }
+    };
     if matches!(wallet, NodeConfig::Cln(_) | NodeConfig::Btcpay(_) | NodeConfig::Nwc(_)) {
         let problem = format!("tollwayd cannot pay with {}", wallet.word());
         let remedy = "name an lnd, lnbits or phoenixd in payouts.wallet";
@@ -236,8 +242,8 @@ fn wallet_of(
     env: Environment<'_>,
 ) -> Result<(NodeConfig, Network), ConfigError> {
     let own = |name: &str| env(name).filter(|_| !name.starts_with("TOLLWAYD_"));
-    match wallet.resolve(store, &own) {
-        Ok(LightningConfig { node, network, .. }) => Ok((node, network)),
+    match wallet.resolve_one(store, &own) {
+        Ok(found) => Ok(found),
         Err(ConfigError::Value { field: of, problem, remedy }) => {
             Err(fault(field, format!("{of}: {problem}"), &remedy))
         }

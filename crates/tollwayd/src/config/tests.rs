@@ -30,7 +30,7 @@ fn the_example_file_is_accepted_and_says_the_defaults() {
     let defaults = RawLightning::default().resolve(&config.store, &env).unwrap();
     assert_eq!(config.lightning, defaults);
     let file = Some(PathBuf::from("tollwayd.db.node"));
-    assert_eq!(config.lightning.node, NodeConfig::Simulated { file });
+    assert_eq!(config.lightning.nodes, [PoolNode::alone(NodeConfig::Simulated { file })]);
     assert_eq!(config.log, LogConfig::default());
     assert_eq!(config.rates.to_string(), "(none)");
 }
@@ -100,7 +100,7 @@ fn the_environment_overrides_addresses_and_store() {
     };
     let config = RawConfig::parse(EXAMPLE).unwrap().resolve(&env).unwrap();
     let file = Some(PathBuf::from("node.jsonl"));
-    assert_eq!(config.lightning.node, NodeConfig::Simulated { file });
+    assert_eq!(config.lightning.nodes, [PoolNode::alone(NodeConfig::Simulated { file })]);
     assert_eq!(config.gate.listen.to_string(), "127.0.0.1:0");
     assert_eq!(config.admin.listen.to_string(), "[::1]:9");
     assert_eq!(config.store.to_string(), "other.db");

@@ -3,22 +3,32 @@
 use tollway_core::payment::PaymentHash;
 
 use super::Ledger;
-use super::questions::LedgerError;
+use super::questions::{LedgerError, NewInvoice};
 use super::reads::Query;
 use super::rows::{Cursor, Invoice};
 
 /// An invoice that nobody is known to have paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unsettled {
     pub(crate) payment_hash: PaymentHash,
     pub(crate) created_at_ms: u64,
     pub(crate) expires_at_ms: u64,
+    /// The node that made it, where there are several.
+    pub(crate) node: Option<String>,
+}
+
+impl Unsettled {
+    /// An invoice that was just made.
+    pub(crate) fn new(made: &NewInvoice, now_ms: u64) -> Self {
+        let NewInvoice { payment_hash, expires_at_ms, .. } = *made;
+        Self { payment_hash, created_at_ms: now_ms, expires_at_ms, node: made.node.clone() }
+    }
 }
 
 impl From<&Invoice> for Unsettled {
     fn from(invoice: &Invoice) -> Self {
         let Invoice { payment_hash, created_at_ms, expires_at_ms, .. } = *invoice;
-        Self { payment_hash, created_at_ms, expires_at_ms }
+        Self { payment_hash, created_at_ms, expires_at_ms, node: invoice.node.clone() }
     }
 }
 

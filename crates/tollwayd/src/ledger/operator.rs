@@ -33,6 +33,9 @@ pub(crate) struct InvoiceView {
     /// What was really paid, where the node said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) received_msat: Option<Msat>,
+    /// The node that made it, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
 }
 
 /// Where an invoice stands.
@@ -122,6 +125,7 @@ impl InvoiceView {
             expires_at_ms: row.expires_at_ms,
             settled_at_ms: row.settled_at_ms,
             received_msat: row.received_msat,
+            node: row.node,
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct NewInvoice {
     pub(crate) certificate: Option<Certificate>,
     /// What it is cheaper by, or brings more.
     pub(crate) coupon: Option<CouponOrder>,
+    /// The node that made it, where there are several.
+    pub(crate) node: Option<String>,
 }
 
 /// What is good for one purchase.

@@ -1,8 +1,8 @@
 //! Whether the node answers, asked rarely however often somebody wants to know.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tollway_core::payment::PaymentHash;
 
 use super::{Node, NodeFault};
@@ -17,30 +17,46 @@ const NOBODYS: PaymentHash = PaymentHash::from_bytes([0; 32]);
 /// What was last heard.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    last: Mutex<Option<(u64, Result<(), NodeFault>)>>,
+    last: Mutex<Option<Heard>>,
+    /// One question at a time.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at_ms: u64,
+    found: Result<(), NodeFault>,
 }
 
 impl Health {
     /// Whether the node answered when it was last asked, without waiting for anything.
     pub(crate) fn last(&self) -> Option<bool> {
-        let (_, found) = (*self.last.try_lock().ok()?)?;
-        Some(found.is_ok())
+        Some(self.heard()?.found.is_ok())
     }
 
-    /// Asks the node, unless it was asked a moment ago; one question at a time.
+    /// What came of another call.
+    pub(crate) fn note(&self, found: Result<(), NodeFault>, at_ms: u64) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Heard { at_ms, found });
+    }
+
+    fn heard(&self) -> Option<Heard> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the node, unless it was heard of a moment ago.
     ///
     /// # Errors
     /// What it answered, or [`NodeFault::Down`] if it did not in time.
     pub(crate) async fn ask(&self, node: &dyn Node, now_ms: u64) -> Result<(), NodeFault> {
-        let mut last = self.last.lock().await;
-        if let Some((asked_ms, found)) = *last
-            && (asked_ms..asked_ms.saturating_add(FRESH_MS)).contains(&now_ms)
+        let _alone = self.asking.lock().await;
+        if let Some(Heard { at_ms, found }) = self.heard()
+            && (at_ms..at_ms.saturating_add(FRESH_MS)).contains(&now_ms)
         {
             return found;
         }
         let answer = tokio::time::timeout(PATIENCE, node.look_up(&NOBODYS)).await;
         let found = answer.unwrap_or(Err(NodeFault::Down)).map(drop);
-        *last = Some((now_ms, found));
+        self.note(found, now_ms);
         found
     }
 }

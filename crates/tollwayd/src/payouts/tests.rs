@@ -197,6 +197,7 @@ async fn open(directory: &Path, clock: &Arc<ManualClock>) -> (Ledger, Writer) {
         asker: None,
         certificate: None,
         coupon: None,
+        node: None,
         proof: Proof::Preimage,
     };
     ledger.open_invoice(sold).await.unwrap();

@@ -16,12 +16,12 @@ fn order(proof: &str) -> Value {
     body
 }
 
-async fn sold(doors: &Doors, proof: &str) -> Invoice {
+pub(crate) async fn sold(doors: &Doors, proof: &str) -> Invoice {
     invoice(doors.challenge(order(proof)).await).await
 }
 
 /// A hold for a token of this payment, without the preimage.
-fn bare(hash: PaymentHash) -> HoldRequest {
+pub(crate) fn bare(hash: PaymentHash) -> HoldRequest {
     let amount_msat = Msat::new(1_000).unwrap();
     HoldRequest {
         payment_hash: hash,

@@ -19,6 +19,7 @@ mod imports;
 mod lookups;
 mod operator;
 mod payouts;
+mod pool;
 mod prices;
 mod process;
 mod races;

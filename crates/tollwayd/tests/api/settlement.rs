@@ -121,19 +121,24 @@ impl Shop {
     }
 
     pub(crate) async fn audited(self) {
-        let path = self.directory.path().join("tollwayd.toml");
-        let store = self.directory.path().join("tollwayd.db");
-        let text = include_str!("../../../../envoy/tollwayd.toml")
-            .replace("\"tollwayd.db\"", &format!("\"{}\"", store.display()));
-        std::fs::write(&path, text).unwrap();
-        self.running.shutdown().await.unwrap();
-        let audit = std::process::Command::new(env!("CARGO_BIN_EXE_tollwayd"))
-            .args(["audit", "--config"])
-            .arg(&path)
-            .output()
-            .unwrap();
-        assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
+        audited(self.directory.path(), self.running).await;
     }
+}
+
+/// Stops a server, and its books agree.
+pub(crate) async fn audited(directory: &std::path::Path, running: RunningServer) {
+    let path = directory.join("tollwayd.toml");
+    let store = directory.join("tollwayd.db");
+    let text = include_str!("../../../../envoy/tollwayd.toml")
+        .replace("\"tollwayd.db\"", &format!("\"{}\"", store.display()));
+    std::fs::write(&path, text).unwrap();
+    running.shutdown().await.unwrap();
+    let audit = std::process::Command::new(env!("CARGO_BIN_EXE_tollwayd"))
+        .args(["audit", "--config"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
 }
 
 #[tokio::test]

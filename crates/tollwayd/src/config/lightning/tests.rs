@@ -16,6 +16,12 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
+/// The one node of a configuration.
+fn only(config: &LightningConfig) -> &NodeConfig {
+    let [PoolNode { name: None, node, .. }] = &config.nodes[..] else { panic!("{config:?}") };
+    node
+}
+
 fn resolve(text: &str, env: Environment<'_>) -> Result<LightningConfig, String> {
     let raw: RawLightning = toml::from_str(text).map_err(|error| error.to_string())?;
     let store = Store::Sqlite(PathBuf::from("a.db"));
@@ -37,13 +43,14 @@ fn every_backend_takes_its_own_fields() {
     let nwc = ("nwc", "connection = \"env:NWC\"");
     for (word, fields) in rows.into_iter().chain([nwc]) {
         let config = resolve(&format!("backend = \"{word}\"\n{fields}"), &env).unwrap();
-        assert_eq!(config.node.word(), word);
+        assert_eq!(only(&config).word(), word);
         assert_eq!(config.network, Network::Bitcoin);
-        let shown = format!("{config:?} {}", config.node);
+        let shown = format!("{config:?} {}", only(&config));
         assert!(!shown.contains("canary") && !shown.contains("cacaca"), "{shown}");
     }
     let simulated = resolve("", &env).unwrap();
-    assert_eq!(simulated.node, NodeConfig::Simulated { file: Some(PathBuf::from("a.db.node")) });
+    let file = Some(PathBuf::from("a.db.node"));
+    assert_eq!(only(&simulated), &NodeConfig::Simulated { file });
     assert_eq!(simulated.network, Network::Regtest);
 }
 
@@ -66,7 +73,7 @@ fn the_environment_chooses_the_backend() {
         _ => env(name),
     };
     let config = resolve("macaroon = \"env:HEX\"", &env).unwrap();
-    let NodeConfig::Lnd(lnd) = config.node else { panic!("expected an LND") };
+    let NodeConfig::Lnd(lnd) = only(&config) else { panic!("expected an LND") };
     assert_eq!(lnd.url.to_string(), "https://lnd:8080");
     assert_eq!(lnd.cert, Some(PathBuf::from("other.cert")));
     assert_eq!(config.network, Network::Signet);
@@ -116,7 +123,76 @@ fn a_macaroon_file_is_read_as_lnd_writes_it_and_as_hex() {
         format!("backend = \"lnd\"\nurl = \"https://a\"\nmacaroon = \"file:{}\"", file.display());
     for content in [&b"\x02\x01\x03lnd"[..], b"0201036c6e64\n"] {
         std::fs::write(&file, content).unwrap();
-        let NodeConfig::Lnd(lnd) = resolve(&text, &env).unwrap().node else { panic!() };
+        let config = resolve(&text, &env).unwrap();
+        let NodeConfig::Lnd(lnd) = only(&config) else { panic!() };
         assert_eq!(lnd.macaroon.reveal(), HEX);
     }
+}
+
+const LND: &str = "backend = \"lnd\"\nurl = \"https://a:1\"\nmacaroon = \"env:HEX\"\n";
+const CLN: &str = "backend = \"cln\"\nurl = \"https://b:2\"\nrune = \"env:SECRET\"\n";
+
+#[test]
+fn several_nodes_have_names_weights_and_what_they_are_for() {
+    let text = format!(
+        "network = \"signet\"\ninvoice_expiry_s = 60\nfailover_after_ms = 300\n\
+         [[nodes]]\nname = \"berlin\"\nweight = 3\n{LND}\
+         [[nodes]]\nname = \"paris\"\nservices = [\"maps\"]\nroutes = [\"joke\"]\n{CLN}"
+    );
+    let config = resolve(&text, &env).unwrap();
+    assert_eq!((config.network, config.invoice_expiry_s), (Network::Signet, 60));
+    assert_eq!(config.failover_after.as_millis(), 300);
+    let [berlin, paris] = &config.nodes[..] else { panic!("{config:?}") };
+    assert_eq!((berlin.name.as_deref(), berlin.weight), (Some("berlin"), 3));
+    assert_eq!((paris.name.as_deref(), paris.weight), (Some("paris"), 1));
+    assert!(berlin.services.is_empty() && berlin.routes.is_empty());
+    assert!(paris.services.contains("maps") && paris.routes.contains("joke"));
+    assert_eq!(berlin.to_string(), "berlin: lnd, https://a:1, weight 3");
+}
+
+#[test]
+fn faults_among_several_nodes_say_which_one() {
+    let node = |fields: &str| format!("[[nodes]]\nname = \"a\"\n{fields}\n");
+    let rows = [
+        (LND.to_owned() + &node(CLN), "lightning.backend: it is set, beside lightning.nodes; move"),
+        (format!("url = \"https://a\"\n{}", node(CLN)), "lightning.url: it is set, beside"),
+        (format!("weight = 2\n{}", node(CLN)), "lightning.weight: only a node among several has"),
+        (format!("weight = 2\n{LND}"), "lightning.weight: only a node among several has it, and"),
+        (format!("{LND}failover_after_ms = 300"), "lightning.failover_after_ms: only a node among"),
+        (
+            format!("failover_after_ms = 1\n{}", node(CLN)),
+            "expected 50 to 10000, but found 1; 1000",
+        ),
+        (
+            format!("[[nodes]]\n{CLN}"),
+            "lightning.nodes.name: expected letters, digits and -_. alone",
+        ),
+        (node(CLN) + &node(LND), "lightning.nodes.name: expected each name once"),
+        (node(""), "lightning.nodes: \"a\": backend: the simulated node stands alone; name a real"),
+        (node("backend = \"simulated\""), "\"a\": backend: the simulated node stands alone;"),
+        (node(&format!("{CLN}network = \"signet\"")), "\"a\": network: all nodes have the same"),
+        (node(&format!("{CLN}weight = 1001")), "\"a\": weight: expected 0 to 1000, but found 1001"),
+        (node(&format!("{CLN}services = [\"\"]")), "\"a\": services: expected at most 1000 names"),
+        (node("backend = \"lnd\""), "\"a\": lightning.url: it is missing; docs/lightning.md has a"),
+        (
+            node(&format!("{CLN}macaroon = \"env:HEX\"")),
+            "\"a\": lightning.macaroon: lightning.back",
+        ),
+        (
+            node(&format!("{CLN}[[nodes.nodes]]\nname = \"b\"")),
+            "\"a\": lightning.nodes: only a node",
+        ),
+    ];
+    for (text, expected) in rows {
+        let found = resolve(&text, &env).unwrap_err();
+        assert!(found.contains(expected), "expected {expected:?} in {found:?}");
+        assert!(!found.contains("canary"), "{found}");
+    }
+    // No variable turns one of several nodes into another.
+    let env = |name: &str| match name {
+        ENV_LIGHTNING_URL => Some("https://other".to_owned()),
+        _ => env(name),
+    };
+    let found = resolve(&node(CLN), &env).unwrap_err();
+    assert!(found.contains("lightning.url: it is set, beside lightning.nodes"), "{found}");
 }

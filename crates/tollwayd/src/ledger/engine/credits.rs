@@ -265,6 +265,7 @@ impl LostInvoice {
             received_msat: None,
             spent_by: None,
             coupon: None,
+            node: None,
         }
     }
 

@@ -68,6 +68,7 @@ impl Engine {
             received_msat: None,
             spent_by: None,
             coupon: order.coupon.as_ref().map(|coupon| coupon.stock.id),
+            node: order.node.clone(),
         });
         self.count(Counted::Challenge.word(), &order.route, 0);
         self.tally.challenges += 1;

@@ -165,6 +165,7 @@ impl Engine {
             received_msat: None,
             spent_by: None,
             coupon: None,
+            node: None,
         };
         self.count(Counted::Challenge.word(), &known.route, 0);
         if self.credit_invoice(invoice, None)?.is_err() {

@@ -209,6 +209,8 @@ table! {
         spent_by: Option<SpentBy>,
         /// The stock of the coupon that it was sold with.
         coupon: Option<Digest>,
+        /// The node that made it, where there are several.
+        node: Option<String>,
     }
 }
 

@@ -346,6 +346,7 @@ fn invoice(tag: u8, amount: u64, top_up: Option<PaymentHash>) -> NewInvoice {
         asker: None,
         certificate: None,
         coupon: None,
+        node: None,
     }
 }
 

@@ -1,0 +1,2 @@
+-- The name of the node that made an invoice, where there are several.
+ALTER TABLE invoices ADD COLUMN node TEXT;
