@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::timeout;
 use tollway_core::payment::PaymentHash;
+use tollway_core::secret::SecretText;
 
 use crate::clock::Clock;
 use crate::config::{LightningConfig, Network, NodeConfig, PoolNode};
@@ -48,6 +49,7 @@ pub(crate) struct Member {
     /// What it is asked about; nothing if it is the simulated one, whose payments credit at once,
     /// or are meant to be lost.
     pub(crate) watch: Option<Watch>,
+    webhook_secret: Option<SecretText>,
     weight: u32,
     services: BTreeSet<String>,
     routes: BTreeSet<String>,
@@ -213,7 +215,12 @@ impl Pool {
     /// Somebody says that this one is paid. Whether it is one of ours.
     pub(crate) fn hint(&self, hash: &PaymentHash, now_ms: u64) -> bool {
         let watches = self.members.iter().filter_map(|member| member.watch.as_ref());
-        watches.fold(false, |known, watch| watch.hint(hash, now_ms) || known)
+        watches.filter(|watch| watch.hint(hash, now_ms)).count() > 0
+    }
+
+    /// What the nodes' webhooks sign with.
+    pub(crate) fn webhook_secrets(&self) -> impl Iterator<Item = &SecretText> {
+        self.members.iter().filter_map(|member| member.webhook_secret.as_ref())
     }
 
     /// It was settled by other means.
@@ -232,6 +239,7 @@ impl Member {
             lightning,
             health: Health::default(),
             watch,
+            webhook_secret: node.webhook_secret().cloned(),
             weight,
             services,
             routes,

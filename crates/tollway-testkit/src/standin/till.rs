@@ -212,6 +212,11 @@ impl Till {
         inner.sold.get(place).cloned()
     }
 
+    /// The invoice whose payment hash begins so.
+    pub(super) fn find_short(&self, start: &str) -> Option<Sold> {
+        self.inner().sold.iter().find(|sold| sold.hash.to_hex().starts_with(start)).cloned()
+    }
+
     /// The first invoice that was paid behind this place; waits for one.
     pub(super) async fn paid_after(&self, place: u64) -> Sold {
         let mut paid = self.paid.subscribe();

@@ -54,6 +54,8 @@ pub(super) struct RawLightning {
     store: Option<String>,
     connection: Option<RawSecret>,
     webhook_url: Option<String>,
+    store_invoices: Option<bool>,
+    webhook_secret: Option<RawSecret>,
     nodes: Vec<RawLightning>,
     failover_after_ms: Option<u64>,
     // Of one among several.
@@ -94,6 +96,10 @@ impl RawLightning {
         } else {
             raw.resolve_pool(invoice_expiry_s, store, env)?
         };
+        if invoice_expiry_s % 60 != 0 && config.nodes.iter().any(|it| it.node.counts_minutes()) {
+            let problem = "invoices of a BTCPay store live whole minutes";
+            return Err(value("lightning.invoice_expiry_s", problem, "600 is a good start"));
+        }
         Ok(config)
     }
 
@@ -192,7 +198,17 @@ impl RawLightning {
             Backend::Btcpay => {
                 let api_key = credential(self.api_key.take(), "lightning.api_key", env)?;
                 let store = store_id(self.store.take())?;
-                NodeConfig::Btcpay(BtcpayConfig { url, cert, api_key, store })
+                let store_invoices = self.store_invoices.take().unwrap_or(false);
+                let secret = |it| secret(&it, "lightning.webhook_secret", env);
+                let webhook_secret = self.webhook_secret.take().map(secret).transpose()?;
+                NodeConfig::Btcpay(BtcpayConfig {
+                    url,
+                    cert,
+                    api_key,
+                    store,
+                    store_invoices,
+                    webhook_secret,
+                })
             }
         })
     }
@@ -220,6 +236,8 @@ impl RawLightning {
             ("lightning.store", self.store.is_some()),
             ("lightning.connection", self.connection.is_some()),
             ("lightning.webhook_url", self.webhook_url.is_some()),
+            ("lightning.store_invoices", self.store_invoices.is_some()),
+            ("lightning.webhook_secret", self.webhook_secret.is_some()),
         ];
         left.into_iter().find(|(_, is_left)| *is_left).map(|(field, _)| field)
     }

@@ -154,6 +154,10 @@ pub struct BtcpayConfig {
     pub api_key: SecretText,
     /// The store's id.
     pub store: String,
+    /// Whether the sales stand in the store's books, as its own invoices.
+    pub store_invoices: bool,
+    /// What its webhook signs with.
+    pub webhook_secret: Option<SecretText>,
 }
 
 /// A wallet behind Nostr Wallet Connect.
@@ -190,6 +194,20 @@ impl NodeConfig {
             Self::Simulated { file } => file.as_deref(),
             _ => None,
         }
+    }
+
+    /// What its webhook signs with, if it signs.
+    #[must_use]
+    pub const fn webhook_secret(&self) -> Option<&SecretText> {
+        match self {
+            Self::Btcpay(config) => config.webhook_secret.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it makes invoices that live whole minutes alone.
+    pub(crate) const fn counts_minutes(&self) -> bool {
+        matches!(self, Self::Btcpay(BtcpayConfig { store_invoices: true, .. }))
     }
 
     /// Where it listens, if it is another process.

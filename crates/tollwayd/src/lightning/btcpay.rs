@@ -5,6 +5,11 @@
 //! The API key needs `btcpay.store.cancreatelightninginvoice` and
 //! `btcpay.store.canviewlightninginvoice` for this store, no more. Amounts are msat as text. An
 //! invoice must be named by its payment hash, as BTCPay does for LND and its own nodes.
+//!
+//! Where the sales are to stand in the store's books, invoices of the store are made instead
+//! (`swagger.template.invoices.json`), of which only the Lightning invoice is handed out; with
+//! `btcpay.store.cancreateinvoice` and `btcpay.store.canviewinvoices` for the former right. BTCPay
+//! names them in its own way, so that the node is still asked whether one is paid.
 
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
@@ -19,7 +24,7 @@ use super::invoice::asked;
 use super::tls::TlsFault;
 use super::{
     Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
-    payment_hash_of,
+    payment_hash_of, whole_sats,
 };
 use crate::config::BtcpayConfig;
 
@@ -28,6 +33,8 @@ use crate::config::BtcpayConfig;
 pub(super) struct Btcpay {
     http: Http,
     invoices: String,
+    /// Of the store, if it makes the invoices.
+    store_invoices: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +63,18 @@ enum Status {
     Expired,
 }
 
+/// An invoice of the store.
+#[derive(Deserialize)]
+struct StoreInvoice {
+    id: String,
+}
+
+/// A way to pay it. What one is called depends on BTCPay's version.
+#[derive(Deserialize)]
+struct PaymentMethod {
+    destination: Option<String>,
+}
+
 impl Btcpay {
     /// The store of this configuration.
     ///
@@ -66,27 +85,70 @@ impl Btcpay {
         let credential = (AUTHORIZATION, &credential);
         let http = Http::new(&config.url, config.cert.as_deref(), credential)?;
         let invoices = format!("/api/v1/stores/{}/lightning/BTC/invoices", config.store);
-        Ok(Self { http, invoices })
+        let store_invoices =
+            config.store_invoices.then(|| format!("/api/v1/stores/{}/invoices", config.store));
+        Ok(Self { http, invoices, store_invoices })
+    }
+
+    async fn create_of_node(&self, order: &InvoiceOrder) -> Result<MadeInvoice, NodeFault> {
+        let new = NewInvoice {
+            amount: order.amount.get().to_string(),
+            description: &order.memo,
+            expiry: order.expiry_s,
+            private_route_hints: true,
+        };
+        let made: Invoice = http::send(self.http.post(&self.invoices, &new)).await?.json()?;
+        let payment_hash = payment_hash_of(&made.bolt11).ok_or(NodeFault::Unreadable)?;
+        if !made.id.eq_ignore_ascii_case(&payment_hash.to_hex()) {
+            // It could be made, but never be looked up.
+            tracing::error!("BTCPay's node names invoices by something else than their hash");
+            return Err(NodeFault::Unreadable);
+        }
+        Ok(MadeInvoice { payment_hash, bolt11: made.bolt11 })
+    }
+
+    async fn create_of_store(
+        &self,
+        invoices: &str,
+        order: &InvoiceOrder,
+    ) -> Result<MadeInvoice, NodeFault> {
+        let new = json!({
+            "amount": whole_sats(order.amount)?.to_string(),
+            "currency": "SATS",
+            "metadata": { "itemDesc": order.memo },
+            "checkout": {
+                "paymentMethods": ["BTC-LightningNetwork"],
+                // The configuration lets whole minutes through alone.
+                "expirationMinutes": order.expiry_s / 60,
+                "paymentTolerance": 0,
+                "lazyPaymentMethods": false,
+            },
+        });
+        let made: StoreInvoice = http::send(self.http.post(invoices, &new)).await?.json()?;
+        // It becomes a part of a path.
+        if made.id.is_empty() || !made.id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(NodeFault::Unreadable);
+        }
+        let methods = self.http.get(&format!("{invoices}/{}/payment-methods", made.id));
+        let methods: Vec<PaymentMethod> = http::send(methods).await?.json()?;
+        let bolt11 = |method: PaymentMethod| {
+            let bolt11 = method.destination?;
+            Some(MadeInvoice { payment_hash: payment_hash_of(&bolt11)?, bolt11 })
+        };
+        methods.into_iter().find_map(bolt11).ok_or_else(|| {
+            tracing::error!("the store's invoice cannot be paid over Lightning; is it enabled?");
+            NodeFault::Refused
+        })
     }
 }
 
 impl Node for Btcpay {
     fn create_invoice<'a>(&'a self, order: &'a InvoiceOrder) -> Call<'a, MadeInvoice> {
         Box::pin(async move {
-            let new = NewInvoice {
-                amount: order.amount.get().to_string(),
-                description: &order.memo,
-                expiry: order.expiry_s,
-                private_route_hints: true,
-            };
-            let made: Invoice = http::send(self.http.post(&self.invoices, &new)).await?.json()?;
-            let payment_hash = payment_hash_of(&made.bolt11).ok_or(NodeFault::Unreadable)?;
-            if !made.id.eq_ignore_ascii_case(&payment_hash.to_hex()) {
-                // It could be made, but never be looked up.
-                tracing::error!("BTCPay's node names invoices by something else than their hash");
-                return Err(NodeFault::Unreadable);
+            match &self.store_invoices {
+                Some(invoices) => self.create_of_store(invoices, order).await,
+                None => self.create_of_node(order).await,
             }
-            Ok(MadeInvoice { payment_hash, bolt11: made.bolt11 })
         })
     }
 

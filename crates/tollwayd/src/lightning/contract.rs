@@ -77,7 +77,7 @@ async fn makes_what_is_ordered(subject: &Subject) {
         let read: SignedRawBolt11Invoice = made.bolt11.parse().unwrap();
         let read = read.raw_invoice();
         assert_eq!(read.amount_pico_btc(), Some(amount * 10));
-        assert_eq!(read.expiry_time().unwrap().as_seconds(), 600);
+        assert!((590..=600).contains(&read.expiry_time().unwrap().as_seconds()));
         assert_eq!(read.payment_hash().unwrap().0.as_byte_array(), made.payment_hash.as_bytes());
         assert_eq!(read.description().unwrap().to_string(), "10 jokes");
     }

@@ -14,6 +14,8 @@ use crate::config::Network;
 /// The longest text that is read as an invoice; one with the longest memo is half of it.
 pub(super) const INVOICE_BYTES_MAX: usize = 4_096;
 
+/// BTCPay counts an invoice's time from before it asks its node for it.
+const EXPIRY_LATE_S: u64 = 10;
 /// No payment is begun that may come too late.
 const TIME_TO_PAY_S: u64 = 30;
 /// What BOLT 11 says where an invoice does not.
@@ -77,7 +79,8 @@ pub(crate) fn check_invoice(
         return Err(InvoiceFault::PaymentHash);
     }
     let expires_at_s = invoice.created_at_s.saturating_add(invoice.expiry_s);
-    if expires_at_s <= now_s || invoice.expiry_s != order.expiry_s {
+    let shortest_s = order.expiry_s.saturating_sub(EXPIRY_LATE_S);
+    if expires_at_s <= now_s || !(shortest_s..=order.expiry_s).contains(&invoice.expiry_s) {
         return Err(InvoiceFault::Expiry);
     }
     Ok(CheckedInvoice { payment_hash, bolt11, expires_at_s })

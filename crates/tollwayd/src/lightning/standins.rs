@@ -32,7 +32,15 @@ pub(super) fn config(kind: Kind, url: &str, credential: &str) -> NodeConfig {
         }
         Kind::Btcpay => {
             let store = STORE.to_owned();
-            NodeConfig::Btcpay(BtcpayConfig { url, cert, api_key: secret, store })
+            let (api_key, store_invoices, webhook_secret) = (secret, false, None);
+            NodeConfig::Btcpay(BtcpayConfig {
+                url,
+                cert,
+                api_key,
+                store,
+                store_invoices,
+                webhook_secret,
+            })
         }
     }
 }
@@ -43,6 +51,15 @@ fn connect(kind: Kind, url: &str, credential: &str) -> Lightning {
 }
 
 async fn contract(kind: Kind, keeps_notes: bool, counts_msat: bool) {
+    contract_of(kind, keeps_notes, counts_msat, connect).await;
+}
+
+async fn contract_of(
+    kind: Kind,
+    keeps_notes: bool,
+    counts_msat: bool,
+    connect: fn(Kind, &str, &str) -> Lightning,
+) {
     let standin = StandIn::start(kind).await.unwrap();
     let till = Arc::clone(&standin.till);
     let subject = Subject {
@@ -95,6 +112,18 @@ async fn the_phoenixd_stand_in_keeps_the_contract() {
 #[tokio::test]
 async fn the_btcpay_stand_in_keeps_the_contract() {
     contract(Kind::Btcpay, false, true).await;
+}
+
+/// As [`connect`], with the store's own invoices.
+fn connect_store(kind: Kind, url: &str, credential: &str) -> Lightning {
+    let NodeConfig::Btcpay(config) = config(kind, url, credential) else { panic!("{kind:?}") };
+    let config = NodeConfig::Btcpay(BtcpayConfig { store_invoices: true, ..config });
+    Lightning::connect(&config, Network::Regtest).unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn the_btcpay_stand_in_keeps_the_contract_with_invoices_of_the_store() {
+    contract_of(Kind::Btcpay, false, false, connect_store).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
+use sha2::Sha256;
 use tollway_core::wire::HoldReply;
 use tollway_testkit::standin::{Kind, Mischief, STORE, StandIn};
 use tollwayd::clock::{Clock, ManualClock, SystemClock};
@@ -15,7 +17,8 @@ use crate::support::*;
 
 /// How soon after its start a server has credited what was paid while it was down.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(30);
-const PATIENCE: Duration = Duration::from_secs(60);
+
+const HOOK_SECRET: &str = "canary-hook-secret-10ab";
 
 const KINDS: [Kind; 4] = [Kind::Lnd, Kind::Cln, Kind::Phoenixd, Kind::Btcpay];
 
@@ -36,7 +39,10 @@ fn text(kind: Kind) -> String {
         Kind::Cln => "backend = \"cln\"\nrune = \"env:NODE_SECRET\"".to_owned(),
         Kind::Phoenixd => "backend = \"phoenixd\"\npassword = \"env:NODE_SECRET\"".to_owned(),
         Kind::Btcpay => {
-            format!("backend = \"btcpay\"\napi_key = \"env:NODE_SECRET\"\nstore = \"{STORE}\"")
+            format!(
+                "backend = \"btcpay\"\napi_key = \"env:NODE_SECRET\"\nstore = \"{STORE}\"\n\
+                 store_invoices = true\nwebhook_secret = \"env:HOOK_SECRET\""
+            )
         }
     };
     include_str!("../../../../envoy/tollwayd.toml")
@@ -53,6 +59,7 @@ fn config(directory: &std::path::Path, kind: Kind, node: &StandIn) -> Config {
         "TOLLWAYD_LIGHTNING_URL" => Some(node.url()),
         "TOLLWAYD_LIGHTNING_NETWORK" => Some("regtest".to_owned()),
         "NODE_SECRET" => Some(node.credential.to_owned()),
+        "HOOK_SECRET" => Some(HOOK_SECRET.to_owned()),
         _ => None,
     };
     RawConfig::parse(&text(kind)).unwrap().resolve(&env).unwrap()
@@ -96,11 +103,8 @@ impl Shop {
 
     /// The node is asked how it is beside everything else, and not again while the clock stands.
     pub(crate) async fn until_gauged(&self) {
-        let begun = Instant::now();
-        while !self.doors.metrics().await.contains("tollwayd_node_inbound_msat{") {
-            assert!(begun.elapsed() < PATIENCE, "the node is not asked");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let gauge = "tollwayd_node_inbound_msat{";
+        until(gauge, async || self.doors.metrics().await.contains(gauge).then_some(())).await;
     }
 
     pub(crate) async fn settlements(&self) -> u64 {
@@ -109,10 +113,8 @@ impl Shop {
 
     pub(crate) async fn until_settled(&self, settlements: u64) -> Duration {
         let begun = Instant::now();
-        while self.settlements().await < settlements {
-            assert!(begun.elapsed() < PATIENCE, "{:?}: no {settlements} settlements", self.kind);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let what = format!("{:?}: {settlements} settlements", self.kind);
+        until(&what, async || (self.settlements().await >= settlements).then_some(())).await;
         begun.elapsed()
     }
 
@@ -254,11 +256,7 @@ async fn a_hint_is_looked_up_and_never_believed() {
     shop.until_gauged().await;
     let before = shop.node.till.look_ups();
     assert_eq!(hint(words.to_string()).await, 204);
-    let begun = Instant::now();
-    while shop.node.till.look_ups() == before {
-        assert!(begun.elapsed() < PATIENCE, "the node is not asked");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("asked", async || (shop.node.till.look_ups() > before).then_some(())).await;
     assert_eq!(shop.settlements().await, 0, "it is not paid");
     // Neither repeats nor other people's hashes cost the node anything.
     let asked = shop.node.till.look_ups();
@@ -273,6 +271,56 @@ async fn a_hint_is_looked_up_and_never_believed() {
     shop.clock.advance_ms(1_000);
     shop.until_settled(1).await;
     assert_eq!(shop.balance(&invoice).await, 3_000);
+}
+
+/// What BTCPay's webhook says of a payment of the store's invoice, and its signature under this
+/// secret.
+fn btcpay_says(bolt11: &str, secret: &str) -> (String, String) {
+    let body = json!({
+        "deliveryId": "D", "webhookId": "W", "originalDeliveryId": "D", "isRedelivery": false,
+        "type": "InvoicePaymentSettled", "timestamp": 1_700_000_000, "storeId": STORE,
+        "invoiceId": "I", "afterExpiration": false, "paymentMethodId": "BTC-LN",
+        "payment": {
+            "id": "P", "receivedDate": 1_700_000_000, "value": "1", "fee": "0",
+            "status": "Settled", "destination": bolt11,
+        },
+    })
+    .to_string();
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(&body);
+    (body, format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+}
+
+#[tokio::test]
+async fn btcpay_s_webhook_is_a_hint_if_it_is_signed_and_is_never_believed() {
+    let shop = Shop::open(Kind::Btcpay).await;
+    let hint = async |(body, signature): (String, String)| {
+        let url = format!("{}/hooks/v1/lightning", shop.doors.gate);
+        let call = shop.doors.client.post(url).header("BTCPay-Sig", signature).body(body);
+        assert_eq!(call.send().await.unwrap().status().as_u16(), 204);
+    };
+    let invoice = shop.doors.invoice(3_000, None).await;
+    let before = shop.node.till.look_ups();
+    hint(btcpay_says(&invoice.invoice, HOOK_SECRET)).await;
+    until("asked", async || (shop.node.till.look_ups() > before).then_some(())).await;
+    assert_eq!(shop.settlements().await, 0, "it is not paid");
+    // It was asked now, and may be asked again in a second. Until then the clock stands still.
+    shop.node.till.pay(&invoice.invoice, 0).unwrap();
+    shop.clock.advance_ms(1_000);
+    shop.until_settled(1).await;
+    // Nothing is due at once but what a signature names.
+    let (one, two) = (shop.doors.invoice(5_000, None).await, shop.doors.invoice(7_000, None).await);
+    shop.node.till.pay(&one.invoice, 0).unwrap();
+    shop.node.till.pay(&two.invoice, 0).unwrap();
+    hint(btcpay_says(&one.invoice, "canary-hook-secret-10ac")).await;
+    let (body, _) = btcpay_says(&one.invoice, HOOK_SECRET);
+    hint((body, "sha256=00".to_owned())).await;
+    hint(btcpay_says(&two.invoice, HOOK_SECRET)).await;
+    shop.until_settled(2).await;
+    assert_eq!(shop.balance(&two).await, 7_000);
+    assert_eq!(shop.count("tollwayd_credited_msat_total").await, 10_000);
+    shop.clock.advance_ms(1_000);
+    shop.until_settled(3).await;
+    shop.audited().await;
 }
 
 #[tokio::test]
@@ -301,7 +349,7 @@ async fn checked(kind: Kind, node: &StandIn, secret: &str) -> (String, Option<i3
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollwayd"));
     command.args(["check-lightning", "--config"]).arg(&path);
     command.env("TOLLWAYD_LIGHTNING_URL", node.url()).env("NODE_SECRET", secret);
-    command.env("TOLLWAYD_LIGHTNING_NETWORK", "regtest");
+    command.env("TOLLWAYD_LIGHTNING_NETWORK", "regtest").env("HOOK_SECRET", HOOK_SECRET);
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = run.await.unwrap();
     for words in [&output.stdout, &output.stderr] {

@@ -55,6 +55,27 @@ fn every_backend_takes_its_own_fields() {
 }
 
 #[test]
+fn a_btcpay_sells_with_its_node_or_with_its_store() {
+    const BTCPAY: &str =
+        "backend = \"btcpay\"\nurl = \"https://a\"\napi_key = \"env:SECRET\"\nstore = \"A\"\n";
+    let found = |lines: &str| {
+        let config = resolve(&format!("{BTCPAY}{lines}"), &env).unwrap();
+        let NodeConfig::Btcpay(config) = only(&config).clone() else { panic!() };
+        (config.store_invoices, config.webhook_secret)
+    };
+    assert_eq!(found(""), (false, None));
+    let (store_invoices, secret) = found("store_invoices = true\nwebhook_secret = \"env:SECRET\"");
+    assert!(store_invoices);
+    assert_eq!(secret.unwrap().reveal(), SECRET);
+    let odd = format!("{BTCPAY}invoice_expiry_s = 90");
+    assert!(resolve(&odd, &env).is_ok());
+    let odd = resolve(&format!("{odd}\nstore_invoices = true"), &env).unwrap_err();
+    assert!(odd.contains("lightning.invoice_expiry_s: invoices of a BTCPay store live"), "{odd}");
+    let other = resolve(&format!("{LND}store_invoices = true"), &env).unwrap_err();
+    assert!(other.contains("lightning.store_invoices: lightning.backend is \"lnd\""), "{other}");
+}
+
+#[test]
 fn a_url_keeps_its_path_and_joins_those_of_the_node() {
     let url = NodeUrl::parse("https://pay.example/btcpay/").unwrap();
     assert_eq!(url.join("/api/v1"), "https://pay.example/btcpay/api/v1");
