@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollway_testkit::stack::StackOptions;
 
-use crate::harness::{Answer, Gateway, config};
+use crate::harness::{Answer, Gateway, config, eventually};
 
 async fn shop(proof: &str) -> Gateway {
     let mut filter = config();
@@ -24,14 +24,15 @@ fn text(challenge: &Answer, field: &str) -> String {
 
 /// Asks until the node's word of a second ago is no longer believed.
 async fn served(gateway: &Gateway, path: &str, credential: &str) -> Answer {
-    loop {
+    eventually("served", || async {
         let answer = gateway.http.get(path, Some(credential)).await;
         if answer.status == 200 {
-            return answer;
+            return Some(answer);
         }
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (402, "payment_pending"));
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        None
+    })
+    .await
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -74,16 +73,6 @@ async fn make(State(address): State<Address>, uri: Uri) -> Json<Value> {
     Json(json!({ "pr": invoice, "routes": [] }))
 }
 
-async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..6_000 {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not in time")
-}
-
 fn text(address: &str, more: &str) -> String {
     let example = include_str!("../../../../envoy/tollwayd.toml");
     format!(
@@ -107,7 +96,7 @@ fn config(directory: &Path, text: &str) -> Result<Config, String> {
 
 async fn paid_out(doors: &Doors, msat: u64) {
     let line = format!("tollwayd_paid_out_msat_total {msat}\n");
-    until(async || doors.metrics().await.contains(&line).then_some(())).await;
+    until(&line, async || doors.metrics().await.contains(&line).then_some(())).await;
 }
 
 #[tokio::test]
@@ -124,7 +113,7 @@ async fn a_share_goes_to_a_lightning_address_once_and_leaves_a_line() {
         let reply = server.client.get(url).send().await.unwrap();
         reply.status().is_success().then_some(())
     };
-    until(ready).await;
+    until("the wallet may pay", ready).await;
     // The address is down, and the credit does not wait for it.
     let paid = server.paid(1_049_000).await;
     assert!(matches!(
@@ -132,7 +121,7 @@ async fn a_share_goes_to_a_lightning_address_once_and_leaves_a_line() {
         tollway_core::wire::HoldReply::Granted { .. }
     ));
     let delayed = "tollwayd_deliveries_total{outcome=\"delayed\"} 1\n";
-    until(async || server.metrics().await.contains(delayed).then_some(())).await;
+    until(delayed, async || server.metrics().await.contains(delayed).then_some(())).await;
     server.clock.advance_ms(5_000);
     // 2 % of 1,049 sat is 20.98 sat.
     paid_out(&server, 20_000).await;
@@ -170,7 +159,8 @@ async fn what_was_under_way_when_the_server_stopped_is_paid_once() {
     let first = config(directory.path());
     let server = Server::start_with(directory, clock, first).await;
     server.paid(1_000_000).await;
-    until(async || (address.failures.load(Ordering::SeqCst) > HANGS).then_some(())).await;
+    until("tried again", async || (address.failures.load(Ordering::SeqCst) > HANGS).then_some(()))
+        .await;
     let Stopped { directory, clock } = server.stop().await;
     address.failures.store(0, Ordering::SeqCst);
     let second = config(directory.path());
@@ -209,7 +199,7 @@ async fn a_credential_that_may_not_pay_is_not_ready() {
     let ready = async |server: &Server| {
         server.client.get(format!("{}/readyz", server.admin)).send().await.unwrap()
     };
-    until(async || ready(&other).await.status().is_success().then_some(())).await;
+    until("ready", async || ready(&other).await.status().is_success().then_some(())).await;
     // It was asked before the other one was.
     let refused = ready(&server).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -14,7 +14,7 @@ use tollwayd::App;
 use tollwayd::clock::ManualClock;
 use tollwayd::config::{PriceSource, RateSource};
 
-use crate::support::{Doors, START_MS, config};
+use crate::support::{Doors, START_MS, config, until};
 
 /// What a document says the first time, the second time and ever after.
 const ANSWERS: [(u16, &str); 4] = [
@@ -44,16 +44,6 @@ async fn rates(doors: &Doors) -> Value {
     let reply = doors.call(Method::GET, "/v1/keyring").send().await.unwrap();
     let keyring: Value = reply.json().await.unwrap();
     keyring.get("rates").cloned().unwrap_or(Value::Null)
-}
-
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..3_000 {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not in time: {what}")
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
@@ -237,6 +238,17 @@ pub(crate) async fn problem(response: Response) -> Problem {
 }
 
 /// The body of a call for an invoice of a new account.
+/// Looks again and again for what comes soon, for up to a minute.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..6_000 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not in time: {what}")
+}
+
 pub(crate) fn challenge(amount: u64, memo: &str) -> Value {
     json!({"route": "joke", "service": "demo", "amount_msat": amount, "credit_msat": amount,
            "memo": memo})

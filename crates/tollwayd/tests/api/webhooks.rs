@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -64,7 +63,7 @@ impl Receiver {
     }
 
     async fn seen(&self, number: usize) -> Vec<Value> {
-        until(async || (self.bodies().len() >= number).then(|| self.bodies())).await
+        until("delivered", async || (self.bodies().len() >= number).then(|| self.bodies())).await
     }
 }
 
@@ -82,16 +81,6 @@ async fn receive(
         Answer::Redirect => (StatusCode::TEMPORARY_REDIRECT, location).into_response(),
         Answer::Never => std::future::pending().await,
     }
-}
-
-async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..6_000 {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not in time")
 }
 
 fn text(url: &str, more: &str) -> String {
@@ -163,7 +152,7 @@ async fn what_is_not_taken_comes_again_with_the_same_id_and_is_given_up_at_last(
     receiver.seen(1).await;
     let failed = async |number: u32| {
         let line = format!("tollwayd_deliveries_total{{outcome=\"delayed\"}} {number}\n");
-        until(async || server.metrics().await.contains(&line).then_some(())).await;
+        until(&line, async || server.metrics().await.contains(&line).then_some(())).await;
     };
     failed(1).await;
     // A redirect is no answer, and nobody goes where it points.
@@ -179,7 +168,7 @@ async fn what_is_not_taken_comes_again_with_the_same_id_and_is_given_up_at_last(
     }
     server.clock.advance_ms(3_600_000);
     let given_up = "tollwayd_deliveries_total{outcome=\"given_up\"} 1\n";
-    until(async || server.metrics().await.contains(given_up).then_some(())).await;
+    until(given_up, async || server.metrics().await.contains(given_up).then_some(())).await;
     let bodies = receiver.seen(32).await;
     assert_eq!(bodies.len(), 32);
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "the same in every try");
@@ -230,7 +219,7 @@ async fn a_kill_between_the_credit_and_the_news_loses_none() {
             let bodies = receiver.bodies();
             bodies.iter().any(|body| body["payment_hash"] == hash).then_some(())
         };
-        until(arrived).await;
+        until("arrived", arrived).await;
     }
     process.kill_9();
 }
@@ -265,7 +254,7 @@ async fn a_name_that_leads_inside_gets_nothing() {
     let server = Server::start_with(directory, Arc::new(ManualClock::new(START_MS)), config).await;
     server.paid(21_000).await;
     let delayed = "tollwayd_deliveries_total{outcome=\"delayed\"} 1\n";
-    until(async || server.metrics().await.contains(delayed).then_some(())).await;
+    until(delayed, async || server.metrics().await.contains(delayed).then_some(())).await;
     assert_eq!(receiver.bodies().len(), 0);
     server.shutdown().await;
 }

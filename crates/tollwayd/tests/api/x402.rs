@@ -413,13 +413,8 @@ async fn a_settlement_whose_caller_left_is_credit_and_serves_the_next_one() {
     let left = server.call(Method::PUT, &path).json(&body).timeout(Duration::from_millis(50));
     assert!(left.send().await.unwrap_err().is_timeout());
     facilitator.settles(settled());
-    let shown = loop {
-        let shown = server.show(hold_id(2), &payment(1)).await;
-        if shown.0 != 503 {
-            break shown;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let again = async || Some(server.show(hold_id(2), &payment(1)).await).filter(|it| it.0 != 503);
+    let shown = until("the settlement is known", again).await;
     assert!(is_paid(&shown), "{shown:?}");
     assert_eq!(server.credited().await, (PRICE_MSAT, 0));
 }
