@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use tollway_testkit::lnbits::Lnbits;
+use tollway_testkit::nwc::{Encryption, PayingWallet};
 use tollway_testkit::stack::{Parts, Stack, StackOptions, root};
+use tollway_testkit::standin::{Kind, StandIn};
 
 use super::{missing, network};
 
@@ -23,12 +25,17 @@ struct Market {
 impl Market {
     /// The demo's configuration, selling with this node.
     async fn open(lightning: &str) -> Self {
+        Self::open_with(lightning, "").await
+    }
+
+    /// The same with more lines at the end of tollwayd's configuration.
+    async fn open_with(lightning: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shipped = std::fs::read_to_string(root().unwrap().join("envoy/tollwayd.toml")).unwrap();
         let config = shipped.replacen("backend = \"simulated\"", lightning, 1);
         assert_ne!(config, shipped);
         let path = folder.path().join("tollwayd.toml");
-        std::fs::write(&path, config).unwrap();
+        std::fs::write(&path, config + more).unwrap();
         let options = StackOptions { tollwayd_config: Some(path), ..StackOptions::default() };
         let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         Self { stack, folder }
@@ -58,10 +65,23 @@ impl Market {
     }
 
     async fn stats(&self) -> Value {
+        self.admin("stats").await
+    }
+
+    async fn admin(&self, path: &str) -> Value {
         let request = reqwest::Client::new()
-            .get(format!("{}/admin/v1/stats", self.stack.admin_url()))
+            .get(format!("{}/admin/v1/{path}", self.stack.admin_url()))
             .bearer_auth(self.stack.admin_token());
         request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// A challenge's invoice, and the node that made it.
+    async fn sold_by(&self, path: &str) -> (String, Value) {
+        let url = format!("{}{path}", self.stack.gateway_url());
+        let challenge: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        let hash = challenge["paymentHash"].as_str().unwrap();
+        let node = self.admin(&format!("invoices/{hash}")).await["node"].clone();
+        (challenge["invoice"].as_str().unwrap().to_owned(), node)
     }
 
     /// A folder's file with a wallet's secret.
@@ -110,6 +130,13 @@ fn lnd(network: &tollway_testkit::nodes::Network) -> String {
     )
 }
 
+/// How tollwayd sells with the wallet of an LNbits that has an invoice key. Its FakeWallet makes
+/// invoices of the real chain that only its own wallets can pay.
+fn lnbits(host: &Lnbits) -> String {
+    let key = host.key_file("invoice-key", &host.invoice_key).unwrap();
+    format!("backend = \"lnbits\"\nurl = \"{}\"\napi_key = \"file:{}\"", host.url, key.display())
+}
+
 async fn lnd_wallet(market: &Market, network: &tollway_testkit::nodes::Network) {
     let (url, cert) = (network.payer.url(), network.payer.certificate());
     let macaroon = network.payer.macaroon("admin");
@@ -133,20 +160,30 @@ async fn lnbits_sells_through_envoy_and_another_wallet_pays() {
         return missing(&reason);
     }
     let host = Lnbits::start(None).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("invoice-key");
-    std::fs::write(&key, &host.invoice_key).unwrap();
-    // LNbits' FakeWallet makes invoices of the real chain that only its own wallets can pay.
-    let market = Market::open(&format!(
-        "backend = \"lnbits\"\nurl = \"{}\"\napi_key = \"file:{}\"",
-        host.url,
-        key.display()
-    ))
-    .await;
+    let market = Market::open(&lnbits(&host)).await;
     let admin = market.secret("admin-key", &host.buyer_key);
     let place = ["wallet", "add", "buyer", "lnbits", "--url", &host.url];
     let added = market.command(&[&place[..], &["--key-file", words(&admin)]].concat()).await;
     assert!(added.status.success(), "{added:?}");
+    market.story().await;
+}
+
+/// tollwayd sells with an LNbits, and the command pays with a wallet that it only knows by its
+/// relay.
+#[tokio::test]
+async fn lnbits_sells_through_envoy_and_a_wallet_behind_a_relay_pays() {
+    if let Err(reason) = Lnbits::available().and(PayingWallet::available()) {
+        return missing(&reason);
+    }
+    let host = Lnbits::start(None).await.unwrap();
+    let service = PayingWallet::start(Encryption::Nip44, &host).await.unwrap();
+    let market = Market::open(&lnbits(&host)).await;
+    let link = market.secret("link", &service.connection());
+    let add = ["wallet", "add", "phone", "nwc", "--link-file", words(&link)];
+    let added = market.command(&add).await;
+    assert!(added.status.success(), "{added:?}");
+    let checked = market.command(&["wallet", "check"]).await;
+    assert!(checked.status.success(), "{checked:?}");
     market.story().await;
 }
 
@@ -172,6 +209,49 @@ async fn what_was_paid_at_lnd_while_tollwayd_was_down_is_credited_once() {
     lnd_wallet(&market, &network).await;
     market.get("/api/joke").await;
     assert_eq!(market.stats().await["credited_msat"], 40_000);
+}
+
+/// An lnd and an LNbits sell together. The lnd dies with a paid invoice that nobody was told of.
+#[tokio::test]
+async fn an_lnd_that_died_is_stood_in_for_and_its_paid_invoice_is_credited_once() {
+    let Some(mut network) = network().await else { return };
+    if let Err(reason) = Lnbits::available() {
+        return missing(&reason);
+    }
+    // It takes invoices of this chain from a stand-in, where the test pays them.
+    let standin = StandIn::start(Kind::Cln).await.unwrap();
+    let host = Lnbits::start(Some((Kind::Cln, &standin))).await.unwrap();
+    let lnd = lnd(&network).replace("network = \"regtest\"\n", "");
+    let nodes = format!(
+        "\n[[lightning.nodes]]\nname = \"berlin\"\n{lnd}\n\
+         [[lightning.nodes]]\nname = \"paris\"\nweight = 0\n{}\n",
+        lnbits(&host)
+    );
+    let mut market = Market::open_with("network = \"regtest\"", &nodes).await;
+    let (paid, node) = market.sold_by("/api/joke").await;
+    assert_eq!(node, "berlin");
+    market.stack.kill_tollwayd();
+    network.payer.pay(&paid).await.unwrap();
+    network.payee.kill();
+    market.stack.start_tollwayd().await.unwrap_or_else(|error| panic!("{error}"));
+
+    let (other, node) = market.sold_by("/api/fortune").await;
+    assert_eq!(node, "paris");
+    standin.till.pay(&other, 0).unwrap();
+    eventually(async || market.stats().await["credited_msat"] == 20_000).await;
+
+    network.payee.start_again().await.unwrap_or_else(|error| panic!("{error}"));
+    eventually(async || market.stats().await["credited_msat"] == 40_000).await;
+    // What it repeats changes nothing, and it sells again.
+    market.stack.kill_tollwayd();
+    market.stack.start_tollwayd().await.unwrap_or_else(|error| panic!("{error}"));
+    let (last, node) = market.sold_by("/api/time").await;
+    assert_eq!(node, "berlin");
+    network.payee.wait_for_channel().await.unwrap_or_else(|error| panic!("{error}"));
+    network.payer.wait_for_channel().await.unwrap_or_else(|error| panic!("{error}"));
+    network.payer.pay(&last).await.unwrap();
+    eventually(async || market.stats().await["credited_msat"] == 60_000).await;
+    assert_eq!(market.stats().await["payments"], 3);
 }
 
 #[tokio::test]

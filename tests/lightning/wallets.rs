@@ -85,6 +85,31 @@ async fn a_wallet_behind_a_relay_is_understood() {
     }
 }
 
+/// A wallet service that pays, with the money of a real LNbits, in either encryption.
+#[tokio::test]
+async fn a_wallet_behind_a_relay_pays_for_real_invoices() {
+    if let Err(reason) = nwc::PayingWallet::available().and(lnbits::Lnbits::available()) {
+        return missing(&reason);
+    }
+    let host = lnbits::Lnbits::start(None).await.unwrap();
+    let invoice = async |sats: u64| {
+        let order = json!({"out": false, "amount": sats, "unit": "sat", "memo": "a test"});
+        let request = reqwest::Client::new().post(format!("{}/api/v1/payments", host.url));
+        let request = request.header("x-api-key", &host.invoice_key).json(&order);
+        let made: Value = request.send().await.unwrap().json().await.unwrap();
+        Invoice::parse(made["bolt11"].as_str().unwrap()).unwrap()
+    };
+    for encryption in [nwc::Encryption::Nip44, nwc::Encryption::Nip04] {
+        let service = nwc::PayingWallet::start(encryption, &host).await.unwrap();
+        let wallet = Nwc::new(&Secret::new(&service.connection())).unwrap();
+        pays(&wallet, &invoice(21).await).await;
+        let dear = invoice(200_000).await;
+        let error = wallet.pay(&dear, fee_max()).await.unwrap_err();
+        assert!(matches!(error, WalletError::PaymentFailed(_)), "{encryption:?} {error:?}");
+        assert_eq!(wallet.look_up(&dear).await.unwrap(), Outcome::NotPaid);
+    }
+}
+
 #[tokio::test]
 async fn lnd_pays_over_a_real_channel() {
     let Some(network) = network().await else { return };

@@ -4,6 +4,7 @@
 //! one of its clients of other nodes against a [`StandIn`], which proves the stand-in by a
 //! program that we did not write.
 
+use std::io;
 use std::path::PathBuf;
 
 use reqwest::{Client, Method};
@@ -28,7 +29,7 @@ pub struct Lnbits {
     http: Client,
     _process: Process,
     // Last, so that the log outlives who writes it.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Lnbits {
@@ -83,10 +84,20 @@ impl Lnbits {
             buyer_key: String::new(),
             http,
             _process: process,
-            _dir: dir,
+            dir,
         };
         lnbits.open_wallets().await.map_err(|error| StackError::new("set LNbits up", error))?;
         Ok(lnbits)
+    }
+
+    /// A file with a secret, which lives as long as the server.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn key_file(&self, name: &str, secret: &str) -> io::Result<PathBuf> {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, secret)?;
+        Ok(path)
     }
 
     /// Pays an invoice from the wallet that has money.

@@ -1,12 +1,14 @@
 //! A real Nostr relay with a real wallet service (NIP-47) on it.
 //!
-//! `make test-lightning` installs both from npm. The wallet's invoices come from a [`StandIn`]
-//! for Core Lightning, where a test also pays them.
+//! `make test-lightning` installs both from npm. The invoices of a wallet that sells come from a
+//! [`StandIn`] for Core Lightning, where a test also pays them; one that pays is a wallet of a real
+//! [`Lnbits`].
 
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use crate::lnbits::Lnbits;
 use crate::stack::{Guardian, Process, Program, StackError, free_port, root, until};
 use crate::standin::{Kind, StandIn};
 
@@ -25,11 +27,22 @@ pub enum Encryption {
     Nip44,
 }
 
-/// A relay and a wallet. They end when this is dropped.
+/// A relay and a wallet that sells. They end when this is dropped.
 #[derive(Debug)]
 pub struct Wallet {
     /// The wallet's node.
     pub node: StandIn,
+    service: Service,
+}
+
+/// A relay and a wallet that pays, from the money of an LNbits. They end when this is dropped.
+#[derive(Debug)]
+pub struct PayingWallet {
+    service: Service,
+}
+
+#[derive(Debug)]
+struct Service {
     port: u16,
     _process: Process,
     // Last, so that the log outlives who writes it.
@@ -50,14 +63,57 @@ impl Wallet {
     /// # Errors
     /// A package is missing, or they do not become ready.
     pub async fn start(encryption: Encryption) -> Result<Self, StackError> {
+        let node = StandIn::start(Kind::Cln)
+            .await
+            .map_err(|error| StackError::new("start the wallet's node", error))?;
+        let service = Service::start("cln", &node.url(), node.credential, encryption).await?;
+        Ok(Self { node, service })
+    }
+
+    /// What its owner gives to a client.
+    #[must_use]
+    pub fn connection(&self) -> String {
+        self.service.connection()
+    }
+}
+
+impl PayingWallet {
+    /// Whether the packages are installed.
+    ///
+    /// # Errors
+    /// They are not; the message names the remedy.
+    pub fn available() -> Result<(), StackError> {
+        service().map(drop)
+    }
+
+    /// Starts the relay, and the wallet of this LNbits that has money.
+    ///
+    /// # Errors
+    /// A package is missing, or they do not become ready.
+    pub async fn start(encryption: Encryption, host: &Lnbits) -> Result<Self, StackError> {
+        let service = Service::start("lnbits", &host.url, &host.buyer_key, encryption).await?;
+        Ok(Self { service })
+    }
+
+    /// What its owner gives to a client.
+    #[must_use]
+    pub fn connection(&self) -> String {
+        self.service.connection()
+    }
+}
+
+impl Service {
+    async fn start(
+        kind: &str,
+        url: &str,
+        credential: &str,
+        encryption: Encryption,
+    ) -> Result<Self, StackError> {
         let service = service()?;
         let dir = tempfile::Builder::new()
             .prefix("tollway-nwc-")
             .tempdir()
             .map_err(|error| StackError::new("create the directory of the relay", error))?;
-        let node = StandIn::start(Kind::Cln)
-            .await
-            .map_err(|error| StackError::new("start the wallet's node", error))?;
         let port = free_port()?;
         let word = match encryption {
             Encryption::Nip04 => "nip04",
@@ -69,8 +125,9 @@ impl Wallet {
             args: vec![
                 service.into(),
                 port.to_string().into(),
-                node.url().into(),
-                node.credential.into(),
+                kind.into(),
+                url.into(),
+                credential.into(),
                 WALLET_SECRET.into(),
                 CLIENT_KEY.into(),
                 word.into(),
@@ -86,12 +143,10 @@ impl Wallet {
             if said.contains("ready") { Ok(()) } else { Err("not ready".to_owned()) }
         })
         .await?;
-        Ok(Self { node, port, _process: process, _dir: dir })
+        Ok(Self { port, _process: process, _dir: dir })
     }
 
-    /// What its owner gives to a client.
-    #[must_use]
-    pub fn connection(&self) -> String {
+    fn connection(&self) -> String {
         let relay = format!("ws%3A%2F%2F127.0.0.1%3A{}", self.port);
         format!("nostr+walletconnect://{WALLET_KEY}?relay={relay}&secret={CLIENT_SECRET}")
     }

@@ -1,4 +1,5 @@
-//! Nodes that say over a WebSocket that something was paid: LNbits and phoenixd.
+//! Nodes that say over a WebSocket that something was paid: LNbits, phoenixd, and wallets behind a
+//! relay.
 //!
 //! What they say is a hint, as a webhook is: of an invoice of ours that is named, a look-up
 //! becomes due, and nothing else is believed.
@@ -7,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt, stream};
+use futures_util::{FutureExt, SinkExt, StreamExt, stream};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use rustls::ClientConfig;
 use serde::Deserialize;
@@ -32,7 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// it is not.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Where a node says it.
 #[derive(Clone, Debug)]
@@ -56,12 +57,6 @@ struct Payment {
     payment_hash: PaymentHash,
 }
 
-enum Reading {
-    Closed(Line),
-    Open(Box<Socket>),
-    Ended,
-}
-
 impl Line {
     /// The socket at this path of a node.
     ///
@@ -81,22 +76,8 @@ impl Line {
 
     /// The payments that are named, until the connection breaks.
     pub(super) fn hints(&self) -> Hints {
-        let next = async |mut reading: Reading| loop {
-            match reading {
-                Reading::Closed(line) => match line.open().await {
-                    Ok(socket) => reading = Reading::Open(Box::new(socket)),
-                    Err(fault) => return Some((Err(fault), Reading::Ended)),
-                },
-                Reading::Open(mut socket) => {
-                    return Some(match next_named(&mut socket).await {
-                        Ok(hash) => (Ok(hash), Reading::Open(socket)),
-                        Err(fault) => (Err(fault), Reading::Ended),
-                    });
-                }
-                Reading::Ended => return None,
-            }
-        };
-        stream::unfold(Reading::Closed(self.clone()), next).boxed()
+        let line = self.clone();
+        listen(async move { line.open().await }, |text| named(text).map(Ok))
     }
 
     async fn open(&self) -> Result<Socket, NodeFault> {
@@ -121,7 +102,32 @@ impl Line {
     }
 }
 
-async fn next_named(socket: &mut Socket) -> Result<PaymentHash, NodeFault> {
+/// The payments that are named once this socket is open, until it breaks. `read` says what a text
+/// names, or that no more will come.
+pub(super) fn listen(
+    open: impl Future<Output = Result<Socket, NodeFault>> + Send + 'static,
+    read: impl Fn(&str) -> Option<Result<PaymentHash, NodeFault>> + Send + Sync + 'static,
+) -> Hints {
+    let named = |opened: Result<Socket, NodeFault>| {
+        let next = async |(reading, read)| {
+            let mut socket: Box<Socket> = match reading? {
+                Ok(socket) => socket,
+                Err(fault) => return Some((Err(fault), (None, read))),
+            };
+            Some(match next_named(&mut socket, &read).await {
+                Ok(hash) => (Ok(hash), (Some(Ok(socket)), read)),
+                Err(fault) => (Err(fault), (None, read)),
+            })
+        };
+        stream::unfold((Some(opened.map(Box::new)), read), next)
+    };
+    stream::once(open.map(named)).flatten().boxed()
+}
+
+async fn next_named(
+    socket: &mut Socket,
+    read: &impl Fn(&str) -> Option<Result<PaymentHash, NodeFault>>,
+) -> Result<PaymentHash, NodeFault> {
     let mut is_asked = false;
     loop {
         match tokio::time::timeout(SILENCE_MAX, socket.next()).await {
@@ -133,8 +139,8 @@ async fn next_named(socket: &mut Socket) -> Result<PaymentHash, NodeFault> {
             }
             Ok(Some(Ok(Message::Text(text)))) => {
                 is_asked = false;
-                if let Some(hash) = named(text.as_str()) {
-                    return Ok(hash);
+                if let Some(named) = read(text.as_str()) {
+                    return named;
                 }
             }
             Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return Err(NodeFault::Down),

@@ -5,25 +5,27 @@
 //! connection needs these two methods and no more; a wallet that grants `pay_invoice` with it
 //! grants too much. An answer counts if the wallet's key has signed it.
 
+mod notifications;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use nostr::event::{Event as Note, EventBuilder, EventId, FinalizeEvent, Kind, Tag};
-use nostr::key::Keys;
+use nostr::key::{Keys, PublicKey};
 use nostr::nips::nip47::{Nip47Ciphers, NostrWalletConnectUri};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio_tungstenite::connect_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
+use super::hints::Socket;
 use super::invoice::asked;
 use super::{
-    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
+    Answer, Call, Events, Hints, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
     payment_hash_of,
 };
 use crate::config::NwcConfig;
@@ -34,8 +36,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES_MAX: usize = 256 * 1_024;
 /// Messages that are read for one answer: relays chat.
 const MESSAGES_MAX: usize = 64;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A wallet.
 pub(super) struct Nwc {
@@ -83,7 +83,7 @@ impl Nwc {
     /// Asks the wallet.
     async fn call(&self, method: &str, params: Value) -> Result<Reply, NodeFault> {
         let exchange = async {
-            let mut socket = self.connect().await?;
+            let mut socket = connect(&self.uri).await?;
             let ciphers = self.ciphers(&mut socket).await?;
             let reply = self.exchange(&mut socket, ciphers, method, params).await;
             // It has said what was asked; how the connection ends does not matter.
@@ -94,20 +94,6 @@ impl Nwc {
             tracing::warn!(method, "the wallet does not answer in time");
             Err(NodeFault::Down)
         })
-    }
-
-    /// The first relay that can be reached.
-    async fn connect(&self) -> Result<Socket, NodeFault> {
-        let limits = WebSocketConfig::default()
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        for relay in &self.uri.relays {
-            match connect_async_with_config(relay.as_str(), Some(limits), false).await {
-                Ok((socket, _response)) => return Ok(socket),
-                Err(error) => tracing::warn!(%relay, %error, "the relay cannot be reached"),
-            }
-        }
-        Err(NodeFault::Down)
     }
 
     /// What the wallet can decrypt, from its info event.
@@ -203,10 +189,29 @@ impl Nwc {
 
     /// The event of a message, if the wallet has signed it.
     fn signed(&self, message: &Value, kind: Kind) -> Option<Note> {
-        let event: Note = serde_json::from_value(message.get(2)?.clone()).ok()?;
-        let right = event.pubkey == self.uri.public_key && event.kind == kind;
-        (right && event.verify().is_ok()).then_some(event)
+        signed(&self.uri.public_key, message, &[kind])
     }
+}
+
+/// The first relay that can be reached.
+async fn connect(uri: &NostrWalletConnectUri) -> Result<Socket, NodeFault> {
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    for relay in &uri.relays {
+        match connect_async_with_config(relay.as_str(), Some(limits), false).await {
+            Ok((socket, _response)) => return Ok(socket),
+            Err(error) => tracing::warn!(%relay, %error, "the relay cannot be reached"),
+        }
+    }
+    Err(NodeFault::Down)
+}
+
+/// The event of a message, if it is one of these kinds and the wallet has signed it.
+fn signed(wallet: &PublicKey, message: &Value, kinds: &[Kind]) -> Option<Note> {
+    let event: Note = serde_json::from_value(message.get(2)?.clone()).ok()?;
+    let right = event.pubkey == *wallet && kinds.contains(&event.kind);
+    (right && event.verify().is_ok()).then_some(event)
 }
 
 impl Node for Nwc {
@@ -250,6 +255,10 @@ impl Node for Nwc {
 
     fn settled_after(&self, _position: u64) -> Option<Events> {
         None
+    }
+
+    fn hints(&self) -> Option<Hints> {
+        Some(notifications::hints(&self.uri))
     }
 
     fn may_pay(&self) -> Call<'_, Option<bool>> {

@@ -207,6 +207,7 @@ async fn wallet_keeps_the_contract(encryption: Encryption) {
         counts_msat: true,
     };
     keeps_the_contract(&subject).await;
+    names_what_is_paid(&subject).await;
     // This one does not say what a connection may do.
     assert_eq!(subject.lightning.node.may_pay().await, Ok(None));
     let nobody = "nostr+walletconnect://4f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa\
