@@ -12,6 +12,8 @@ use crate::harness::{Gateway, Http, config, eventually};
 
 const PRICE_MSAT: u64 = 1_000;
 const LEASE_MAX_SATS: u64 = 40;
+/// The price of an exact request that needs all that is left.
+const WHOLE_SATS: u64 = 200;
 
 /// The scenarios' routes, paid from leases up to the price of a joke's.
 fn leased(credit_sats: u64) -> Value {
@@ -117,25 +119,29 @@ async fn what_was_not_delivered_is_not_charged_to_a_lease() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credit_on_lease_pays_for_exact_requests_to_the_last_sat() {
-    let gateway = gateway(300).await;
+    let mut filter = leased(300);
+    // Nothing is idle before the last request, and all of it is soon after.
+    filter["lease_idle_s"] = json!(5);
+    filter["routes"][0]["price_sats"] = json!(WHOLE_SATS);
+    let options = StackOptions { filter: Some(filter), ..StackOptions::default() };
+    let gateway = Gateway::with(options).await;
     let credential = gateway.http.buy("/echo").await;
     let spend = async |path: &str| gateway.http.get(path, Some(&credential)).await;
-    let mut left = 300;
-    while left >= 11 {
-        // Leased ones first, so that a part of the credit is on lease; then an exact one.
-        for _ in 0..6 {
-            let answer = spend("/echo").await;
-            assert_eq!(answer.status, 200, "{left} left: {answer:?}");
-        }
-        let answer = spend("/api/joke").await;
-        assert_eq!(answer.status, 200, "{left} left, a part of it on lease: {answer:?}");
-        left -= 11;
+    for left in (WHOLE_SATS + 1..=300).rev() {
+        let answer = spend("/echo").await;
+        assert_eq!(answer.status, 200, "{left} left: {answer:?}");
     }
-    for _ in 0..left {
-        assert_eq!(spend("/echo").await.status, 200);
-    }
+    let spent_msat = (300 - WHOLE_SATS) * PRICE_MSAT;
+    eventually("all is charged, and a part of the rest is on lease", async || {
+        let stats = gateway.http.stats().await;
+        (stats["charged_msat"] == spent_msat && stats["held_msat"] != 0).then_some(())
+    })
+    .await;
+    // The rest to the last sat, which nobody could pay who does not get back what is on lease.
+    let answer = spend("/api/joke").await;
+    assert_eq!(answer.status, 200, "a part of the credit is on lease: {answer:?}");
+    assert_eq!(lease_events(&gateway, "taken_back").await, 1);
     assert_eq!(spend("/echo").await.status, 402);
-    assert!(lease_events(&gateway, "taken_back").await > 0);
     let stats = gateway.ledger_at_rest().await;
     assert_eq!(stats["charged_msat"], 300 * PRICE_MSAT);
     gateway.audit();
