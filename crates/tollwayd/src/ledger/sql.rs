@@ -38,36 +38,53 @@ pub(super) fn key_columns<R: Row>() -> impl Iterator<Item = &'static str> {
 /// Rows of a statement that inserts many.
 pub(super) const ROWS_PER_INSERT: usize = 16;
 
-/// What moves rows of a table, with numbered parameters in the order of the columns.
-pub(super) struct Statements {
-    /// The row with a key.
-    pub(super) select: String,
-    pub(super) insert: String,
-    /// [`ROWS_PER_INSERT`] rows.
-    pub(super) insert_many: String,
-    /// Sets every column of the row with a key.
-    pub(super) update: String,
+/// Some columns of a table: the lowest bit stands for its first column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Columns(u64);
+
+impl Columns {
+    /// The columns at which this holds.
+    pub(super) fn where_so(so: impl Iterator<Item = bool>) -> Self {
+        Self(so.zip(0..u64::BITS).fold(0, |bits, (so, at)| bits | u64::from(so) << at))
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The items that stand at these columns.
+    pub(super) fn of<T>(self, items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        items.zip(0..u64::BITS).filter(move |(_, at)| self.0 >> at & 1 == 1).map(|(item, _)| item)
+    }
+
+    fn names<R: Row>(self) -> Vec<&'static str> {
+        const { assert!(R::COLUMNS.len() <= u64::BITS as usize, "a bit for every column") }
+        self.of(R::COLUMNS.iter().map(|(name, _)| *name)).collect()
+    }
 }
 
-impl Statements {
-    pub(super) fn of<R: Row>() -> Self {
-        let (table, columns) = (R::TABLE, columns::<R>());
-        let insert = |rows: usize| {
-            let slots = vec![format!("({})", vec!["?"; R::COLUMNS.len()].join(", ")); rows];
-            let (slots, conflict) = (slots.join(", "), on_conflict::<R>());
-            format!("INSERT INTO {table} ({columns}) VALUES {slots}{conflict}")
-        };
-        let equal: Vec<String> =
-            R::COLUMNS.iter().zip(1..).map(|((name, _), at)| format!("{name} = ?{at}")).collect();
-        let (key, rest) = equal.split_at(R::KEY_COLUMNS);
-        let (key, rest) = (key.join(" AND "), rest.join(", "));
-        Self {
-            select: format!("SELECT {columns} FROM {table} WHERE {key}"),
-            insert: insert(1),
-            insert_many: insert(ROWS_PER_INSERT),
-            update: format!("UPDATE {table} SET {rest} WHERE {key}"),
-        }
-    }
+/// Finds the row with a key.
+pub(super) fn select_one<R: Row>() -> String {
+    let key: Vec<String> = key_columns::<R>().map(|name| format!("{name} = ?")).collect();
+    format!("SELECT {} FROM {} WHERE {}", columns::<R>(), R::TABLE, key.join(" AND "))
+}
+
+/// Inserts so many rows that have nothing in the other columns.
+pub(super) fn insert<R: Row>(filled: Columns, rows: usize) -> String {
+    let names = filled.names::<R>();
+    let slots = vec![format!("({})", vec!["?"; names.len()].join(", ")); rows].join(", ");
+    let (names, conflict) = (names.join(", "), on_conflict::<R>());
+    format!("INSERT INTO {} ({names}) VALUES {slots}{conflict}", R::TABLE)
+}
+
+/// Sets these columns of the row with a key, which comes after them.
+pub(super) fn update<R: Row>(changed: Columns) -> String {
+    let equal = |names: Vec<&str>, between| {
+        let equal: Vec<String> = names.iter().map(|name| format!("{name} = ?")).collect();
+        equal.join(between)
+    };
+    let (rest, key) = (changed.names::<R>(), key_columns::<R>().collect());
+    format!("UPDATE {} SET {} WHERE {}", R::TABLE, equal(rest, ", "), equal(key, " AND "))
 }
 
 /// What an insertion does where the key is there already; without words it fails.

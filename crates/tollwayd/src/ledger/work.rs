@@ -68,7 +68,8 @@ pub(super) struct Tab<R: Row> {
 #[derive(Clone, Debug)]
 struct Slot<R> {
     row: Arc<R>,
-    stored: bool,
+    /// As the store has it.
+    stored: Option<Arc<R>>,
     changed: bool,
 }
 
@@ -84,11 +85,11 @@ impl<R: Row> Tab<R> {
         let row = row.into();
         match self.rows.entry(row.key()) {
             MapEntry::Vacant(free) => {
-                free.insert(Slot { row, stored: true, changed: false });
+                free.insert(Slot { stored: Some(Arc::clone(&row)), row, changed: false });
             }
             MapEntry::Occupied(mut known) => {
                 let slot = known.get_mut();
-                (slot.row, slot.stored) = (row, true);
+                (slot.stored, slot.row) = (Some(Arc::clone(&row)), row);
             }
         }
     }
@@ -101,7 +102,7 @@ impl<R: Row> Tab<R> {
     pub(super) fn put(&mut self, row: R) {
         match self.rows.entry(row.key()) {
             MapEntry::Vacant(free) => {
-                free.insert(Slot { row: Arc::new(row), stored: false, changed: true });
+                free.insert(Slot { row: Arc::new(row), stored: None, changed: true });
             }
             MapEntry::Occupied(mut known) => {
                 let slot = known.get_mut();
@@ -139,17 +140,19 @@ impl<R: Row> Tab<R> {
 
     /// The rows that the store does not have.
     pub(super) fn inserts(&self) -> Vec<&R> {
-        self.changed(false).collect()
+        let new = self.rows.values().filter(|slot| slot.changed && slot.stored.is_none());
+        new.map(|slot| &*slot.row).collect()
     }
 
     /// The rows that the store has in another form.
     pub(super) fn updates(&self) -> Vec<&R> {
-        self.changed(true).collect()
+        self.rewrites().map(|(_, row)| row).collect()
     }
 
-    fn changed(&self, stored: bool) -> impl Iterator<Item = &R> {
-        let changed = self.rows.values().filter(move |it| it.changed && it.stored == stored);
-        changed.map(|slot| &*slot.row)
+    /// The same: as the store has them, and as they shall be.
+    pub(super) fn rewrites(&self) -> impl Iterator<Item = (&R, &R)> {
+        let changed = self.rows.values().filter(|slot| slot.changed);
+        changed.filter_map(|slot| Some((&**slot.stored.as_ref()?, &*slot.row)))
     }
 }
 

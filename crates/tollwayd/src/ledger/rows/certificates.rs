@@ -7,7 +7,7 @@ use tollway_core::payment::PaymentHash;
 
 use super::Row;
 use super::field::{Field, Kind, Value};
-use crate::ledger::sql::Statements;
+use crate::ledger::sql;
 
 table! {
     /// A certificate that was used, until it expires.

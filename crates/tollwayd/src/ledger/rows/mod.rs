@@ -19,7 +19,7 @@ use tollway_core::tier::Tier;
 use tollway_core::wire::{Buys, Proof};
 
 use super::KeyBytes;
-use super::sql::Statements;
+use super::sql;
 use field::{Field, Kind, Value, words};
 pub(super) use rail::SpentBy;
 
@@ -39,8 +39,8 @@ pub(super) trait Row: Clone + PartialEq + Send + Sync + 'static {
     /// `None` if a value is missing or is not one of its column.
     fn get<'a>(values: impl Iterator<Item = Value<'a>>) -> Option<Self>;
 
-    /// The statements that move single rows of this table, written once.
-    fn statements() -> &'static Statements;
+    /// The statement that finds the row with a key, written once.
+    fn select() -> &'static str;
 }
 
 macro_rules! table {
@@ -79,9 +79,9 @@ macro_rules! table {
                 })
             }
 
-            fn statements() -> &'static Statements {
-                static STATEMENTS: LazyLock<Statements> = LazyLock::new(Statements::of::<$name>);
-                &STATEMENTS
+            fn select() -> &'static str {
+                static SELECT: LazyLock<String> = LazyLock::new(sql::select_one::<$name>);
+                &SELECT
             }
         }
     };

@@ -4,7 +4,7 @@ use tollway_core::payment::PaymentHash;
 
 use super::Row;
 use super::field::{Field, Kind, Value, words};
-use crate::ledger::sql::Statements;
+use crate::ledger::sql;
 use std::sync::LazyLock;
 
 words! {

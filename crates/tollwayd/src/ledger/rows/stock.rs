@@ -6,7 +6,7 @@ use tollway_core::digest::Digest;
 
 use super::Row;
 use super::field::{Field, Kind, Value};
-use crate::ledger::sql::Statements;
+use crate::ledger::sql;
 
 table! {
     /// How much of a coupon, or of a supply, is taken. How much there is, the configuration says.

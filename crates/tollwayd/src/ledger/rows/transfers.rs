@@ -7,7 +7,7 @@ use tollway_core::money::Msat;
 
 use super::Row;
 use super::field::{Field, Kind, Value, words};
-use crate::ledger::sql::Statements;
+use crate::ledger::sql;
 
 words! {
     /// Where a transfer stands.

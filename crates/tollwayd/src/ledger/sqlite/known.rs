@@ -3,9 +3,10 @@
 //! Nobody else writes the file, so what was committed last is what the file says. Rows come in
 //! when they are read or committed, and everything goes when a transaction fails.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;

@@ -242,7 +242,7 @@ fn read_by_key<R: Row, const N: usize>(
     key: [Value<'_>; N],
 ) -> Result<Option<Arc<R>>> {
     connection
-        .prepare_cached(&R::statements().select)?
+        .prepare_cached(R::select())?
         .query_row(rusqlite::params_from_iter(key), read::row)
         .map(Arc::new)
         .optional()

@@ -9,6 +9,7 @@ mod load;
 pub(super) mod open;
 pub(super) mod read;
 mod room;
+mod write;
 
 use std::fs::File;
 use std::path::Path;
@@ -17,18 +18,18 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql};
 
 use super::questions::StoreFault;
-use super::rows::Row;
 use super::rows::field::Value;
-use super::sql::ROWS_PER_INSERT;
 use super::store::{Store, StoreError};
-use super::work::{Needs, Tab, WorkingSet};
+use super::work::{Needs, WorkingSet};
 use known::Known;
 use room::LogRoom;
+use write::{Texts, put};
 
 /// The store.
 pub(super) struct SqliteStore {
     connection: Connection,
     known: Known,
+    texts: Texts,
     room: Option<LogRoom>,
     /// Unlocked when it is dropped, or when the process dies.
     _lock: File,
@@ -37,31 +38,32 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     pub(super) fn new(connection: Connection, lock: File) -> Self {
         let room = connection.path().and_then(|path| LogRoom::open(Path::new(path)));
-        Self { connection, known: Known::default(), room, _lock: lock }
+        Self { connection, known: Known::default(), texts: Texts::default(), room, _lock: lock }
     }
 
-    fn write(&self, set: &WorkingSet) -> rusqlite::Result<()> {
+    fn write(&mut self, set: &WorkingSet) -> rusqlite::Result<()> {
+        let (connection, texts) = (&self.connection, &mut self.texts);
         // Parents come before their children.
-        put(&self.connection, &set.accounts)?;
-        put(&self.connection, &set.invoices)?;
-        put(&self.connection, &set.budgets)?;
-        put(&self.connection, &set.holds)?;
-        put(&self.connection, &set.postings)?;
-        put(&self.connection, &set.actions)?;
-        put(&self.connection, &set.entries)?;
-        put(&self.connection, &set.tranches)?;
-        put(&self.connection, &set.once)?;
-        put(&self.connection, &set.allowances)?;
-        put(&self.connection, &set.transfers)?;
-        put(&self.connection, &set.stocks)?;
-        put(&self.connection, &set.days)?;
-        put(&self.connection, &set.keys)?;
-        put(&self.connection, &set.cursors)?;
-        put(&self.connection, &set.deliveries)?;
-        put(&self.connection, &set.certificates)?;
-        put(&self.connection, &set.probe)?;
-        put(&self.connection, &set.totals)?;
-        statement(&self.connection, "COMMIT")
+        put(connection, texts, &set.accounts)?;
+        put(connection, texts, &set.invoices)?;
+        put(connection, texts, &set.budgets)?;
+        put(connection, texts, &set.holds)?;
+        put(connection, texts, &set.postings)?;
+        put(connection, texts, &set.actions)?;
+        put(connection, texts, &set.entries)?;
+        put(connection, texts, &set.tranches)?;
+        put(connection, texts, &set.once)?;
+        put(connection, texts, &set.allowances)?;
+        put(connection, texts, &set.transfers)?;
+        put(connection, texts, &set.stocks)?;
+        put(connection, texts, &set.days)?;
+        put(connection, texts, &set.keys)?;
+        put(connection, texts, &set.cursors)?;
+        put(connection, texts, &set.deliveries)?;
+        put(connection, texts, &set.certificates)?;
+        put(connection, texts, &set.probe)?;
+        put(connection, texts, &set.totals)?;
+        statement(connection, "COMMIT")
     }
 
     /// Gives the transaction up.
@@ -115,33 +117,6 @@ impl Store for SqliteStore {
 
 fn statement(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute(()).map(|_rows| ())
-}
-
-/// Writes what changed in one table.
-fn put<R: Row>(connection: &Connection, table: &Tab<R>) -> rusqlite::Result<()> {
-    let (inserts, updates) = (table.inserts(), table.updates());
-    // Rows of one statement share its start, and each finds its place beside the one before.
-    let (many, few) = inserts.as_chunks::<ROWS_PER_INSERT>();
-    if !many.is_empty() {
-        let mut insert = connection.prepare_cached(&R::statements().insert_many)?;
-        for rows in many {
-            let values = rows.iter().flat_map(|row| row.put());
-            insert.execute(rusqlite::params_from_iter(values))?;
-        }
-    }
-    if !few.is_empty() {
-        let mut insert = connection.prepare_cached(&R::statements().insert)?;
-        for row in few {
-            insert.execute(rusqlite::params_from_iter(row.put()))?;
-        }
-    }
-    if !updates.is_empty() {
-        let mut update = connection.prepare_cached(&R::statements().update)?;
-        for row in updates {
-            update.execute(rusqlite::params_from_iter(row.put()))?;
-        }
-    }
-    Ok(())
 }
 
 impl ToSql for Value<'_> {

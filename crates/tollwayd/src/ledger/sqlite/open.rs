@@ -26,9 +26,9 @@ const LOG_PAGES: std::ops::RangeInclusive<i64> = 16_000..=64_000;
 const DATABASE_TO_LOG: i64 = 4;
 /// The writer's pages in memory: the paths to some 10,000 active accounts among a million, each
 /// with a page of its own in the table and in the index.
-const CACHE_KIB: i64 = 128 * 1_024;
-/// Statements that stay prepared; more than the ledger has.
-const STATEMENTS_MAX: usize = 64;
+const CACHE_KIB: i64 = 240 * 1_024;
+/// Statements that stay prepared; more than the ledger uses again and again.
+const STATEMENTS_MAX: usize = 128;
 /// How often the lock is tried, and the pause between two tries: half a second in all.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(25);

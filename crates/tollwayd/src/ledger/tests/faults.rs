@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::ledger::sql::{self, Columns, ROWS_PER_INSERT};
 
 #[tokio::test]
 async fn a_second_owner_is_refused_and_the_next_one_after_a_stop_is_not() {
@@ -72,9 +73,10 @@ async fn a_newer_schema_is_refused() {
 
 #[tokio::test]
 async fn no_row_is_written_by_way_of_a_temporary_table() {
-    fn writes<R: rows::Row>() -> [&'static str; 3] {
-        let statements = R::statements();
-        [&statements.insert, &statements.insert_many, &statements.update]
+    // With every column, and so with every check.
+    fn writes<R: rows::Row>() -> [String; 3] {
+        let all = Columns::where_so(R::COLUMNS.iter().map(|_| true));
+        [sql::insert::<R>(all, 1), sql::insert::<R>(all, ROWS_PER_INSERT), sql::update::<R>(all)]
     }
     let bench = Bench::sqlite().await;
     let connection = rusqlite::Connection::open(bench.path()).unwrap();
@@ -98,6 +100,18 @@ async fn no_row_is_written_by_way_of_a_temporary_table() {
         assert!(steps.iter().any(|step| step == "IdxInsert" || step == "Insert"), "{steps:?}");
         assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{text}: {steps:?}");
     }
+}
+
+#[tokio::test]
+async fn a_column_that_an_insertion_does_not_name_holds_nothing() {
+    let bench = Bench::sqlite().await;
+    let connection = rusqlite::Connection::open(bench.path()).unwrap();
+    let defaults = "SELECT t.name || '.' || c.name
+        FROM pragma_table_list t, pragma_table_info(t.name) c
+        WHERE t.schema = 'main' AND c.\"notnull\" = 0 AND c.dflt_value IS NOT NULL";
+    let mut defaults = connection.prepare(defaults).unwrap();
+    let found = defaults.query_map((), |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(found.collect::<Result<Vec<_>, _>>().unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]
