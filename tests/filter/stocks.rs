@@ -101,3 +101,14 @@ fn calls_that_are_counted_place_holds_of_their_own_on_leased_routes() {
     assert_eq!(limited(json!(["other", "joke"])), Value::Null);
     assert_eq!(limited(json!(["other"])), json!(5_000), "a lease");
 }
+
+#[test]
+fn the_memo_says_what_was_asked_for() {
+    let mut config = crate::world::config();
+    config["routes"][0]["description"] = json!("{method} {path} {query.q}");
+    let world = World::with(&config);
+    let (mut exchange, _) = world.get("/api/joke?q=a%20b%0a", &[]);
+    let (asked, reply) = world.answer_challenge(&mut exchange);
+    assert_eq!(asked["memo"], "GET /api/joke a b");
+    assert_eq!(body(&reply)["description"], "GET /api/joke a b");
+}

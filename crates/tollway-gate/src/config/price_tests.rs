@@ -422,3 +422,16 @@ fn a_price_is_asked_for_at_a_route_and_nowhere_else() {
         assert!(found.contains(fault), "{found}");
     }
 }
+
+#[test]
+fn a_description_has_known_parts_only() {
+    let mut config = minimal();
+    for (text, good) in [("{method} of {query.q}", true), ("{body}", false), ("a { b", false)] {
+        set(&mut config, "/routes/0/description", json!(text));
+        let found = parse(&config).map(|_| ()).map_err(|fault| fault.to_string());
+        assert_eq!(found.is_ok(), good, "{found:?}");
+        if let Err(fault) = found {
+            assert!(fault.contains("routes[0].description: expected a text in which"), "{fault}");
+        }
+    }
+}

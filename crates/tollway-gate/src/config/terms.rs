@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tollway_core::caveat::{TIER_CREDITS, TIER_SESSION};
 use tollway_core::minted::MintedCaveat;
 use tollway_core::money::{MSAT_PER_SAT, Msat};
-use tollway_core::pricing::{BodyNeed, Price};
+use tollway_core::pricing::{BodyNeed, Price, is_memo};
 use tollway_core::tier::Tier;
 use tollway_core::wire::{HOLD_TTL_MS_MAX, MEMO_BYTES_MAX, Overrun, Proof};
 
@@ -326,6 +326,12 @@ fn when_credit_ends(node: &Node<'_>) -> Result<WhenCreditEnds, ConfigError> {
 fn description(node: &Node<'_>) -> Result<String, ConfigError> {
     let expected = format!("a text of at most {MEMO_BYTES_MAX} bytes without control characters");
     let text = node.text(&expected)?;
+    if !is_memo(text) {
+        return Err(node.fault(
+            "a text in which \"{\" and \"}\" stand around method, path or query.name alone",
+            "correct it, or leave the braces out",
+        ));
+    }
     if text.len() <= MEMO_BYTES_MAX && !text.chars().any(char::is_control) {
         Ok(text.to_owned())
     } else {

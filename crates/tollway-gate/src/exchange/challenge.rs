@@ -62,7 +62,7 @@ impl Exchange {
             credit_msat: sale.credit,
             seed_msat: if top_up.is_none() { sale.seed } else { Msat::ZERO },
             credit_ttl_s: sale.credit_ttl_s,
-            memo: context.route.description.clone(),
+            memo: context.description(),
             top_up,
             proof: context.route.proof(),
             pending,

@@ -114,7 +114,7 @@ fn own_form(challenge: &Challenge, context: &Context, offer: &Offer, sold: &Sold
         price: context.cost,
         credit,
         invoice_expires_at: sold.invoice_expires_at,
-        description: &context.route.description,
+        description: &context.description(),
         balance: offer.balance,
     });
     if offer.rejected && reject_status != body.status {
@@ -162,7 +162,7 @@ fn lightning_toll_form(
         token: &token,
         invoice: &sold.invoice,
         amount_sats: sold.amount.to_sats_rounded_up(),
-        description: &context.route.description,
+        description: &context.description(),
     };
     let line = challenge.www_authenticate().ok_or(CallFault::Garbage)?;
     Ok(reply::foreign_challenge(line, challenge.body(), context.grpc))
@@ -182,7 +182,7 @@ fn toll_booth_form(
         invoice: &sold.invoice,
         payment_hash: sold.payment_hash,
         amount_sats: sold.amount.to_sats_rounded_up(),
-        description: &context.route.description,
+        description: &context.description(),
         route: path(core::str::from_utf8(target).unwrap_or_default()),
     };
     let line = challenge.www_authenticate().ok_or(CallFault::Garbage)?;
