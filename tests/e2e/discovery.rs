@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use tollway_lint::{Form, describe};
-use tollway_testkit::stack::StackOptions;
+use tollway_testkit::stack::{Listeners, StackOptions};
 
-use crate::harness::{Gateway, config};
+use crate::harness::{Gateway, config, eventually};
 
 #[tokio::test]
 async fn every_offer_is_what_a_challenge_asks() {
@@ -60,4 +60,55 @@ async fn every_offer_is_what_a_challenge_asks() {
         }
     }
     assert_eq!(compared, 11, "each price once for each method");
+}
+
+#[tokio::test]
+async fn the_shipped_gateway_publishes_its_prices_to_who_pays_nothing() {
+    let gateway = Gateway::with(StackOptions::default()).await;
+    let filter = std::fs::read_to_string(crate::harness::repository("envoy/filter.json")).unwrap();
+    let filter: Value = serde_json::from_str(&filter).unwrap();
+    for (path, form, media_type) in [
+        ("/.well-known/l402", Form::Manifest, "application/json"),
+        ("/openapi.json", Form::OpenApi, "application/json"),
+        ("/llms.txt", Form::Llms, "text/plain; charset=utf-8"),
+    ] {
+        let answer = gateway.http.get(path, None).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, media_type));
+        let text = String::from_utf8(answer.body.clone()).unwrap();
+        assert_eq!(text, describe(&filter, "API", form).unwrap(), "{path}");
+        let head = gateway.http.send(gateway.http.request(Method::HEAD, path)).await;
+        assert_eq!(head.status, 200, "{path}");
+    }
+    assert_eq!(gateway.stack.upstream().hits().total(), 0);
+    // What lies beside them is not open.
+    assert_eq!(gateway.http.get("/v1/keyring", None).await.status, 403);
+    assert_eq!(gateway.http.get("/.well-known/l402/x", None).await.status, 403);
+}
+
+#[tokio::test]
+async fn what_is_published_follows_the_prices_that_run() {
+    let with = |price_sats: u64| {
+        let mut filter = config();
+        let free = json!({"name": "openapi", "service": "demo",
+                          "match": {"path": "/openapi.json"}, "free": true});
+        filter["routes"].as_array_mut().unwrap().push(free);
+        filter["routes"][1]["price_sats"] = json!(price_sats);
+        filter
+    };
+    let (filter, listeners) = (Some(with(1)), Listeners::Watched);
+    let options = StackOptions { filter, listeners, ..StackOptions::default() };
+    let mut gateway = Gateway::with(options).await;
+    let offer = async |gateway: &Gateway| {
+        let document = gateway.http.fresh().get("/openapi.json", None).await;
+        assert_eq!(document.status, 200, "{document:?}");
+        document.json()["paths"]["/echo"]["get"]["x-payment-info"]["offers"][0].clone()
+    };
+    assert_eq!(offer(&gateway).await["price_msat"], 1_000);
+    gateway.stack.reload_filter(with(77)).await.unwrap();
+    assert_eq!(offer(&gateway).await["price_msat"], 77_000);
+    eventually("new connections are asked for the new price", async || {
+        let challenge = gateway.http.fresh().get("/echo", None).await;
+        (challenge.status == 402 && challenge.json()["priceMsat"] == 77_000).then_some(())
+    })
+    .await;
 }

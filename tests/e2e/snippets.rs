@@ -1,4 +1,5 @@
-//! The blocks of docs/pricing.md: parts of a configuration that the tests run as they stand there.
+//! The blocks of docs/pricing.md: parts of the filter's configuration, or of tollwayd's, that the
+//! tests run as they stand there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,18 +12,36 @@ use crate::harness::{Gateway, config, repository};
 
 const MARK: &str = "<!-- snippet: ";
 
+enum Snippet {
+    Filter(Value),
+    Tollwayd(String),
+}
+
 /// All blocks by their names.
-fn snippets() -> BTreeMap<String, Value> {
+fn snippets() -> BTreeMap<String, Snippet> {
     let text = fs::read_to_string(repository("docs/pricing.md")).unwrap();
     let named = text.split(MARK).skip(1).map(|part| {
-        let (name, rest) = part.split_once(" -->\n```json\n").unwrap_or_else(|| {
-            panic!("expected a block of json after the mark: {part}");
-        });
+        let (name, rest) = part.split_once(" -->\n```").expect("a block follows the mark");
+        let (kind, rest) = rest.split_once('\n').unwrap();
         let block = rest.split("```").next().unwrap();
-        let value = serde_json::from_str(block).unwrap_or_else(|e| panic!("{name}: {e}"));
-        (name.to_owned(), value)
+        let snippet = match kind {
+            "json" => Snippet::Filter(
+                serde_json::from_str(block).unwrap_or_else(|e| panic!("{name}: {e}")),
+            ),
+            "toml" => Snippet::Tollwayd(block.to_owned()),
+            _ => panic!("{name}: expected json or toml, but found {kind}"),
+        };
+        (name.to_owned(), snippet)
     });
     named.collect()
+}
+
+/// A block of tollwayd's configuration.
+pub(crate) fn tollwayd(name: &str) -> String {
+    match snippets().remove(name) {
+        Some(Snippet::Tollwayd(lines)) => lines,
+        _ => panic!("no snippet {name} of tollwayd's configuration"),
+    }
 }
 
 /// A gateway whose configuration is this block and nothing more than it needs.
@@ -61,7 +80,9 @@ pub(crate) async fn with_tollwayd(name: &str, lines: &str) -> (Gateway, TempDir)
 }
 
 fn options(name: &str, change: impl FnOnce(&mut Value), upstream: Option<u16>) -> StackOptions {
-    let snippet = snippets().remove(name).unwrap_or_else(|| panic!("no snippet {name}"));
+    let Some(Snippet::Filter(snippet)) = snippets().remove(name) else {
+        panic!("no snippet {name} of the filter's configuration");
+    };
     let mut filter = config();
     filter["services"] = json!([{"name": "demo", "purchase": {"default_sats": 1_000}}]);
     for (field, value) in snippet.as_object().unwrap() {

@@ -92,3 +92,13 @@ async fn a_route_sells_as_many_calls_as_there_are_to_many_at_once() {
     assert_eq!(gateway.ledger_at_rest().await["charged_msat"], 5 * 5_000 + 1_000);
     gateway.audit();
 }
+
+#[tokio::test]
+async fn an_invoice_says_what_was_asked_for() {
+    let gateway = snippets::gateway("memo").await;
+    let challenge = gateway.http.get("/v1/search?q=cheap%20flights%0d%0a", None).await;
+    assert_eq!(challenge.status, 402);
+    let body = challenge.json();
+    let expected = "GET /v1/search: cheap flights";
+    assert_eq!(body["description"], expected);
+}

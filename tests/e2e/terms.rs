@@ -96,3 +96,30 @@ async fn a_price_in_dollars_follows_the_rate_and_closes_without_one() {
     assert_eq!(closed.stack.upstream().hits().total(), 0);
     assert_eq!(closed.http.stats().await["totalRequests"], json!(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_of_a_tier_gets_more_credit_for_its_money() {
+    let lines = snippets::tollwayd("tier-credit");
+    let (gateway, _dir) = snippets::with_tollwayd("tier", &lines).await;
+    ready(&gateway, "/v1/joke").await;
+    let credential = gateway.http.buy("/v1/joke").await;
+    let paid = gateway.http.get("/v1/joke", Some(&credential)).await;
+    let account = paid.json()["headers"]["x-toll-account"].as_str().unwrap().to_owned();
+    let mut balance = paid.number("x-toll-balance-msat");
+    // What a million msat bring.
+    for (tier, credit) in [("silver", 1_000_000), ("gold", 1_200_000)] {
+        give(&gateway, &account, tier);
+        let request = gateway.http.request(Method::GET, "/v1/joke");
+        let request = request.header("authorization", &credential).header("x-toll-top-up", "1");
+        let offer = gateway.http.send(request).await;
+        let body = offer.json();
+        assert_eq!((offer.status.as_u16(), &body["amountSats"]), (402, &json!(1_000)));
+        assert_eq!(body["creditMsat"], credit, "{tier}");
+        gateway.http.pay(&offer).await;
+        let paid = gateway.http.get("/v1/joke", Some(&credential)).await;
+        balance += credit - paid.number("x-toll-cost-msat");
+        assert_eq!(paid.number("x-toll-balance-msat"), balance, "{tier}");
+    }
+    gateway.ledger_at_rest().await;
+    gateway.audit();
+}

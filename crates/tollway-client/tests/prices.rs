@@ -149,5 +149,5 @@ fn the_prices_are_written_down_for_machines() {
     let (code, text, _) = tollway(&["describe-prices", "manifest", "--config", &envoy]);
     assert_eq!(code, 0);
     let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(manifest["services"][0]["resources"].as_array().unwrap().len(), 4);
+    assert_eq!(manifest["services"][0]["resources"].as_array().unwrap().len(), 7);
 }

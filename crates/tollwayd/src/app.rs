@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, BearerToken, Doors};
 use crate::clock::Clock;
 use crate::config::{Config, Door, LightningConfig};
+use crate::discovery::Discovery;
 use crate::flood::Flood;
 use crate::gauges;
 use crate::ledger::{
@@ -152,7 +153,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         invoice_expiry_s: config.lightning.invoice_expiry_s,
         imports: !config.legacy_keys.is_empty(),
         authority: config.authority.clone().map(Arc::new),
-        sales: Arc::new(Sales::new(&config.coupons, &config.supplies)),
+        sales: Arc::new(Sales::new(&config.sales)),
     };
     let legacy_keys = config.legacy_keys.clone().into();
     let rights = payer.as_ref().map(|(_wallet, rights)| Arc::clone(rights));
@@ -171,6 +172,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         prices,
         rights,
         x402,
+        discovery: Discovery::new(config.discovery.clone()),
     };
     let gate = api::gate_router(doors.clone(), BearerToken::new(&config.gate.token));
     let admin = api::admin_router(doors, BearerToken::new(&config.admin.token), simulated);

@@ -14,6 +14,7 @@ use tollway_core::secret::SecretText;
 use tollway_core::wire::LegacyKey;
 
 mod authority;
+mod discovery;
 mod legacy;
 mod lightning;
 mod log;
@@ -33,6 +34,8 @@ pub use authority::AuthorityConfig;
 use authority::RawAuthority;
 #[cfg(test)]
 pub(crate) use authority::ed25519_key;
+use discovery::RawDiscovery;
+pub use discovery::{DiscoveryConfig, ENV_DISCOVERY};
 use legacy::RawLegacyKey;
 use lightning::RawLightning;
 pub use lightning::{
@@ -50,7 +53,7 @@ pub use price_webhook::PriceWebhookConfig;
 use price_webhook::RawPriceWebhook;
 use rates::RawRates;
 pub use rates::{PriceSource, RateSource, RatesConfig};
-pub use sales::{Coupon, Gives, Supply};
+pub use sales::{Coupon, Gives, SalesConfig, Supply};
 use sales::{RawCoupon, RawSupply};
 use secrets::{RawSecret, secret};
 use webhooks::RawWebhook;
@@ -87,6 +90,10 @@ pub struct RawConfig {
     price_webhook: Option<RawPriceWebhook>,
     x402: Option<RawX402>,
     authority: Option<RawAuthority>,
+    #[serde(default)]
+    discovery: RawDiscovery,
+    #[serde(default)]
+    tier_credit: BTreeMap<String, u64>,
     #[serde(default)]
     coupons: Vec<RawCoupon>,
     #[serde(default)]
@@ -143,10 +150,10 @@ pub struct Config {
     pub payouts: Option<PayoutsConfig>,
     /// Who tells the prices that the filter does not know.
     pub price_webhook: Option<PriceWebhookConfig>,
-    /// What makes purchases cheaper, by code.
-    pub coupons: BTreeMap<String, Coupon>,
-    /// Of what only so much is sold.
-    pub supplies: Vec<Supply>,
+    /// What machines are told of the prices.
+    pub discovery: Option<DiscoveryConfig>,
+    /// What changes a sale beside its price.
+    pub sales: SalesConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -288,8 +295,8 @@ impl RawConfig {
             x402,
             authority,
             webhooks: webhooks::resolve(&self.webhooks, env)?,
-            coupons: sales::coupons(&self.coupons)?,
-            supplies: sales::supplies(&self.supply)?,
+            discovery: self.discovery.resolve(env)?,
+            sales: sales::resolve(&self.tier_credit, &self.coupons, &self.supply)?,
             price_webhook: self.price_webhook.as_ref().map(|it| it.resolve(env)).transpose()?,
             log: self.log,
         })

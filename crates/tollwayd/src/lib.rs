@@ -16,6 +16,7 @@ pub mod cli;
 mod clients;
 pub mod clock;
 pub mod config;
+mod discovery;
 mod entropy;
 mod flood;
 mod gauges;

@@ -194,7 +194,8 @@ impl Paywall {
         judged.map(Some).inspect_err(|fault| tracing::info!(%fault, "a purchase was refused"))
     }
 
-    /// Changes a purchase as its coupon says, unless what it is for is sold out.
+    /// Changes a purchase as the account's tier and the coupon say, unless what it is for is sold
+    /// out.
     async fn reckon(
         &self,
         request: &mut ChallengeRequest,
@@ -204,6 +205,11 @@ impl Paywall {
         {
             let refusal = SaleRefusal::SoldOut;
             return Ok(Err(ChallengeReply::Refused { refusal, resets_at }));
+        }
+        if let Some(hash) = request.top_up.filter(|_| request.buys.is_credit())
+            && let Some((_, tier)) = self.ledger.payer(hash).await?
+        {
+            request.credit_msat = self.sales.credit_for(tier, request.credit_msat);
         }
         Ok(self.sales.apply(request, self.clock.now_s()).map_err(refused))
     }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use tollway_core::budget::BudgetWindow;
 use tollway_core::digest::Digest;
 use tollway_core::money::Msat;
+use tollway_core::tier::Tier;
 use tollway_core::wire::{ChallengeRequest, SaleRefusal};
 
-use crate::config::{Coupon, Gives, Supply};
+use crate::config::{Coupon, Gives, SalesConfig, Supply};
 use crate::ledger::{CouponOrder, StockOrder};
 
 /// The least that an invoice asks after a coupon: some wallets pay no less.
@@ -24,10 +25,13 @@ pub(crate) struct Sales {
     coupons: BTreeMap<String, (Coupon, CouponOrder)>,
     /// By route.
     supplies: BTreeMap<String, StockOrder>,
+    /// Percent of what is bought.
+    tier_credit: Vec<(Tier, u64)>,
 }
 
 impl Sales {
-    pub(crate) fn new(coupons: &BTreeMap<String, Coupon>, supplies: &[Supply]) -> Self {
+    pub(crate) fn new(config: &SalesConfig) -> Self {
+        let SalesConfig { tier_credit, coupons, supplies } = config;
         let coupon = |(code, coupon): (&String, &Coupon)| {
             let limit = coupon.max_uses.unwrap_or(u64::MAX);
             let stock = stock("coupon", code, limit, BudgetWindow::Total);
@@ -41,6 +45,7 @@ impl Sales {
         Self {
             coupons: coupons.iter().map(coupon).collect(),
             supplies: supplies.iter().flat_map::<Vec<_>, _>(supply).collect(),
+            tier_credit: tier_credit.clone(),
         }
     }
 
@@ -52,6 +57,12 @@ impl Sales {
     /// The routes of which only so many calls are sold.
     pub(crate) fn limited_routes(&self) -> Vec<String> {
         self.supplies.keys().cloned().collect()
+    }
+
+    /// The credit that an account of this tier gets where others get this much.
+    pub(crate) fn credit_for(&self, tier: Tier, credit: Msat) -> Msat {
+        let known = self.tier_credit.iter().find(|(known, _)| *known == tier);
+        known.map_or(credit, |(_, percent)| share(credit, *percent).max(credit))
     }
 
     /// Changes a purchase as its coupon says.
@@ -142,7 +153,10 @@ mod tests {
     }
 
     fn sales(coupon: Coupon) -> Sales {
-        Sales::new(&BTreeMap::from([("X".to_owned(), coupon)]), &[])
+        Sales::new(&SalesConfig {
+            coupons: BTreeMap::from([("X".to_owned(), coupon)]),
+            ..SalesConfig::default()
+        })
     }
 
     #[test]
@@ -165,6 +179,19 @@ mod tests {
             let found = (request.amount_msat.get(), request.credit_msat.get());
             assert_eq!(found, (asked, credit), "{gives:?}");
         }
+    }
+
+    #[test]
+    fn a_tier_gets_more_for_its_money_and_never_less() {
+        let [gold, silver] = ["gold", "silver"].map(|name| Tier::parse(name).unwrap());
+        let sales =
+            Sales::new(&SalesConfig { tier_credit: vec![(gold, 150)], ..SalesConfig::default() });
+        for (tier, credit, more) in
+            [(gold, 10_001, 15_001), (gold, 1, 1), (silver, 10_001, 10_001), (Tier::NONE, 5, 5)]
+        {
+            assert_eq!(sales.credit_for(tier, msat(credit)).get(), more);
+        }
+        assert_eq!(sales.credit_for(gold, Msat::MAX), Msat::MAX);
     }
 
     #[test]

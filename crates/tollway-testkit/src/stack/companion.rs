@@ -162,6 +162,7 @@ impl Stack {
             ("TOLLWAY_GATE_TOKEN".to_owned(), self.setup.gate_token.clone().into()),
             ("TOLLWAY_ADMIN_TOKEN".to_owned(), self.admin_token.clone().into()),
         ];
+        env.push(("TOLLWAYD_DISCOVERY".to_owned(), self.setup.filter_file().into()));
         env.extend(self.store_env());
         if self.options.postgres.is_some() {
             // Beside a ledger's file the node finds its own; replicas share this one.

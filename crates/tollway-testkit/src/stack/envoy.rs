@@ -93,6 +93,14 @@ impl EnvoySetup {
             .map_err(|error| StackError::new("replace Envoy's listeners", error))
     }
 
+    /// The file of Envoy that has the filter's configuration.
+    pub(super) fn filter_file(&self) -> PathBuf {
+        match self.listeners {
+            Listeners::Static => self.dir.join("envoy.yaml"),
+            Listeners::Watched => self.listeners_path(),
+        }
+    }
+
     fn listeners_path(&self) -> PathBuf {
         self.dir.join("listeners.yaml")
     }

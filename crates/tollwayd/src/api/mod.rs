@@ -6,6 +6,7 @@
 mod admin;
 mod auth;
 mod body;
+mod discovery;
 mod envelope;
 mod error;
 #[cfg(debug_assertions)]
@@ -24,6 +25,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use tollway_core::wire::LegacyKey;
 
+use crate::discovery::Discovery;
 use crate::lightning::SimulatedNode;
 use crate::metrics::Metrics;
 use crate::payouts::Rights;
@@ -51,6 +53,7 @@ pub(crate) struct Doors {
     pub(crate) rights: Option<Arc<Rights>>,
     /// Sells requests on x402, where the operator wants that.
     pub(crate) x402: Option<X402>,
+    pub(crate) discovery: Discovery,
 }
 
 /// The doors of the gate's listener.
@@ -59,7 +62,8 @@ pub(crate) fn gate_router(doors: Doors, token: BearerToken) -> Router {
     #[cfg(debug_assertions)]
     let router = failpoint::around(router);
     let guarded = router.route_layer(from_fn_with_state(token, auth::require));
-    finish(guarded.merge(health::gate_router()).merge(hooks::router()), doors)
+    let open = health::gate_router().merge(hooks::router()).merge(discovery::router());
+    finish(guarded.merge(open), doors)
 }
 
 /// The doors of the operator's listener; the simulated node has one that pays its invoices.

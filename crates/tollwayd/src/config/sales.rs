@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use tollway_core::budget::BudgetWindow;
 use tollway_core::money::Msat;
+use tollway_core::tier::Tier;
 use tollway_core::wire::{COUPON_BYTES_MAX, ROUTE_NAME_BYTES_MAX};
 
 use super::ConfigError;
@@ -81,6 +82,27 @@ pub enum Gives {
     BonusMsat(Msat),
 }
 
+/// What changes a sale beside its price.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SalesConfig {
+    /// How much credit accounts of a tier get for what they pay, in percent.
+    pub tier_credit: Vec<(Tier, u64)>,
+    /// What makes purchases cheaper, by code.
+    pub coupons: BTreeMap<String, Coupon>,
+    /// Of what only so much is sold.
+    pub supplies: Vec<Supply>,
+}
+
+/// Checks what the file says.
+pub(super) fn resolve(
+    tier: &BTreeMap<String, u64>,
+    coupon: &[RawCoupon],
+    supply: &[RawSupply],
+) -> Result<SalesConfig, ConfigError> {
+    let (tier_credit, coupons) = (tier_credit(tier)?, coupons(coupon)?);
+    Ok(SalesConfig { tier_credit, coupons, supplies: supplies(supply)? })
+}
+
 /// Routes of which only so many calls are sold together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supply {
@@ -95,7 +117,7 @@ pub struct Supply {
 }
 
 /// Reads the coupons, by their codes.
-pub(super) fn coupons(raw: &[RawCoupon]) -> Result<BTreeMap<String, Coupon>, ConfigError> {
+fn coupons(raw: &[RawCoupon]) -> Result<BTreeMap<String, Coupon>, ConfigError> {
     let mut coupons = BTreeMap::new();
     for one in raw {
         let coupon = one.resolve()?;
@@ -107,8 +129,23 @@ pub(super) fn coupons(raw: &[RawCoupon]) -> Result<BTreeMap<String, Coupon>, Con
     Ok(coupons)
 }
 
+/// Reads how much more credit accounts of a tier get for their money, in percent of what they buy.
+fn tier_credit(raw: &BTreeMap<String, u64>) -> Result<Vec<(Tier, u64)>, ConfigError> {
+    let read = |(name, percent): (&String, &u64)| {
+        let tier = Tier::parse(name).filter(|tier| !tier.is_none());
+        let range = 100..=100 + BONUS_PERCENT_MAX;
+        tier.filter(|_| range.contains(percent)).map(|tier| (tier, *percent)).ok_or_else(|| {
+            let (least, most) = range.into_inner();
+            let problem =
+                format!("expected a tier and {least} to {most}, but found {name} = {percent}");
+            fault("tier_credit", problem, "write it like gold = 120, for a fifth more")
+        })
+    };
+    raw.iter().map(read).collect()
+}
+
 /// Reads the supplies. A route belongs to one.
-pub(super) fn supplies(raw: &[RawSupply]) -> Result<Vec<Supply>, ConfigError> {
+fn supplies(raw: &[RawSupply]) -> Result<Vec<Supply>, ConfigError> {
     let (mut names, mut routes) = (BTreeSet::new(), BTreeSet::new());
     for one in raw {
         is_name("supply.name", &one.name)?;

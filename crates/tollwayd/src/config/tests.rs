@@ -285,11 +285,11 @@ fn coupons_and_supplies_say_one_thing_each() {
          routes = [\"a\", \"b\"]\ncalls = 9\nper = \"day\"\n"
     );
     let config = RawConfig::parse(&text).unwrap().resolve(&env).unwrap();
-    let launch = &config.coupons["LAUNCH"];
+    let launch = &config.sales.coupons["LAUNCH"];
     assert_eq!(launch.gives, Gives::PercentOff(20));
     assert_eq!((launch.max_uses, launch.per_account), (Some(5), Some(1)));
-    assert_eq!(config.coupons["more"].max_uses, None);
-    let [seats] = &config.supplies[..] else { panic!("one supply") };
+    assert_eq!(config.sales.coupons["more"].max_uses, None);
+    let [seats] = &config.sales.supplies[..] else { panic!("one supply") };
     assert_eq!((seats.calls, seats.routes.len()), (9, 2));
     let coupon = |lines: &str| format!("{EXAMPLE}\n[[coupons]]\ncode = \"A\"\n{lines}");
     let supply = |lines: &str| format!("{EXAMPLE}\n[[supply]]\nname = \"a\"\n{lines}");
@@ -309,5 +309,16 @@ fn coupons_and_supplies_say_one_thing_each() {
     ] {
         let found = fault(&text);
         assert!(found.contains(said), "{found}");
+    }
+}
+
+#[test]
+fn a_tier_s_credit_is_a_percentage() {
+    let with = |lines: &str| format!("{EXAMPLE}\n[tier_credit]\n{lines}");
+    let config = RawConfig::parse(&with("gold = 120")).unwrap().resolve(&env).unwrap();
+    assert_eq!(config.sales.tier_credit, [(tollway_core::tier::Tier::parse("gold").unwrap(), 120)]);
+    for lines in ["gold = 99", "gold = 1101", "Gold = 120"] {
+        let found = fault(&with(lines));
+        assert!(found.contains("tier_credit: expected a tier and 100 to 1100"), "{found}");
     }
 }

@@ -28,6 +28,7 @@ mod rates;
 mod restore;
 mod sales;
 mod settlement;
+mod stocks;
 mod support;
 mod webhooks;
 mod x402;
