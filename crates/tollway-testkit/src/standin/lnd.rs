@@ -27,6 +27,7 @@ pub(super) fn router() -> Router<Arc<Till>> {
         .route("/v1/invoices/subscribe", get(subscribe))
         .route("/v1/invoice/{hash}", get(look_up))
         .route("/v1/balance/channels", get(balance))
+        .route("/v2/router/track/{hash}", get(track))
 }
 
 async fn add(State(till): State<Arc<Till>>, Json(new): Json<Value>) -> Response {
@@ -49,6 +50,16 @@ async fn add(State(till): State<Arc<Till>>, Json(new): Json<Value>) -> Response 
         .into_response(),
         Err(problem) => fault(StatusCode::INTERNAL_SERVER_ERROR, 2, &problem),
     }
+}
+
+/// It has never paid anything.
+async fn track(State(till): State<Arc<Till>>) -> Response {
+    let (status, code, message) = match till.is(Mischief::Generous) {
+        true => (StatusCode::NOT_FOUND, 5, "payment isn't initiated"),
+        false => (StatusCode::INTERNAL_SERVER_ERROR, 2, "permission denied"),
+    };
+    let error = json!({ "code": code, "message": message, "details": [] });
+    (status, Json(json!({ "error": error }))).into_response()
 }
 
 async fn balance() -> Json<Value> {

@@ -343,9 +343,13 @@ async fn a_node_that_restarts_is_followed_again() {
 
 /// What `check-lightning` says of a stand-in, and how it ends.
 async fn checked(kind: Kind, node: &StandIn, secret: &str) -> (String, Option<i32>) {
+    checked_with(&text(kind), node, secret).await
+}
+
+async fn checked_with(text: &str, node: &StandIn, secret: &str) -> (String, Option<i32>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tollwayd.toml");
-    std::fs::write(&path, text(kind)).unwrap();
+    std::fs::write(&path, text).unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollwayd"));
     command.args(["check-lightning", "--config"]).arg(&path);
     command.env("TOLLWAYD_LIGHTNING_URL", node.url()).env("NODE_SECRET", secret);
@@ -376,4 +380,22 @@ async fn check_lightning_names_what_is_missing_and_what_is_too_much() {
         let (said, _) = checked(kind, &node, node.credential).await;
         assert!(said.contains("invoice      FAULT: the Lightning node does not answer"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn check_lightning_says_whether_the_wallet_of_the_splits_may_pay() {
+    let node = StandIn::start(Kind::Lnd).await.unwrap();
+    let splits = "\n[[splits]]\nname = \"ann\"\nbasis_points = 200\nto = \"ann@example.com\"\n";
+    let both = text(Kind::Lnd) + splits;
+    let (said, code) = checked_with(&both, &node, node.credential).await;
+    let denied = "rights       FAULT: the credential may not pay, which [[splits]] needs";
+    assert!(said.contains("payouts      lnd, http://") && said.contains(denied), "{said}");
+    assert_eq!(code, Some(1));
+    node.till.set(Mischief::Generous, true);
+    let (said, code) = checked_with(&both, &node, node.credential).await;
+    assert!(
+        said.contains("rights       ok: the credential may pay, as [[splits]] needs"),
+        "{said}"
+    );
+    assert_eq!((code, said.matches("rights ").count()), (Some(0), 1), "{said}");
 }
