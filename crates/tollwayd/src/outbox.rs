@@ -121,7 +121,8 @@ impl Courier {
         let news = match fate {
             Fate::Arrived => News::Sent,
             Fate::PaidOut { amount, invoice } => News::PaidOut { amount, invoice },
-            Fate::Failed(reason) if parcel.attempt >= TRIES_MAX => {
+            // What an operator has tried again has as many tries once more.
+            Fate::Failed(reason) if parcel.attempt.is_multiple_of(TRIES_MAX) => {
                 tracing::error!(id, target, reason, "given up");
                 News::GivenUp(reason)
             }
@@ -141,7 +142,7 @@ impl Courier {
 /// Twice as long after every try, and between half of that and all of it, so that those who failed
 /// together do not come back together.
 fn pause_ms(attempt: u32, random: u32) -> u64 {
-    let doublings = attempt.saturating_sub(1).min(16);
+    let doublings = (attempt.saturating_sub(1) % TRIES_MAX).min(16);
     let whole = PAUSE_MS.saturating_mul(1 << doublings).min(PAUSE_MS_MAX);
     let half = whole / 2;
     half + half * u64::from(random) / u64::from(u32::MAX)
@@ -161,6 +162,7 @@ mod tests {
         let longest: Vec<u64> = (1..=13).map(|attempt| pause_ms(attempt, u32::MAX)).collect();
         assert_eq!(longest[..4], [5_000, 10_000, 20_000, 40_000]);
         assert_eq!(longest[10..], [PAUSE_MS_MAX; 3]);
+        assert_eq!(pause_ms(TRIES_MAX + 2, u32::MAX), longest[1], "tried again");
         for attempt in [1, 5, 12, u32::MAX] {
             let (least, most) = (pause_ms(attempt, 0), pause_ms(attempt, u32::MAX));
             assert_eq!(least, most / 2);

@@ -18,7 +18,7 @@ use super::body::segment;
 use super::error::ApiError;
 use crate::entropy;
 use crate::ledger::{
-    AccountView, ActionView, AuditReport, InvoiceView, KeyBytes, Stats, StockView,
+    AccountView, ActionView, AuditReport, GivenUp, InvoiceView, KeyBytes, Stats, StockView,
 };
 use crate::lightning::payment_hash_of;
 use crate::metrics;
@@ -37,6 +37,7 @@ pub(super) fn router() -> Router<Doors> {
         .route("/admin/v1/stats", get(stats))
         .route("/admin/v1/actions", get(actions))
         .route("/admin/v1/stocks", get(stocks))
+        .route("/admin/v1/deliveries", get(given_up))
         .route("/admin/v1/audit", get(audit))
         .merge(act::router())
         .merge(export::router())
@@ -82,6 +83,11 @@ async fn rotate_key(State(doors): State<Doors>) -> Result<Json<Rotated>, ApiErro
 /// What is taken of coupons and supplies.
 async fn stocks(State(doors): State<Doors>) -> Result<Json<Vec<StockView>>, ApiError> {
     Ok(Json(doors.paywall.ledger.stocks().await?))
+}
+
+/// What was to be sent and was given up.
+async fn given_up(State(doors): State<Doors>) -> Result<Json<Vec<GivenUp>>, ApiError> {
+    Ok(Json(doors.paywall.ledger.given_up().await?))
 }
 
 /// The audit log, oldest line first.

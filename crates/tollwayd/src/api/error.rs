@@ -13,7 +13,7 @@ use tollway_core::wire::Problem;
 use super::BODY_BYTES_MAX;
 use crate::authority::CertificateFault;
 use crate::entropy::EntropyError;
-use crate::ledger::{AdminOutcome, LedgerError};
+use crate::ledger::{AdminOutcome, LedgerError, RetryOutcome};
 use crate::lightning::PayError;
 use crate::paywall::{ChallengeError, PaymentError};
 use crate::recovery::RecoveryError;
@@ -40,6 +40,8 @@ pub(super) enum ApiError {
     HoldEnded,
     /// No such hold.
     HoldUnknown,
+    /// What was given up is not tried again.
+    Retry(RetryOutcome),
     /// A field's value cannot be used.
     InvalidField { field: String, problem: String },
     /// A segment of the path cannot be used.
@@ -107,6 +109,7 @@ impl ApiError {
             | Self::PaymentUnknown
             | Self::TopUpUnknown => self.describe_refusal(),
             Self::Admin(outcome) => describe_act(*outcome),
+            Self::Retry(outcome) => describe_retry(*outcome),
             Self::Certificate(fault) => {
                 (StatusCode::FORBIDDEN, fault.code(), fault.to_string().into())
             }
@@ -261,6 +264,22 @@ fn describe_act(outcome: AdminOutcome) -> Description {
             "key_in_use",
             "the current key cannot be retired; rotate first, then retire it",
         ),
+    };
+    (status, code, detail.into())
+}
+
+/// Why what was given up is not tried again.
+fn describe_retry(outcome: RetryOutcome) -> Description {
+    use StatusCode as S;
+    let (status, code, detail) = match outcome {
+        RetryOutcome::Done => return describe_act(AdminOutcome::Done),
+        RetryOutcome::Conflict => return describe_act(AdminOutcome::Conflict),
+        RetryOutcome::Unknown => {
+            (S::NOT_FOUND, "delivery_unknown", "nothing with this id is to be sent")
+        }
+        RetryOutcome::NotGivenUp => {
+            (S::CONFLICT, "not_given_up", "it was sent, or is still tried; there is nothing to do")
+        }
     };
     (status, code, detail.into())
 }

@@ -84,6 +84,15 @@ enum AdminCommand {
     Actions,
     /// Show how much of coupons and supplies is taken
     Stocks,
+    /// Show webhooks and payouts that were given up, with their ids
+    Deliveries,
+    /// Try one of them again
+    Retry {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Have the server recompute its books and show each difference
     Audit,
 }
@@ -196,6 +205,10 @@ fn request(command: &AdminCommand) -> Result<Request, CliError> {
         AdminCommand::Export(wanted) => Ok(get(wanted.path())),
         AdminCommand::Actions => Ok(get("actions".to_owned())),
         AdminCommand::Stocks => Ok(get("stocks".to_owned())),
+        AdminCommand::Deliveries => Ok(get("deliveries".to_owned())),
+        AdminCommand::Retry { id, why } => {
+            Ok(post(format!("deliveries/{id}/retry"), Some(act_body(why, 0)?)))
+        }
         AdminCommand::Audit => Ok(get("audit".to_owned())),
     }
 }

@@ -20,6 +20,7 @@ mod outbox;
 mod postgres;
 mod questions;
 mod reads;
+mod retry;
 mod rows;
 mod sql;
 mod sqlite;
@@ -62,6 +63,7 @@ pub(crate) use outbox::{
     Claim, Claimed, DeliveryKind, News, PayoutOrder, Report, Split, Subscription, Subscriptions,
 };
 pub(crate) use questions::*;
+pub(crate) use retry::{GivenUp, Retry, RetryOutcome};
 pub(crate) use sqlite::open::OpenError;
 pub(crate) use stats::Stats;
 pub(crate) use stocks::{CouponOrder, StockOrder, StockView};

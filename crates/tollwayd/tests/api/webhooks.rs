@@ -175,6 +175,31 @@ async fn what_is_not_taken_comes_again_with_the_same_id_and_is_given_up_at_last(
     let call = server.admin(reqwest::Method::GET, "/admin/v1/actions");
     let audit: Value = expect(call.send().await.unwrap(), reqwest::StatusCode::OK).await;
     assert!(audit.to_string().contains("the receiver answered 500"), "{audit}");
+
+    // Its operator asks for it once it is back.
+    receiver.answer(Answer::Status(200));
+    let admin = async |method, path: &str, body: Value| {
+        let path = format!("/admin/v1/deliveries{path}");
+        server.admin(method, &path).json(&body).send().await.unwrap()
+    };
+    let (get, post) = (reqwest::Method::GET, reqwest::Method::POST);
+    let shown: Value = expect(admin(get, "", Value::Null).await, reqwest::StatusCode::OK).await;
+    assert_eq!((shown[0]["target"].as_str(), &shown[0]["attempts"]), (Some("books"), &json!(32)));
+    let door = format!("/{}/retry", shown[0]["id"].as_str().unwrap());
+    let order = json!({"id": new_id(), "actor": "ann", "reason": "it is back"});
+    let done = admin(post.clone(), &door, order).await;
+    let done: Value = expect(done, reqwest::StatusCode::OK).await;
+    assert_eq!(done["outcome"], "done");
+    assert_eq!(receiver.seen(33).await[32], bodies[0]);
+    let sent = "tollwayd_deliveries_total{outcome=\"sent\"} 1\n";
+    until(sent, async || server.metrics().await.contains(sent).then_some(())).await;
+    let order = json!({"id": new_id(), "actor": "ann", "reason": "once more"});
+    let refused = problem(admin(post.clone(), &door, order.clone()).await).await;
+    assert_eq!((refused.status, refused.code.as_str()), (409, "not_given_up"));
+    let nothing = format!("/{}/retry", new_id());
+    let refused = problem(admin(post.clone(), &nothing, order.clone()).await).await;
+    assert_eq!((refused.status, refused.code.as_str()), (404, "delivery_unknown"));
+    assert_eq!(problem(admin(post, "/x/retry", order).await).await.code, "invalid_path");
     server.shutdown().await;
 }
 

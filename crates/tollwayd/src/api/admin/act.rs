@@ -15,7 +15,7 @@ use tollway_core::tier::Tier;
 use super::{Doors, hash_segment};
 use crate::api::body::{JsonBody, segment};
 use crate::api::error::ApiError;
-use crate::ledger::{AdminAct, AdminOrder, AdminOutcome};
+use crate::ledger::{AdminAct, AdminOrder, AdminOutcome, Retry, RetryOutcome};
 
 /// The longest name of who acts, and the longest reason, in bytes.
 const ACTOR_BYTES_MAX: usize = 64;
@@ -50,6 +50,7 @@ pub(super) fn router() -> Router<Doors> {
         .route("/admin/v1/accounts/{payment_hash}/unrevoke", plain(AdminAct::Unrevoke))
         .route("/admin/v1/accounts/{payment_hash}/tier", post(tier))
         .route("/admin/v1/keys/{id}/retire", post(retire))
+        .route("/admin/v1/deliveries/{id}/retry", post(retry))
 }
 
 /// A door for an act with an amount.
@@ -104,12 +105,41 @@ async fn retire(
     administer(&doors, request, AdminAct::RetireKey(id)).await
 }
 
+async fn retry(
+    State(doors): State<Doors>,
+    id: Result<Path<String>, PathRejection>,
+    JsonBody(request): JsonBody<ActRequest>,
+) -> Result<Json<Done>, ApiError> {
+    let delivery = segment(id, HoldId::parse, "the id of what was given up (a UUID)")?;
+    without_amount(&request)?;
+    check(&request, false)?;
+    let ActRequest { id, actor, reason, .. } = request;
+    tracing::info!(%id, actor, %delivery, "an operator has it tried again");
+    let (id, delivery) = (*id.as_bytes(), *delivery.as_bytes());
+    match doors.paywall.ledger.retry(Retry { id, actor, reason, delivery }).await? {
+        RetryOutcome::Done => Ok(Json(Done { outcome: "done" })),
+        outcome => Err(ApiError::Retry(outcome)),
+    }
+}
+
 async fn administer(
     doors: &Doors,
     request: ActRequest,
     act: AdminAct,
 ) -> Result<Json<Done>, ApiError> {
-    if request.tier.is_some() && !matches!(act, AdminAct::Tier(..)) {
+    check(&request, matches!(act, AdminAct::Tier(..)))?;
+    let ActRequest { id, actor, reason, .. } = request;
+    tracing::info!(%id, actor, ?act, "an operator acts");
+    let order = AdminOrder { id: *id.as_bytes(), actor, reason, act };
+    match doors.paywall.ledger.administer(order).await? {
+        AdminOutcome::Done => Ok(Json(Done { outcome: "done" })),
+        outcome => Err(ApiError::Admin(outcome)),
+    }
+}
+
+/// What every act says of itself.
+fn check(request: &ActRequest, has_tier: bool) -> Result<(), ApiError> {
+    if request.tier.is_some() && !has_tier {
         return Err(invalid("tier", "expected none: this act has no tier"));
     }
     for (field, text, bytes_max) in
@@ -119,13 +149,7 @@ async fn administer(
             return Err(invalid(field, "expected a short line of text"));
         }
     }
-    let ActRequest { id, actor, reason, .. } = request;
-    tracing::info!(%id, actor, ?act, "an operator acts");
-    let order = AdminOrder { id: *id.as_bytes(), actor, reason, act };
-    match doors.paywall.ledger.administer(order).await? {
-        AdminOutcome::Done => Ok(Json(Done { outcome: "done" })),
-        outcome => Err(ApiError::Admin(outcome)),
-    }
+    Ok(())
 }
 
 fn without_amount(request: &ActRequest) -> Result<(), ApiError> {

@@ -8,6 +8,7 @@ use tollway_core::wire::Buys;
 
 use super::Engine;
 use crate::ledger::outbox::{Claim, Claimed, Happening, News, PayoutOrder, Report, Split};
+use crate::ledger::retry::{Retry, RetryOutcome};
 use crate::ledger::rows::{Action, ActionKind, Delivery, DeliveryKind, DeliveryState, Invoice};
 
 /// What a webhook says. Never a preimage: who reads it could spend the credit.
@@ -181,6 +182,29 @@ impl Engine {
         claimed
     }
 
+    /// Puts what was given up back to what is tried, as an operator orders it.
+    pub(in crate::ledger) fn retry(&mut self, order: &Retry) -> RetryOutcome {
+        let known = self.set.deliveries.get(&(order.delivery,)).cloned();
+        let Some(mut delivery) = known else { return RetryOutcome::Unknown };
+        let (kind, target) = (delivery.kind.word(), &delivery.target);
+        let reason = format!("{} ({kind} {target:?})", order.reason);
+        let line = delivery.action((ActionKind::Retry, reason), self.now_ms);
+        let line = Action { id: order.id, actor: order.actor.clone(), ..line };
+        if let Some(before) = self.set.actions.get(&(order.id,)) {
+            let same = *before == Action { at_ms: before.at_ms, ..line };
+            return if same { RetryOutcome::Done } else { RetryOutcome::Conflict };
+        }
+        if delivery.state != DeliveryState::GivenUp {
+            return RetryOutcome::NotGivenUp;
+        }
+        // It counts as a try, so that no sender of before can report for one of now.
+        delivery.attempts = delivery.attempts.saturating_add(1);
+        (delivery.state, delivery.due_at_ms) = (DeliveryState::Open, self.now_ms);
+        self.set.deliveries.put(delivery);
+        self.set.actions.put(line);
+        RetryOutcome::Done
+    }
+
     /// Writes down what became of a try, unless somebody else has taken the delivery since.
     pub(in crate::ledger) fn report(&mut self, report: &Report) -> bool {
         let known = self.set.deliveries.get(&(report.id,)).cloned();
@@ -242,7 +266,8 @@ impl Delivery {
     /// A line in the audit log about its end.
     fn action(&self, (kind, reason): (ActionKind, String), at_ms: u64) -> Action {
         Action {
-            id: short(&[kind.word().as_bytes(), &self.id]),
+            // It may be given up again after more tries.
+            id: short(&[kind.word().as_bytes(), &self.id, &self.attempts.to_be_bytes()]),
             kind,
             actor: "tollwayd".to_owned(),
             reason,

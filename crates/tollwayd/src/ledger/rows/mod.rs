@@ -150,6 +150,8 @@ words! {
         GiveUp = "give_up",
         /// A share of a payment went out.
         Payout = "payout",
+        /// What was given up is tried again.
+        Retry = "retry",
     }
 }
 

@@ -269,6 +269,7 @@ ledger_contract! {
         what_happens_is_written_down_once_for_those_who_asked,
         what_is_taken_is_taken_by_nobody_else_before_its_time,
         what_is_given_up_leaves_a_line_and_is_never_taken_again,
+        what_is_given_up_is_tried_again_if_an_operator_says_so,
         sixty_four_couriers_take_each_once,
         sent_news_are_deleted_after_a_week_and_open_ones_stay,
         shares_are_of_what_was_paid_rounded_down_to_whole_sats,

@@ -138,6 +138,46 @@ pub(super) async fn what_is_given_up_leaves_a_line_and_is_never_taken_again(benc
     assert!(metrics.contains("tollwayd_deliveries_total{outcome=\"given_up\"} 1"), "{metrics}");
 }
 
+pub(super) async fn what_is_given_up_is_tried_again_if_an_operator_says_so(bench: Bench) {
+    subscribe(&bench.ledger);
+    bench.paid(1, 1_000).await;
+    let given_up = async |attempt: u32| {
+        let taken = claim(&bench.ledger, "all", 9).await;
+        assert_eq!((taken.len(), taken[0].attempt), (1, attempt));
+        assert!(report(&bench.ledger, &taken[0], News::GivenUp("no".to_owned())).await);
+        taken[0].clone()
+    };
+    let retry = async |id: u8, delivery: [u8; 16], reason: &str| {
+        let (actor, reason) = ("ann".to_owned(), reason.to_owned());
+        bench.ledger.retry(Retry { id: [id; 16], actor, reason, delivery }).await.unwrap()
+    };
+    let old = given_up(1).await;
+    let shown = bench.ledger.given_up().await.unwrap();
+    assert_eq!((shown.len(), shown[0].kind, shown[0].attempts), (1, "webhook", 1));
+    assert_eq!(shown[0].id, HoldId::from_bytes(old.id).to_string());
+    assert_eq!(retry(1, [9; 16], "r").await, RetryOutcome::Unknown);
+    for _ in 0..2 {
+        assert_eq!(retry(1, old.id, "it is back").await, RetryOutcome::Done);
+    }
+    assert_eq!(retry(1, old.id, "another").await, RetryOutcome::Conflict);
+    assert_eq!(retry(2, old.id, "once more").await, RetryOutcome::NotGivenUp);
+    assert_eq!(bench.ledger.given_up().await.unwrap(), []);
+    // Whoever tried before has no say in it.
+    assert!(!report(&bench.ledger, &old, News::Sent).await);
+    let again = given_up(3).await;
+    assert_eq!((again.id, &again.body), (old.id, &old.body));
+    assert_eq!(retry(2, old.id, "once more").await, RetryOutcome::Done);
+    let last = claim(&bench.ledger, "all", 9).await;
+    assert!(report(&bench.ledger, &last[0], News::Sent).await);
+    assert_eq!(retry(3, old.id, "and again").await, RetryOutcome::NotGivenUp);
+    let lines = bench.ledger.actions().await.unwrap();
+    let lines: Vec<_> = lines.iter().map(|line| (line.kind, line.reason.as_str())).collect();
+    let said = "webhook \"all\" was given up after";
+    assert!(lines.contains(&("give_up", &format!("{said} 1 tries: no"))), "{lines:?}");
+    assert!(lines.contains(&("give_up", &format!("{said} 3 tries: no"))), "{lines:?}");
+    assert!(lines.contains(&("retry", "it is back (webhook \"all\")")), "{lines:?}");
+}
+
 pub(super) async fn sixty_four_couriers_take_each_once(bench: Bench) {
     subscribe(&bench.ledger);
     for tag in 1..=40 {
