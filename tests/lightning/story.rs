@@ -211,6 +211,32 @@ async fn what_was_paid_at_lnd_while_tollwayd_was_down_is_credited_once() {
     assert_eq!(market.stats().await["credited_msat"], 40_000);
 }
 
+/// The node falls silent with a payment on its way, dies, and comes back: the payment arrives, and
+/// is credited without anybody showing a proof.
+#[tokio::test]
+async fn a_payment_that_is_under_way_while_the_node_restarts_is_credited_once() {
+    let Some(mut network) = network().await else { return };
+    let market = Market::open(&lnd(&network)).await;
+    let challenge = reqwest::get(format!("{}/api/joke", market.stack.gateway_url()));
+    let challenge: Value = challenge.await.unwrap().json().await.unwrap();
+    network.payee.pause();
+    let payer = &network.payer;
+    let payee = &mut network.payee;
+    let restart = async {
+        payer.wait_for_payment_under_way().await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(market.stats().await["credited_msat"], 0);
+        payee.kill();
+        payee.start_again().await.unwrap_or_else(|error| panic!("{error}"));
+    };
+    let invoice = challenge["invoice"].as_str().unwrap();
+    let (paid, ()) = tokio::join!(payer.pay(invoice), restart);
+    paid.unwrap_or_else(|error| panic!("{error}"));
+    eventually(async || market.stats().await["credited_msat"] == 20_000).await;
+    lnd_wallet(&market, &network).await;
+    market.get("/api/joke").await;
+    assert_eq!(market.stats().await["payments"], 2, "each once");
+}
+
 /// An lnd and an LNbits sell together. The lnd dies with a paid invoice that nobody was told of.
 #[tokio::test]
 async fn an_lnd_that_died_is_stood_in_for_and_its_paid_invoice_is_credited_once() {

@@ -101,6 +101,29 @@ impl Lnd {
         }
     }
 
+    /// Stops the node without ending it: its peers and clients hear nothing of it any more.
+    pub fn pause(&self) {
+        if let Some(process) = &self.process {
+            process.pause();
+        }
+    }
+
+    /// Waits until a payment of its own is on its way.
+    ///
+    /// # Errors
+    /// None is within a minute.
+    pub async fn wait_for_payment_under_way(&self) -> Result<(), StackError> {
+        self.eventually("wait for a payment", async || {
+            let path = "/v1/payments?include_incomplete=true&reversed=true&max_payments=1";
+            let list = self.get(path).await.map_err(|error| error.to_string())?;
+            match text(&list, "/payments/0/htlcs/0/status").as_str() {
+                "IN_FLIGHT" => Ok(()),
+                _ => Err(list.to_string()),
+            }
+        })
+        .await
+    }
+
     /// Where its REST interface is.
     #[must_use]
     pub fn url(&self) -> String {

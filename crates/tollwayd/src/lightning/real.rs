@@ -72,10 +72,29 @@ async fn lnd_keeps_the_contract() {
         keeps_notes: false,
         counts_msat: true,
     };
+    expires(&subject.lightning).await;
     tokio::select! {
         () = keeps_the_contract(&subject) => {}
         () = pay_all(payer, payments) => panic!("the payer ended"),
     }
+}
+
+/// The node ends an invoice by itself that nobody has paid in time.
+async fn expires(lightning: &Lightning) {
+    let order = InvoiceOrder {
+        amount: Msat::new(1_000).unwrap(),
+        memo: "m".to_owned(),
+        note: String::new(),
+        expiry_s: 2,
+    };
+    let made = lightning.make_invoice(&order, SystemClock.now_s()).await.unwrap();
+    let ended = async {
+        while lightning.node.look_up(&made.payment_hash).await.unwrap() != Answer::Expired {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, ended).await.expect("the invoice never ends");
 }
 
 /// An invoice to pay, and who waits for it.
