@@ -79,6 +79,39 @@ fn methods_and_headers_count() {
 }
 
 #[test]
+fn bodies_count_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("filter.yaml");
+    let filter = "{tollwayd: {cluster: t, gate_token: 'env:T'}, services: [{name: a}], \
+                  unmatched: deny, routes: [{name: chat, match: {path: /a, methods: [POST]}, \
+                  price: {by: {json: model}, values: {large: {sats: 9}}, default: deny}}, \
+                  {name: upload, match: {path: /b}, \
+                  price: {base: {sats: 1}, request_bytes: {msat: 10, per: 1}}}]}";
+    std::fs::write(&file, filter).unwrap();
+    let file = file.to_str().unwrap();
+    let body = dir.path().join("body.json");
+    std::fs::write(&body, r#"{"model": "large"}"#).unwrap();
+    let body = format!("@{}", body.to_str().unwrap());
+    for (path, more, expected) in [
+        ("/a", &["--data", &body][..], "POST h/a\n  route    chat: "),
+        ("/a", &["--data", &body], "  price    9 sats\n"),
+        ("/a", &["-d", r#"{"model": "other"}"#], "  answer   403: "),
+        ("/a", &["-d", "no JSON"], "  answer   400: "),
+        ("/b", &["-d", "0123456789", "-X", "PUT"], "  price    1.1 sats\n"),
+        ("/b", &[], "  price    1 sat"),
+    ] {
+        let url = format!("http://h{path}");
+        let (code, said, problem) = tollway(&[&["price", &url, "--config", file], more].concat());
+        assert_eq!(code, 0, "{problem}");
+        assert!(said.contains(expected), "{more:?}: {said}");
+    }
+    let (code, _, problem) = tollway(&["price", "http://h/a", "--config", file, "-d", "@nowhere"]);
+    assert_eq!((code, problem.contains("nowhere: cannot be read")), (7, true), "{problem}");
+    let (code, _, problem) = tollway(&["price", "http://h/a", "-d", "x"]);
+    assert_eq!(code, 2, "a gateway would be sent a request that might do something: {problem}");
+}
+
+#[test]
 fn without_a_configuration_the_gateway_is_asked() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/x", listener.local_addr().unwrap());

@@ -20,15 +20,17 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     request: HeaderList,
+    body: Vec<u8>,
     calls: Cell<u32>,
     sent: RefCell<Option<Sent>>,
     notes: RefCell<Vec<(LogField, String)>>,
 }
 
 impl Proxy {
-    pub(crate) const fn new(request: HeaderList) -> Self {
+    pub(crate) const fn new(request: HeaderList, body: Vec<u8>) -> Self {
         Self {
             request,
+            body,
             calls: Cell::new(0),
             sent: RefCell::new(None),
             notes: RefCell::new(Vec::new()),
@@ -97,8 +99,8 @@ impl Stream for Proxy {
         self.request.clone()
     }
 
-    fn request_body(&self, _: usize) -> Vec<u8> {
-        Vec::new()
+    fn request_body(&self, bytes: usize) -> Vec<u8> {
+        self.body.iter().take(bytes).copied().collect()
     }
 
     fn replace_request_body(&self, _: usize, _: &[u8]) {}

@@ -166,6 +166,7 @@ fn witnesses(route: &Value, hosts: &[String]) -> Vec<Asked> {
                     host: host.clone(),
                     target: target.clone(),
                     headers: headers.clone(),
+                    body: Vec::new(),
                 });
             }
         }

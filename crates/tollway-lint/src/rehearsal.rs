@@ -26,6 +26,8 @@ pub struct Asked {
     pub target: String,
     /// The other headers; names in lower case.
     pub headers: Vec<(String, String)>,
+    /// The body; empty where there is none.
+    pub body: Vec<u8>,
 }
 
 impl Asked {
@@ -100,14 +102,18 @@ pub(crate) fn config(filter: &Value) -> Result<Config, ConfigError> {
 pub fn rehearse(filter: &Value, asked: &Asked) -> Result<Rehearsal, RehearsalError> {
     let config = config(filter).map_err(RehearsalError::Config)?;
     let route = route_of(&config, asked);
-    let proxy = Proxy::new(asked.list());
+    let proxy = Proxy::new(asked.list(), asked.body.clone());
     let gate = Rc::new(Gate::new(config, b"a rehearsal"));
     gate.tick(&proxy);
     if let Some(call) = proxy.take_sent() {
         gate.call_answered(&proxy, call.id, &answer(&call.path, &call.body).unwrap_or(LOST));
     }
     let mut exchange = Exchange::new(gate);
-    let mut step = exchange.request_headers(&proxy, true);
+    let mut step = exchange.request_headers(&proxy, asked.body.is_empty());
+    if step == Step::Wait && !asked.body.is_empty() {
+        // Only a request whose price hangs on its body waits for it.
+        step = exchange.request_body(&proxy, asked.body.len(), true).unwrap_or(step);
+    }
     let mut free_tier = false;
     for _ in 0..CALLS_MAX {
         let Some(call) = proxy.take_sent().filter(|_| step == Step::Wait) else { break };

@@ -257,6 +257,7 @@ fn ask(method: &str, target: &str) -> Asked {
         host: "a.example".into(),
         target: target.into(),
         headers: Vec::new(),
+        body: Vec::new(),
     }
 }
 
@@ -276,6 +277,35 @@ fn a_rehearsal_plays_the_filter_s_own_part() {
         let answered = rehearse(&found.filter, &ask("GET", target)).unwrap();
         let Meets::Answer { status, .. } = answered.meets else { panic!("{answered:?}") };
         assert_eq!(status, expected, "{target}");
+    }
+}
+
+#[test]
+fn a_rehearsal_reads_the_body_where_the_price_hangs_on_it() {
+    let config = filter(json!([
+        {"name": "chat", "match": {"path": "/chat"}, "body_bytes_max": 64,
+         "price": {"by": {"json": "model"}, "values": {"large": {"sats": 9}},
+                   "default": {"sats": 2}}},
+        {"name": "upload", "match": {"path": "/upload"},
+         "price": {"base": {"sats": 1}, "request_bytes": {"msat": 10, "per": 1}}},
+        {"name": "plain", "match": {"path": "/plain"}, "price_sats": 4}
+    ]));
+    let long = format!("{{\"model\": \"{}\"}}", "x".repeat(64));
+    for (target, body, expected) in [
+        ("/chat", r#"{"model": "large"}"#, Ok(9_000)),
+        ("/chat", r#"{"model": "small"}"#, Ok(2_000)),
+        ("/chat", r#"{"model": "small", "Model": "large"}"#, Err(400)),
+        ("/chat", long.as_str(), Err(413)),
+        ("/upload", "0123456789", Ok(1_100)),
+        ("/plain", "anything", Ok(4_000)),
+    ] {
+        let asked = Asked { body: body.as_bytes().to_vec(), ..ask("POST", target) };
+        let found = match rehearse(&config, &asked).unwrap().meets {
+            Meets::Payment(body) => Ok(body["priceMsat"].as_u64().unwrap()),
+            Meets::Answer { status, .. } => Err(status),
+            Meets::Free => panic!("{target}: nothing here is free"),
+        };
+        assert_eq!(found, expected, "{target} {body}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -20,12 +20,15 @@ pub(crate) struct PriceArgs {
     /// What to ask the price of. The path is taken as it stands here.
     #[arg(value_parser = parse_target)]
     url: Target,
-    /// The method.
-    #[arg(short = 'X', long = "request", value_name = "METHOD", default_value = "GET")]
-    method: Method,
+    /// The method; without it GET, or POST where there is a body.
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    method: Option<Method>,
     /// A request header; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
+    /// The body, where the price hangs on it: a text, `@FILE`, or `@-` for standard input.
+    #[arg(short, long, value_name = "BODY", requires = "config")]
+    data: Option<String>,
     /// Decide by this configuration: the filter's own, or one of Envoy, Istio or Envoy Gateway
     /// that has it somewhere inside.
     #[arg(long, value_name = "FILE")]
@@ -82,12 +85,7 @@ fn by_config(args: &PriceArgs, file: &Path) -> Result<String, (Exit, String)> {
     let unusable = |problem: String| (Exit::Config, format!("{}: {problem}", file.display()));
     let text =
         fs::read_to_string(file).map_err(|error| unusable(format!("cannot be read: {error}")))?;
-    let asked = Asked {
-        method: args.method.to_string(),
-        host: args.url.host.clone(),
-        target: args.url.path.clone(),
-        headers: args.headers.clone(),
-    };
+    let asked = args.asked()?;
     let mut said = format!("{} {}{}\n", asked.method, asked.host, asked.target);
     for found in read(&text).map_err(|error| unusable(error.to_string()))? {
         let rehearsal =
@@ -98,6 +96,42 @@ fn by_config(args: &PriceArgs, file: &Path) -> Result<String, (Exit, String)> {
         said += &explained(&rehearsal);
     }
     Ok(said)
+}
+
+impl PriceArgs {
+    fn method(&self) -> Method {
+        let default = if self.data.is_some() { Method::POST } else { Method::GET };
+        self.method.clone().unwrap_or(default)
+    }
+
+    /// The request, as a client would send it.
+    fn asked(&self) -> Result<Asked, (Exit, String)> {
+        let mut asked = Asked {
+            method: self.method().to_string(),
+            host: self.url.host.clone(),
+            target: self.url.path.clone(),
+            headers: self.headers.clone(),
+            body: Vec::new(),
+        };
+        let Some(data) = &self.data else { return Ok(asked) };
+        asked.body = match data.strip_prefix('@') {
+            None => data.clone().into_bytes(),
+            Some(name) => {
+                let mut body = Vec::new();
+                let read = match name {
+                    "-" => io::stdin().read_to_end(&mut body),
+                    file => fs::File::open(file).and_then(|mut file| file.read_to_end(&mut body)),
+                };
+                read.map_err(|error| (Exit::Config, format!("{name}: cannot be read: {error}")))?;
+                body
+            }
+        };
+        let framed = ["content-length", "transfer-encoding"];
+        if !asked.headers.iter().any(|(name, _)| framed.contains(&name.as_str())) {
+            asked.headers.push(("content-length".to_owned(), asked.body.len().to_string()));
+        }
+        Ok(asked)
+    }
 }
 
 fn line(name: &str, text: &str) -> String {
@@ -152,7 +186,7 @@ fn payment(rehearsal: &Rehearsal, body: &Value) -> String {
 }
 
 async fn by_gateway(args: &PriceArgs) -> Result<String, (Exit, String)> {
-    if !matches!(args.method, Method::GET | Method::HEAD) {
+    if !matches!(args.method(), Method::GET | Method::HEAD) {
         let problem = "expected GET without --config, but found another method: a gateway is \
                        asked by HEAD, which has the price of GET; name its configuration";
         return Err((Exit::Config, problem.to_owned()));
