@@ -50,11 +50,9 @@ async fn a_service_of_the_operator_s_says_what_a_request_costs() {
     let secrets = tempfile::tempdir().unwrap();
     let secret = secrets.path().join("price-secret");
     std::fs::write(&secret, "canary-price-secret-77aa").unwrap();
-    let lines = format!(
-        "\n[price_webhook]\nurl = \"http://{address}/price\"\nsecret = \"file:{}\"\n\
-         max_msat = 100000\ncache_s = 3600\n",
-        secret.display()
-    );
+    let lines = snippets::tollwayd("price-webhook")
+        .replace("127.0.0.1:9000", &address.to_string())
+        .replace("/run/secrets/price", &secret.display().to_string());
     let (gateway, _dir) = snippets::with_tollwayd("ask", &lines).await;
 
     let unpaid = get(&gateway, "/v1/quote?size=small", &[]).await;

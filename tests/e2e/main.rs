@@ -25,6 +25,7 @@ mod kill;
 mod leases;
 mod mcp;
 mod metering;
+mod news;
 mod observe;
 mod paths;
 mod payer;

@@ -286,3 +286,23 @@ async fn tokens_say_what_they_were_sold_with_and_clients_choose_what_is_offered(
     buyer.refused("/v1/render", Said { headers: &gold, body: None }, 400, "tier_not_offered").await;
     assert_eq!(buyer.books_are_right().await["charged_msat"], 12_000);
 }
+
+#[tokio::test]
+async fn the_most_specific_route_decides() {
+    let gateway = snippets::gateway("match").await;
+    let buyer = Buyer::new(gateway, Method::GET, "/v1/users", Said::default()).await;
+    let beta = [("x-beta", "1")];
+    let partner = [("host", "eu.partner.example")];
+    for (method, path, headers, msat) in [
+        (Method::GET, "/v1/users/7/posts", &[][..], 1_500),
+        (Method::POST, "/v1/users/7/posts", &[], 2_000),
+        (Method::GET, "/v1/users/7/posts/1", &[], 2_000),
+        (Method::GET, "/v1/users", &beta, 3_000),
+        (Method::GET, "/v1/users/7/posts", &partner, 4_000),
+        (Method::GET, "/v1/usersx", &[], 9_000),
+    ] {
+        buyer.costs(method, path, Said { headers, body: None }, msat).await;
+    }
+    let charged = 1_500 + 2_000 * 2 + 3_000 + 4_000 + 9_000;
+    assert_eq!(buyer.books_are_right().await["charged_msat"], charged);
+}

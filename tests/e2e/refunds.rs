@@ -37,6 +37,18 @@ async fn failures_of_the_upstream_are_refunded() {
 }
 
 #[tokio::test]
+async fn a_route_says_which_statuses_cost_nothing() {
+    let gateway = crate::snippets::gateway("refunds").await;
+    let credential = gateway.http.buy("/status/200").await;
+    for (status, cost) in [(200, 1_000), (404, 0), (403, 1_000), (500, 0), (503, 0)] {
+        let answer = gateway.http.get(&format!("/status/{status}"), Some(&credential)).await;
+        assert_eq!((answer.status.as_u16(), answer.number("x-toll-cost-msat")), (status, cost));
+    }
+    assert_eq!(gateway.ledger_at_rest().await["charged_msat"], 2_000);
+    gateway.audit();
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_before_the_answer_is_not_charged() {
     let gateway = Gateway::start().await;
     let credential = gateway.http.buy("/slow").await;

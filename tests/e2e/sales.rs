@@ -2,10 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tollway_core::macaroon::Macaroon;
 use tollway_core::payment::Preimage;
 use tollway_testkit::stack::StackOptions;
 
-use crate::harness::{Answer, Gateway, config};
+use crate::harness::{Answer, Gateway, config, eventually};
+use crate::snippets;
 
 async fn with(change: impl FnOnce(&mut Value)) -> Gateway {
     let mut filter = config();
@@ -19,8 +21,8 @@ fn route<'a>(filter: &'a mut Value, name: &str) -> &'a mut Value {
     routes.iter_mut().find(|route| route["name"] == name).unwrap()
 }
 
-async fn choose(gateway: &Gateway, sats: &str, credential: Option<&str>) -> Answer {
-    let mut request = gateway.http.request(Method::GET, "/api/joke");
+async fn choose(gateway: &Gateway, path: &str, sats: &str, credential: Option<&str>) -> Answer {
+    let mut request = gateway.http.request(Method::GET, path);
     request = request.header("x-toll-purchase-sats", sats);
     if let Some(credential) = credential {
         request = request.header("authorization", credential);
@@ -30,27 +32,40 @@ async fn choose(gateway: &Gateway, sats: &str, credential: Option<&str>) -> Answ
 
 #[tokio::test]
 async fn a_client_chooses_how_much_to_buy_and_gets_the_bonus_and_the_seed() {
-    let gateway = with(|filter| {
-        filter["services"][0] = json!({
-            "name": "demo",
-            "purchase": {"default_sats": 20, "max_sats": 1_000,
-                         "bonus": [{"from_sats": 100, "add_percent": 10}]},
-            "seed_sats": 2
-        });
-    })
-    .await;
-    let refused = choose(&gateway, "1001", None).await;
+    let gateway = snippets::gateway("purchase").await;
+    let refused = choose(&gateway, "/v1/joke", "1001", None).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (400, "purchase_not_sold".into()));
 
-    let challenge = choose(&gateway, "100", None).await;
+    let challenge = choose(&gateway, "/v1/joke", "100", None).await;
     assert_eq!(challenge.status, 402);
     assert_eq!(challenge.json()["amountSats"], 100);
     assert_eq!(challenge.json()["creditMsat"], 110_000);
     let credential = gateway.http.pay(&challenge).await;
-    let answer = gateway.http.get("/api/joke", Some(&credential)).await;
+    let answer = gateway.http.get("/v1/joke", Some(&credential)).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.number("x-toll-balance-msat"), 110_000 + 2_000 - 5_000);
     assert_eq!(answer.header("x-toll-low-balance"), "");
+    for left in (47_000..=102_000).rev().step_by(5_000) {
+        let answer = gateway.http.get("/v1/joke", Some(&credential)).await;
+        assert_eq!(answer.number("x-toll-balance-msat"), left);
+        assert_eq!(answer.header("x-toll-low-balance").is_empty(), left >= 50_000, "{left}");
+    }
+    gateway.ledger_at_rest().await;
+    gateway.audit();
+
+    // Tokens and credit end; credit that ends soon is gone soon.
+    let token = credential.strip_prefix("L402 ").unwrap().split(':').next().unwrap();
+    let token = Macaroon::from_base64(token.as_bytes()).unwrap();
+    assert!(token.caveats().any(|text| text.starts_with(b"demo_valid_until=")));
+    let soon = |filter: &mut Value| filter["services"][0]["credit_ttl_s"] = json!(1);
+    let gateway = snippets::with("purchase", soon).await;
+    let credential = gateway.http.buy("/v1/joke").await;
+    eventually("the credit has ended", async || {
+        let answer = gateway.http.get("/v1/joke", Some(&credential)).await;
+        // The seed does not end with what was bought.
+        (answer.status == 402 && answer.json()["balanceMsat"] == 2_000).then_some(())
+    })
+    .await;
     gateway.ledger_at_rest().await;
     gateway.audit();
 }
@@ -170,12 +185,9 @@ async fn a_request_that_comes_again_is_charged_once_and_its_answer_given_again()
 
 #[tokio::test]
 async fn free_requests_are_counted_by_an_address_that_cannot_be_forged() {
-    let gateway = with(|filter| {
-        route(filter, "echo")["free_tier"] = json!({"requests": 2, "window": "7d"});
-    })
-    .await;
+    let gateway = snippets::gateway("free-tier").await;
     let forged = async |address: &str| {
-        let request = gateway.http.request(Method::GET, "/echo");
+        let request = gateway.http.request(Method::GET, "/v1/search");
         gateway.http.send(request.header("x-forwarded-for", address)).await
     };
     for remaining in [1, 0] {
@@ -188,12 +200,16 @@ async fn free_requests_are_counted_by_an_address_that_cannot_be_forged() {
     let third = forged("198.51.100.77").await;
     assert_eq!((third.status.as_u16(), third.code()), (402, "free_tier_exhausted".into()));
     // Bad credentials never fall back to what is free, and paid ones never use it up.
-    assert_eq!(gateway.http.get("/echo", Some("L402 x:y")).await.status, 402);
+    assert_eq!(gateway.http.get("/v1/search", Some("L402 x:y")).await.status, 402);
     let credential = gateway.http.pay(&third).await;
-    let paid = gateway.http.get("/echo", Some(&credential)).await;
+    let paid = gateway.http.get("/v1/search", Some(&credential)).await;
     assert_eq!((paid.status.as_u16(), paid.number("x-toll-cost-msat")), (200, 1_000));
     assert_eq!(paid.header("x-toll-free-remaining"), "");
-    assert_eq!(gateway.stack.upstream().hits().of("/echo"), 3);
+    assert_eq!(gateway.stack.upstream().hits().of("/v1/search"), 3);
+    // By price, two requests of 2 sats out of 5.
+    for status in [200, 200, 402] {
+        assert_eq!(gateway.http.get("/v1/quote", None).await.status, status);
+    }
 }
 
 #[tokio::test]
@@ -218,13 +234,13 @@ async fn a_client_that_only_asks_is_held_up_and_disturbs_nobody_s_credit() {
     .await;
     let credential = gateway.http.buy("/api/joke").await;
     // Who asks the same again gets the same invoice, as long as it is not paid.
-    let one = choose(&gateway, "30", None).await;
-    let same = choose(&gateway, "30", None).await;
+    let one = choose(&gateway, "/api/joke", "30", None).await;
+    let same = choose(&gateway, "/api/joke", "30", None).await;
     assert_eq!(one.json()["invoice"], same.json()["invoice"]);
 
     let mut limited = None;
     for sats in 100..500 {
-        let answer = choose(&gateway, &sats.to_string(), None).await;
+        let answer = choose(&gateway, "/api/joke", &sats.to_string(), None).await;
         if answer.status != 402 {
             limited = Some(answer);
             break;

@@ -7,20 +7,12 @@ use tokio::task::JoinSet;
 use crate::harness::{Answer, Gateway};
 use crate::snippets;
 
-const LINES: &str = "
-[[coupons]]
-code = \"LAUNCH\"
-percent_off = 20
-max_uses = 2
+/// A coupon for another route, too.
+const ELSEWHERE: &str = "
 [[coupons]]
 code = \"ELSEWHERE\"
 percent_off = 20
 routes = [\"health\"]
-[[supply]]
-name = \"seats\"
-routes = [\"add\"]
-calls = 5
-per = \"total\"
 ";
 
 async fn buy(gateway: &Gateway, coupon: &str) -> Answer {
@@ -30,7 +22,8 @@ async fn buy(gateway: &Gateway, coupon: &str) -> Answer {
 
 #[tokio::test]
 async fn a_coupon_lowers_what_an_invoice_asks_until_it_is_used_up() {
-    let (gateway, _dir) = snippets::with_tollwayd("classes", LINES).await;
+    let lines = snippets::tollwayd("coupons") + ELSEWHERE;
+    let (gateway, _dir) = snippets::with_tollwayd("classes", &lines).await;
     let challenge = buy(&gateway, "LAUNCH").await;
     assert_eq!(challenge.status, 402);
     let body = challenge.json();
@@ -63,7 +56,8 @@ async fn a_coupon_lowers_what_an_invoice_asks_until_it_is_used_up() {
 
 #[tokio::test]
 async fn a_route_sells_as_many_calls_as_there_are_to_many_at_once() {
-    let (gateway, _dir) = snippets::with_tollwayd("classes", LINES).await;
+    let lines = snippets::tollwayd("supply");
+    let (gateway, _dir) = snippets::with_tollwayd("classes", &lines).await;
     let credential = gateway.http.buy("/v1/items").await;
     let mut calls = JoinSet::new();
     for _ in 0..64 {

@@ -72,8 +72,8 @@ async fn an_account_pays_the_price_of_its_tier_from_the_next_request_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_price_in_dollars_follows_the_rate_and_closes_without_one() {
-    let rates = "[[rates.source]]\ncurrency = \"USD\"\nfixed = \"64000\"\n";
-    let (gateway, _dir) = snippets::with_tollwayd("fiat", rates).await;
+    let rates = snippets::tollwayd("rates");
+    let (gateway, _dir) = snippets::with_tollwayd("fiat", &rates).await;
     ready(&gateway, "/v1/report").await;
     let credential = gateway.http.buy("/v1/report").await;
     for (path, cost) in
