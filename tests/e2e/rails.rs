@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use tollway_testkit::returning::return_invoice;
 use tollway_testkit::stack::StackOptions;
 
 use crate::harness::{Answer, Gateway, Http, config, repository};
@@ -240,5 +241,69 @@ async fn a_thousand_payments_shown_on_two_rails_at_once_are_spent_once() {
     let stats = gateway.ledger_at_rest().await;
     assert_eq!(stats["credited_msat"], RACES * 10_000);
     assert_eq!(stats["charged_msat"], RACES * 10_000);
+    gateway.audit();
+}
+
+/// The challenge that sells a session, which stands last.
+fn session(challenge: &Answer) -> Map<String, Value> {
+    assert_eq!(challenge.status, 402, "{challenge:?}");
+    let lines: Vec<_> = challenge.headers.get_all("www-authenticate").iter().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let params = lines[2].to_str().unwrap().strip_prefix("Payment ").unwrap();
+    let params = params.split(", ").map(|param| param.split_once('=').unwrap());
+    let echo: Map<_, _> =
+        params.map(|(name, value)| (name.to_owned(), json!(value.trim_matches('"')))).collect();
+    assert_eq!(echo["intent"], "session");
+    echo
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_opened_spent_topped_up_and_closed_and_its_rest_returned() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = std::fs::read_to_string(repository("envoy/tollwayd.toml")).unwrap();
+    let file = folder.path().join("tollwayd.toml");
+    std::fs::write(&file, format!("{shipped}\n[payouts]\npayment_sessions = true\n")).unwrap();
+    let gateway = gateway(Some(file)).await;
+    let http = &gateway.http;
+    let joke = |credential: String| async move { http.get("/api/joke", Some(&credential)).await };
+    let sent = |echo: &Map<String, Value>, payload: Value| {
+        let credential = json!({"challenge": echo, "payload": payload});
+        format!("Payment {}", URL_SAFE_NO_PAD.encode(credential.to_string()))
+    };
+    let deposit = async || {
+        let echo = session(&http.get("/api/joke", None).await);
+        let asked = request(&echo);
+        assert_eq!((&asked["amount"], &asked["depositAmount"]), (&json!("5"), &json!("20")));
+        let preimage = http.preimage(asked["depositInvoice"].as_str().unwrap()).await;
+        (echo, asked["paymentHash"].clone(), preimage)
+    };
+    let (echo, id, preimage) = deposit().await;
+    let back = return_invoice(1, None);
+    let open = json!({"action": "open", "preimage": preimage, "returnInvoice": back});
+    let opened = joke(sent(&echo, open)).await;
+    assert_eq!((opened.status.as_u16(), opened.number("x-toll-cost-msat")), (200, 5_000));
+    assert_eq!(decoded(opened.header("payment-receipt"))["reference"], id);
+
+    let bearer = json!({"action": "bearer", "sessionId": id, "preimage": preimage});
+    let spent = joke(sent(&echo, bearer.clone())).await;
+    assert_eq!((spent.status.as_u16(), spent.number("x-toll-balance-msat")), (200, 10_000));
+    let (more, _, top_up) = deposit().await;
+    let top_up = json!({"action": "topUp", "sessionId": id, "topUpPreimage": top_up});
+    let added = joke(sent(&more, top_up)).await;
+    assert_eq!((added.status.as_u16(), added.json()), (200, json!({"status": "ok"})));
+    assert_eq!(decoded(added.header("payment-receipt"))["reference"], id);
+    gateway.ledger_at_rest().await;
+
+    let close = json!({"action": "close", "sessionId": id, "preimage": preimage});
+    let closed = joke(sent(&echo, close)).await;
+    let expected = json!({"status": "closed", "refundSats": 30, "refundStatus": "succeeded"});
+    assert_eq!((closed.status.as_u16(), closed.json()), (200, expected));
+    assert_eq!(decoded(closed.header("payment-receipt"))["refundSats"], 30);
+    assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), 2);
+    let over = joke(sent(&echo, bearer)).await;
+    assert_eq!(over.json()["type"], format!("{PROBLEMS}lightning/session-closed"));
+    assert!(session(&over)["id"].is_string(), "a fresh challenge");
+    let stats = gateway.ledger_at_rest().await;
+    assert_eq!((&stats["charged_msat"], &stats["balance_msat"]), (&json!(10_000), &json!(0)));
     gateway.audit();
 }

@@ -143,6 +143,37 @@ fn a_credential_is_carried_as_it_is_and_the_success_has_its_receipt() {
 }
 
 #[test]
+fn what_a_rail_answers_itself_reaches_no_upstream() {
+    for key in [None, Some(("idempotency-key", &b"k1"[..]))] {
+        let headers: Vec<_> = [SHOWN].into_iter().chain(key).collect();
+        let mut config = with_payment();
+        config["routes"][0]["idempotency"] = json!("charge_once");
+        let world = World::with(&config);
+        let (mut exchange, step) = world.get("/api/joke", &headers);
+        assert_eq!(step, Step::Wait);
+        let call = world.one_call("PUT", "/v1/holds/");
+        let account = preimage().payment_hash().to_hex();
+        let reply = ok(&json!({
+            "outcome": "granted", "account": account, "granted_msat": 0, "balance_msat": 7_000,
+            "already_charged": true,
+            "replay": {"status": 200, "content_type": "application/json",
+                       "body_base64": "eyJzdGF0dXMiOiJvayJ9"},
+            "headers": [["payment-receipt", "eyJyIjoxfQ"], ["set-cookie", "no"]],
+        }));
+        let step = exchange.call_answered(&world.host, call.id, &reply);
+        let Step::Answer(reply) = step else { panic!("{step:?}") };
+        assert_eq!((reply.status, reply.body.as_slice()), (200, &br#"{"status":"ok"}"#[..]));
+        let found = |name| reply.headers.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
+        assert_eq!(found("payment-receipt"), Some("eyJyIjoxfQ"));
+        assert_eq!(found("x-toll-balance-msat"), Some("7000"));
+        assert_eq!(found("set-cookie"), None);
+        exchange.finished(&world.host);
+        world.assert_no_call();
+        assert_eq!(world.host.count_of(Decision::Ok), 0);
+    }
+}
+
+#[test]
 fn an_error_has_no_receipt_and_costs_nothing() {
     let world = world();
     let (mut exchange, call) = shown(&world, "/api/joke");

@@ -6,6 +6,7 @@
 //! - [`lnbits`] is the real LNbits, for a test of its own.
 //! - [`nodes`] is a real Lightning network of a test's own.
 //! - [`postgres`] is a PostgreSQL of a test's own.
+//! - [`returning`] makes invoices of payers who want money back.
 //! - [`standin`] are nodes that no package brings, as far as a test needs them.
 //! - [`story`] plays the main job against a running stack: 402, pay, 200, run dry, top up, 200.
 
@@ -16,6 +17,7 @@ pub mod lnbits;
 pub mod nodes;
 pub mod nwc;
 pub mod postgres;
+pub mod returning;
 pub mod stack;
 pub mod standin;
 pub mod story;

@@ -28,6 +28,7 @@ use crate::paywall::Paywall;
 use crate::pool::Pool;
 use crate::prices::Prices;
 use crate::rates::Rates;
+use crate::returns::Return;
 use crate::sales::Sales;
 use crate::settlement;
 use crate::webhooks::Webhook;
@@ -154,6 +155,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         imports: !config.legacy_keys.is_empty(),
         authority: config.authority.clone().map(Arc::new),
         sales: Arc::new(Sales::new(&config.sales)),
+        payment_sessions: config.payouts.as_ref().is_some_and(|it| it.payment_sessions),
     };
     let legacy_keys = config.legacy_keys.clone().into();
     let rights = payer.as_ref().map(|(_wallet, rights)| Arc::clone(rights));
@@ -209,6 +211,9 @@ fn carriers(
         PayingWallet::connect(&payouts.wallet, payouts.network).map_err(PayoutFault::from)?;
     for split in &payouts.splits {
         carriers.push(Arc::new(Payout::new(split, payouts, &wallet, ledger, clock)?));
+    }
+    if payouts.payment_sessions {
+        carriers.push(Arc::new(Return::new(payouts, &wallet, ledger, clock)));
     }
     Ok((carriers, Some((wallet, Arc::default()))))
 }

@@ -36,6 +36,8 @@ pub(crate) struct Paywall {
     pub(crate) authority: Option<Arc<AuthorityConfig>>,
     /// Coupons and supplies.
     pub(crate) sales: Arc<Sales>,
+    /// Whether sessions of the scheme `Payment` are sold: there is a wallet that returns the rest.
+    pub(crate) payment_sessions: bool,
 }
 
 /// Why there is no challenge.

@@ -4,13 +4,13 @@
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::wire::{
-    Buys, ChallengeReply, ChallengeRequest, HoldRefusal, HoldReply, Proof, Rail, RailHoldRequest,
+    Buys, ChallengeReply, ChallengeRequest, HoldRefusal, HoldReply, Proof, RailHoldRequest,
     RailNotes, RailTerms,
 };
 
-use crate::ledger::{HoldOrder, HoldOutcome, LedgerError};
+use crate::ledger::{HoldOrder, HoldOutcome, LedgerError, OnRail};
 use crate::payment_scheme::{
-    Charge, Problem, RECEIPT_HEADER, Secret, asks_for_charge, read, receipt,
+    Charge, Presented, Problem, Proof as ChargeProof, RECEIPT_HEADER, Secret, read, receipt, wish,
 };
 use crate::paywall::{ChallengeError, Paywall};
 use crate::recovery::RecoveryError;
@@ -32,7 +32,16 @@ impl Paywall {
             && terms.payment
             && request.coupon.is_none()
         {
-            self.offer_charge(request, &terms, reply.clone(), &mut notes).await?;
+            let wish = terms.accept.as_deref().map(wish).unwrap_or_default();
+            self.offer_charge(request.clone(), &terms, reply.clone(), &mut notes).await?;
+            let offered = !notes.headers.is_empty();
+            notes.preferred = offered && wish.charge;
+            if let Some(line) = self.session_line(&request, &terms, &reply).await? {
+                // Published clients read one line, and most of them know the charge alone.
+                let at = if wish.session && !wish.charge { 0 } else { notes.headers.len() };
+                notes.headers.insert(at, ("www-authenticate".to_owned(), line));
+                notes.preferred |= wish.session;
+            }
         }
         Ok((reply, notes))
     }
@@ -81,13 +90,16 @@ impl Paywall {
         if let Some(secret) = secrets.last() {
             let line = charge.challenge(secret, &service, expires_at, terms.authorization_taken);
             notes.headers.push(("www-authenticate".to_owned(), line));
-            notes.preferred = terms.accept.as_deref().is_some_and(asks_for_charge);
         }
         Ok(())
     }
 
     /// The secrets of a route, the one of the current key last.
-    async fn secrets(&self, service: &str, route: &str) -> Result<Vec<Secret>, LedgerError> {
+    pub(crate) async fn secrets(
+        &self,
+        service: &str,
+        route: &str,
+    ) -> Result<Vec<Secret>, LedgerError> {
         let keys = self.ledger.keys().await?;
         Ok(keys.iter().map(|key| Secret::of(key, service, route)).collect())
     }
@@ -96,25 +108,27 @@ impl Paywall {
     ///
     /// # Errors
     /// [`RecoveryError`] if the ledger or the node did not answer.
-    pub(crate) async fn hold_for_charge(
+    pub(crate) async fn hold_for_payment(
         &self,
         id: HoldId,
         request: RailHoldRequest,
     ) -> Result<(HoldOutcome, RailNotes), RecoveryError> {
-        let RailHoldRequest { credential, service, route, amount_msat, ttl_ms, .. } = request;
-        let secrets = self.secrets(&service, &route).await?;
-        let proof = match read(&credential, &secrets, &service, amount_msat, self.clock.now_s()) {
-            Ok(proof) => proof,
-            Err(problem) => {
-                let reply = HoldReply::Refused {
-                    refusal: HoldRefusal::PaymentNotProven,
-                    balance_msat: Msat::ZERO,
-                    resets_at: None,
-                    tier: None,
-                };
-                return Ok((HoldOutcome::Answered(reply), refused(problem)));
-            }
-        };
+        let RailHoldRequest { credential, service, route, amount_msat, .. } = &request;
+        let secrets = self.secrets(service, route).await?;
+        match read(credential, &secrets, service, *amount_msat, self.clock.now_s()) {
+            Ok(Presented::Charge(proof)) => self.hold_for_charge(id, request, proof).await,
+            Ok(Presented::Session(proof)) => self.act_on_session(id, request, proof).await,
+            Err(problem) => Ok(problem_answer(problem)),
+        }
+    }
+
+    async fn hold_for_charge(
+        &self,
+        id: HoldId,
+        request: RailHoldRequest,
+        proof: ChargeProof,
+    ) -> Result<(HoldOutcome, RailNotes), RecoveryError> {
+        let RailHoldRequest { route, ttl_ms, .. } = request;
         let order = HoldOrder {
             id,
             payment_hash: proof.payment_hash,
@@ -127,7 +141,7 @@ impl Paywall {
             once: request.idempotency,
             take_back: None,
             budgets: Vec::new(),
-            rail: Some(Rail::Payment),
+            rail: Some(OnRail::Charge),
             tier: None,
         };
         let outcome = self.hold(order).await?;
@@ -151,7 +165,18 @@ impl Paywall {
     }
 }
 
-fn refused(problem: Problem) -> RailNotes {
+/// Refuses a credential.
+pub(crate) fn problem_answer(problem: Problem) -> (HoldOutcome, RailNotes) {
+    let reply = HoldReply::Refused {
+        refusal: HoldRefusal::PaymentNotProven,
+        balance_msat: Msat::ZERO,
+        resets_at: None,
+        tier: None,
+    };
+    (HoldOutcome::Answered(reply), refused(problem))
+}
+
+pub(crate) fn refused(problem: Problem) -> RailNotes {
     RailNotes {
         problem: Some(problem.name().to_owned()),
         detail: Some(problem.to_string()),

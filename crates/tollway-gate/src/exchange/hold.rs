@@ -140,6 +140,12 @@ impl Exchange {
         self.forget_plan(stream, &holding, matches!(outcome, Ok(HoldReply::Refused { .. })));
         let keyed = holding.keyed;
         match outcome {
+            // What a rail answers itself, no upstream hears of.
+            Ok(HoldReply::Granted { balance_msat, replay: Some(stored), .. })
+                if holding.own().is_none() =>
+            {
+                self.answered_on_rail(stream, holding.context, &stored, balance_msat, reply)
+            }
             Ok(HoldReply::Granted {
                 account, balance_msat, already_charged: true, replay, ..
             }) if keyed => {

@@ -2,7 +2,10 @@
 //! what `tollwayd` says for the client goes back.
 
 use tollway_core::header::{Malformed, read_payment};
-use tollway_core::wire::{IdempotencyKey, Rail, RailHoldRequest, RailNotes, RailTerms};
+use tollway_core::money::Msat;
+use tollway_core::wire::{
+    IdempotencyKey, Rail, RailHoldRequest, RailNotes, RailTerms, StoredResponse,
+};
 
 use super::admit::Admission;
 use super::hold::Presents;
@@ -14,14 +17,21 @@ use crate::config::{Form, Mode};
 use crate::headers;
 use crate::host::{CallReply, Reply, Stream};
 use crate::ledger::{self, CallFault};
+use crate::metrics::Decision;
+use crate::reply;
 
 /// The longest `Accept-Payment` that is passed on; one range has some 20 bytes.
 const ACCEPT_BYTES_MAX: usize = 1_024;
 /// The problem of a credential that the filter does not pass on.
 const MALFORMED: &str = "malformed-credential";
-/// The headers that `tollwayd` may add to a 402.
-const ANSWER_HEADERS: [&str; 4] =
-    ["www-authenticate", "payment-required", "payment-response", "x-payment-response"];
+/// The headers that `tollwayd` may add to an answer of ours.
+const ANSWER_HEADERS: [&str; 5] = [
+    "www-authenticate",
+    "payment-required",
+    "payment-response",
+    "x-payment-response",
+    "payment-receipt",
+];
 
 /// A credential of another rail.
 #[derive(Debug)]
@@ -105,6 +115,25 @@ impl Exchange {
                 settle,
             },
         )
+    }
+
+    /// Gives the answer that `tollwayd` has, to who changed something and asked for nothing else,
+    /// or asked before.
+    pub(super) fn answered_on_rail(
+        &mut self,
+        stream: &impl Stream,
+        context: Context,
+        stored: &StoredResponse,
+        balance: Msat,
+        reply: &CallReply,
+    ) -> Step {
+        let Some(body) = stored.body() else {
+            return self.fail(stream, context, Some(CallFault::Garbage));
+        };
+        self.gate.reached(stream);
+        let answer = reply::replayed(stored, body, balance);
+        let notes = RailNotes::read(&reply.body);
+        self.answer(stream, Decision::Replayed, with_headers(answer, notes.headers))
     }
 
     pub(super) fn refused_on_rail(

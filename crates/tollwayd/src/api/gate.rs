@@ -122,7 +122,7 @@ async fn hold_on_rail(
 ) -> Result<Json<Noted<HoldReply>>, ApiError> {
     let id = check_on_rail(id, &request)?;
     let (outcome, notes) = match (request.rail, &doors.x402) {
-        (Rail::Payment, _) => doors.paywall.hold_for_charge(id, request).await?,
+        (Rail::Payment, _) => doors.paywall.hold_for_payment(id, request).await?,
         (Rail::X402, Some(x402)) => x402.hold(id, request).await?,
         (Rail::X402, None) => x402::not_taken(),
     };

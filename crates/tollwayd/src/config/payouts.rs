@@ -24,11 +24,12 @@ const COMMENT_CHARS_MAX: usize = 280;
 pub(super) struct RawPayouts {
     max_fee_sats: u64,
     wallet: Option<RawLightning>,
+    payment_sessions: bool,
 }
 
 impl Default for RawPayouts {
     fn default() -> Self {
-        Self { max_fee_sats: 10, wallet: None }
+        Self { max_fee_sats: 10, wallet: None, payment_sessions: false }
     }
 }
 
@@ -68,6 +69,8 @@ pub struct PayoutsConfig {
     pub fee_max: Msat,
     /// Who gets a share.
     pub splits: Vec<SplitConfig>,
+    /// Whether sessions of the scheme `Payment` are sold, whose rest the wallet returns.
+    pub payment_sessions: bool,
 }
 
 /// One who gets a share.
@@ -108,7 +111,7 @@ pub enum SplitReceiver {
     },
 }
 
-/// Everything about payouts; `None` without a split.
+/// Everything about payouts; `None` where nothing is paid out.
 pub(super) fn resolve(
     raw: &RawPayouts,
     splits: &[RawSplit],
@@ -116,8 +119,13 @@ pub(super) fn resolve(
     store: &Store,
     env: Environment<'_>,
 ) -> Result<Option<PayoutsConfig>, ConfigError> {
-    if splits.is_empty() {
+    let payment_sessions = raw.payment_sessions;
+    if splits.is_empty() && !payment_sessions {
         return Ok(None);
+    }
+    if payment_sessions && !splits.is_empty() {
+        let problem = "splits share a deposit that goes back to its payer in part".to_owned();
+        return Err(fault("payouts.payment_sessions", problem, "have either of the two"));
     }
     let own = raw.wallet.as_ref().map(|wallet| wallet_of("payouts.wallet", wallet, store, env));
     let (wallet, network) = match (own.transpose()?, lightning.nodes.as_slice()) {
@@ -133,12 +141,21 @@ pub(super) fn resolve(
         let remedy = "name an lnd, lnbits or phoenixd in payouts.wallet";
         return Err(fault("payouts.wallet", problem, remedy));
     }
+    if payment_sessions && matches!(wallet, NodeConfig::Lnbits(_)) {
+        let problem = "LNbits pays no invoice without an amount".to_owned();
+        let remedy = "name an lnd or phoenixd in payouts.wallet";
+        return Err(fault("payouts.payment_sessions", problem, remedy));
+    }
+    if payment_sessions && network != lightning.network {
+        let problem = "the wallet is on another chain than [lightning]".to_owned();
+        return Err(fault("payouts.payment_sessions", problem, "name one on the same chain"));
+    }
     let fee_max = sats("payouts.max_fee_sats", raw.max_fee_sats)?;
     let splits: Vec<_> =
         splits.iter().map(|split| split.resolve(network, store, env)).collect::<Result<_, _>>()?;
     check_names("splits.name", splits.iter().map(|it| it.name.as_str()), SPLITS_MAX)?;
     check_sums(&splits)?;
-    Ok(Some(PayoutsConfig { wallet, network, fee_max, splits }))
+    Ok(Some(PayoutsConfig { wallet, network, fee_max, splits, payment_sessions }))
 }
 
 /// No payment is given away more than once.

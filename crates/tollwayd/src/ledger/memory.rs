@@ -178,6 +178,9 @@ impl Tables {
         for client in &needs.allowances {
             copy(&self.allowances, &mut set.allowances, (*client,));
         }
+        for payment in &needs.deposits {
+            copy(&self.deposits, &mut set.deposits, (*payment,));
+        }
         for id in &needs.transfers {
             copy(&self.transfers, &mut set.transfers, (*id,));
         }
@@ -229,6 +232,7 @@ impl Tables {
         put(&mut self.once, &set.once);
         put(&mut self.allowances, &set.allowances);
         put(&mut self.transfers, &set.transfers);
+        put(&mut self.deposits, &set.deposits);
         put(&mut self.stocks, &set.stocks);
         put(&mut self.days, &set.days);
         put(&mut self.keys, &set.keys);

@@ -8,9 +8,10 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
 use tollway_core::wire::{
-    Buys, HoldReply, HoldRequest, IdempotencyKey, Proof, Rail, SaleRefusal, TakeBack, Window,
+    Buys, HoldReply, HoldRequest, IdempotencyKey, Proof, SaleRefusal, TakeBack, Window,
 };
 
+use super::OnRail;
 use super::stocks::{CouponOrder, StockOrder};
 
 /// An invoice to remember.
@@ -209,7 +210,7 @@ pub(crate) struct HoldOrder {
     pub(crate) budgets: Vec<TokenBudget>,
     /// The rail that the proof came on; none for L402. No part of what a repeat is compared by:
     /// whoever was granted the hold claimed the payment for its rail.
-    pub(crate) rail: Option<Rail>,
+    pub(crate) rail: Option<OnRail>,
     /// What the amount was reckoned for. No part of what a repeat is compared by: what was
     /// granted stays granted when the tier changes.
     pub(crate) tier: Option<Tier>,

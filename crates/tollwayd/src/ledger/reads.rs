@@ -7,8 +7,8 @@ use tollway_core::payment::PaymentHash;
 use super::questions::{LedgerError, StoreFault};
 use super::rows::field::{Field, Value};
 use super::rows::{
-    Account, Action, Charge, Cursor, Delivery, Entry, Hold, Invoice, MasterKey, Row, Stock, Total,
-    Transfer,
+    Account, Action, Charge, Cursor, Delivery, Deposit, Entry, Hold, Invoice, MasterKey, Row,
+    Stock, Total, Transfer,
 };
 use super::sqlite;
 use super::stats::Figures;
@@ -129,6 +129,7 @@ readable! {
     Charge: postings,
     Cursor: cursors,
     Delivery: deliveries,
+    Deposit: deposits,
     Entry: entries,
     Hold: holds,
     Invoice: invoices,

@@ -225,6 +225,7 @@ impl Stats {
                 EntryKind::Expiry,
                 EntryKind::Refund,
                 EntryKind::Grant,
+                EntryKind::Moved,
             ]),
             refunded_msat: all.moved([EntryKind::Refund]),
             debt_msat: owed.saturating_sub(all.moved([EntryKind::Repayment])),

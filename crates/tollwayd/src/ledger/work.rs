@@ -12,8 +12,9 @@ use tollway_core::id::HoldId;
 use tollway_core::payment::PaymentHash;
 
 use super::rows::{
-    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, DeliveryKind, Entry,
-    Hold, Invoice, MasterKey, Once, Probe, Row, Stock, Total, Tranche, Transfer, UsedCertificate,
+    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, DeliveryKind, Deposit,
+    Entry, Hold, Invoice, MasterKey, Once, Probe, Row, Stock, Total, Tranche, Transfer,
+    UsedCertificate,
 };
 
 /// Expired holds, and tranches, that one batch takes from the whole ledger.
@@ -37,6 +38,8 @@ pub(super) struct Needs {
     pub(super) budgets: BTreeSet<Digest>,
     pub(super) allowances: BTreeSet<[u8; 32]>,
     pub(super) transfers: BTreeSet<[u8; 32]>,
+    /// Payments into sessions.
+    pub(super) deposits: BTreeSet<PaymentHash>,
     /// Coupons and supplies.
     pub(super) stocks: BTreeSet<Digest>,
     /// Invoices that were sold with a coupon to the account that a payment pays into.
@@ -174,6 +177,7 @@ pub(super) struct WorkingSet {
     pub(super) budgets: Tab<Budget>,
     pub(super) allowances: Tab<Allowance>,
     pub(super) transfers: Tab<Transfer>,
+    pub(super) deposits: Tab<Deposit>,
     pub(super) stocks: Tab<Stock>,
     pub(super) days: Tab<DaySecret>,
     pub(super) keys: Tab<MasterKey>,

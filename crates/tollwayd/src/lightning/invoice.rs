@@ -110,6 +110,29 @@ pub(crate) fn check_foreign_invoice(
     Ok(CheckedInvoice { payment_hash: invoice.payment_hash, bolt11, expires_at_s })
 }
 
+/// Checks an invoice of somebody else who wants an amount that is known later.
+///
+/// # Errors
+/// [`InvoiceFault`] names the first difference.
+pub(crate) fn check_return_invoice(
+    bolt11: &str,
+    network: Network,
+    now_s: u64,
+) -> Result<PaymentHash, InvoiceFault> {
+    let invoice = read(bolt11)?;
+    if currency(network) != invoice.currency {
+        return Err(InvoiceFault::Network);
+    }
+    if invoice.amount.is_some_and(|amount| amount > Msat::ZERO) {
+        return Err(InvoiceFault::Amount);
+    }
+    let expires_at_s = invoice.created_at_s.saturating_add(invoice.expiry_s);
+    if expires_at_s <= now_s.saturating_add(TIME_TO_PAY_S) {
+        return Err(InvoiceFault::Expiry);
+    }
+    Ok(invoice.payment_hash)
+}
+
 /// Reads back what a node says was paid and compares it with itself.
 ///
 /// # Errors

@@ -23,7 +23,8 @@ mod tls;
 
 pub(crate) use health::Health;
 pub(crate) use invoice::{
-    InvoiceFault, check_foreign_invoice, check_invoice, check_payment, payment_hash_of,
+    InvoiceFault, check_foreign_invoice, check_invoice, check_payment, check_return_invoice,
+    payment_hash_of,
 };
 #[cfg(test)]
 pub(crate) use pay::Payer;

@@ -42,6 +42,11 @@ pub(crate) trait Payer: Debug + Send + Sync + 'static {
     /// Has an invoice paid. Success only means that the order was heard.
     fn pay<'a>(&'a self, bolt11: &'a str, fee_max: Msat) -> Call<'a, ()>;
 
+    /// The same for an invoice that leaves the amount to the payer. Most nodes pay none.
+    fn pay_amount<'a>(&'a self, _bolt11: &'a str, _amount: Msat, _fee_max: Msat) -> Call<'a, ()> {
+        Box::pin(async { Err(super::NodeFault::Refused) })
+    }
+
     /// What became of the payment with this hash.
     fn outgoing<'a>(&'a self, hash: &'a PaymentHash) -> Call<'a, Outgoing>;
 }

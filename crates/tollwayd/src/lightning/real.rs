@@ -298,6 +298,22 @@ async fn lnd_pays_a_share_once_and_knows_it() {
     let invoices = hex::encode(std::fs::read(payer.macaroon("invoice")).unwrap());
     assert_eq!(wallet(invoices).may_pay().await, Ok(false));
     pays_once(&lnd(payee, "invoice"), &buyer, 30_000_000).await;
+
+    // An invoice that leaves the amount to who pays it, as sessions return their rest to.
+    let made = payee.post("/v1/invoices", &serde_json::json!({})).await.unwrap();
+    let bolt11 = made["payment_request"].as_str().unwrap();
+    let hash = payment_hash_of(bolt11).unwrap();
+    let (amount, fee_max) = (Msat::from_sats(33).unwrap(), Msat::from_sats(10).unwrap());
+    for _ in 0..2 {
+        let _ = buyer.payer.pay_amount(bolt11, amount, fee_max).await;
+        assert_eq!(buyer.payer.outgoing(&hash).await, Ok(Outgoing::Paid));
+    }
+    let path = format!("/v1/invoice/{}", hash.to_hex());
+    let received = payee.get(&path).await.unwrap();
+    assert_eq!(
+        (&received["state"], &received["amt_paid_msat"]),
+        (&"SETTLED".into(), &"33000".into())
+    );
 }
 
 #[tokio::test]

@@ -1,17 +1,28 @@
 //! `Accept-Payment`: what a client wants to pay with.
 
-use super::{INTENT, METHOD};
+use super::{INTENT, METHOD, SESSION_INTENT};
 
 /// More ranges than any client has reason to send.
 const RANGES_MAX: usize = 64;
 
-/// Whether the client asks for a Lightning charge, by the most specific range that covers it. A
-/// header that cannot be read asks for nothing.
-pub(crate) fn asks_for_charge(header: &str) -> bool {
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) charge: bool,
+    pub(crate) session: bool,
+}
+
+/// What a client asks for. A header that cannot be read asks for nothing.
+pub(crate) fn wish(header: &str) -> Wish {
+    Wish { charge: asks_for(header, INTENT), session: asks_for(header, SESSION_INTENT) }
+}
+
+/// Whether the client asks for this over Lightning, by the most specific range that covers it.
+fn asks_for(header: &str, intent: &str) -> bool {
     let ranges: Option<Vec<Range<'_>>> =
         header.split(',').take(RANGES_MAX + 1).map(Range::read).collect();
     let ranges = ranges.filter(|ranges| ranges.len() <= RANGES_MAX).unwrap_or_default();
-    let covering = ranges.iter().filter(|range| range.covers());
+    let covering = ranges.iter().filter(|range| range.covers(intent));
     covering.max_by_key(|range| range.specificity()).is_some_and(|range| range.wanted)
 }
 
@@ -38,8 +49,8 @@ impl<'a> Range<'a> {
         (word(method) && word(intent)).then_some(Self { method, intent, wanted })
     }
 
-    fn covers(&self) -> bool {
-        [(self.method, METHOD), (self.intent, INTENT)]
+    fn covers(&self, intent: &str) -> bool {
+        [(self.method, METHOD), (self.intent, intent)]
             .iter()
             .all(|(range, ours)| *range == "*" || range == ours)
     }
@@ -86,10 +97,11 @@ mod tests {
             ("lightning/charge;v=1", false),
             ("light ning/charge", false),
         ] {
-            assert_eq!(asks_for_charge(header), asks, "{header}");
+            assert_eq!(wish(header).charge, asks, "{header}");
         }
         let many = ["lightning/charge"; RANGES_MAX + 1].join(",");
-        assert!(!asks_for_charge(&many));
-        assert!(asks_for_charge(&many[17..]));
+        assert!(!wish(&many).charge);
+        assert!(wish(&many[17..]).charge);
+        assert_eq!(wish("lightning/session, */charge;q=0"), Wish { charge: false, session: true });
     }
 }

@@ -135,14 +135,30 @@ impl Charge {
                 payment_hash: self.payment_hash.to_hex(),
             },
         });
-        let expires = rfc3339::format_s(expires_at_s);
-        let header = other_header.then_some(OTHER_HEADER);
-        let (method, intent, digest, opaque) = (METHOD, INTENT, "", "");
+        Line { realm, intent: INTENT, request, expires_at_s, other_header }.write(secret)
+    }
+}
+
+/// What a challenge says, whatever its intent.
+pub(super) struct Line<'a> {
+    pub(super) realm: &'a str,
+    pub(super) intent: &'a str,
+    pub(super) request: String,
+    pub(super) expires_at_s: u64,
+    pub(super) other_header: bool,
+}
+
+impl Line<'_> {
+    pub(super) fn write(&self, secret: &Secret) -> String {
+        let Self { realm, intent, request, .. } = self;
+        let expires = rfc3339::format_s(self.expires_at_s);
+        let header = self.other_header.then_some(OTHER_HEADER);
+        let (method, digest, opaque) = (METHOD, "", "");
         let id = secret.id(&Binding {
             realm,
             method,
             intent,
-            request: &request,
+            request,
             expires: &expires,
             digest,
             opaque,

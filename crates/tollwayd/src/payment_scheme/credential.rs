@@ -7,8 +7,9 @@ use tollway_core::payment::{PaymentHash, Preimage};
 use tollway_core::rfc3339;
 
 use super::challenge::{Binding, Secret, asked};
+use super::session::{self, SessionProof};
 use super::text::decode;
-use super::{INTENT, METHOD, OTHER_HEADER};
+use super::{INTENT, METHOD, OTHER_HEADER, SESSION_INTENT};
 
 /// Why a credential is not accepted, in the order in which it is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +32,16 @@ pub(crate) enum Problem {
     Unknown,
     #[error("The operator revoked this payment. Pay this challenge.")]
     Revoked,
+    #[error("No session with this name is known here. Open one with this challenge.")]
+    NoSession,
+    #[error("The session has ended. Open another one with this challenge.")]
+    SessionClosed,
+    #[error("The session has too little left. Pay this challenge, and send it as a topUp.")]
+    SessionEmpty,
+    #[error("A request of the session is under way. Close it when that one has ended.")]
+    SessionBusy,
+    #[error("The return invoice is of no use: it has to ask no amount, on this network, in time.")]
+    ReturnInvoice,
 }
 
 impl Problem {
@@ -43,6 +54,11 @@ impl Problem {
             Self::Expired => "payment-expired",
             Self::NotProven | Self::Revoked => "verification-failed",
             Self::Insufficient => "payment-insufficient",
+            Self::NoSession => "lightning/session-not-found",
+            Self::SessionClosed => "lightning/session-closed",
+            Self::SessionEmpty => "lightning/insufficient-balance",
+            Self::SessionBusy => "lightning/session-busy",
+            Self::ReturnInvoice => "lightning/invalid-return-invoice",
         }
     }
 }
@@ -75,9 +91,22 @@ struct Echo {
     header: Option<String>,
 }
 
+/// What proves the payment, and for a session what is wanted of it.
 #[derive(Deserialize)]
-struct Payload {
-    preimage: String,
+#[serde(rename_all = "camelCase")]
+pub(super) struct Payload {
+    pub(super) action: Option<String>,
+    pub(super) preimage: Option<String>,
+    pub(super) session_id: Option<String>,
+    pub(super) top_up_preimage: Option<String>,
+    pub(super) return_invoice: Option<String>,
+}
+
+/// What a credential proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Presented {
+    Charge(Proof),
+    Session(SessionProof),
 }
 
 /// Reads a credential for a request of this price on the route that the secrets belong to.
@@ -90,27 +119,34 @@ pub(crate) fn read(
     realm: &str,
     price: Msat,
     now_s: u64,
-) -> Result<Proof, Problem> {
+) -> Result<Presented, Problem> {
     let Credential { challenge, payload } = parse(text).ok_or(Problem::Malformed)?;
-    if challenge.method != METHOD || challenge.intent != INTENT {
+    let is_session = challenge.intent == SESSION_INTENT;
+    if challenge.method != METHOD || !(is_session || challenge.intent == INTENT) {
         return Err(Problem::MethodUnsupported);
     }
     if challenge.realm != realm || !challenge.is_ours(secrets) {
         return Err(Problem::ForeignChallenge);
     }
     let expires_ms = challenge.expires.as_deref().and_then(rfc3339::parse_ms);
-    if expires_ms.is_none_or(|expires_ms| expires_ms <= now_s.saturating_mul(1_000)) {
+    let expired = expires_ms.is_none_or(|expires_ms| expires_ms <= now_s.saturating_mul(1_000));
+    if is_session {
+        let Echo { id, request, .. } = challenge;
+        return session::read(id, &request, payload, expired, price).map(Presented::Session);
+    }
+    let preimage = payload.preimage.ok_or(Problem::Malformed)?;
+    if expired {
         return Err(Problem::Expired);
     }
     let (payment_hash, amount) = asked(&challenge.request).ok_or(Problem::ForeignChallenge)?;
-    let preimage = Preimage::from_hex(payload.preimage.as_bytes());
+    let preimage = Preimage::from_hex(preimage.as_bytes());
     if !preimage.is_ok_and(|preimage| preimage.proves(&payment_hash)) {
         return Err(Problem::NotProven);
     }
     if amount < price {
         return Err(Problem::Insufficient);
     }
-    Ok(Proof { challenge_id: challenge.id, payment_hash, amount })
+    Ok(Presented::Charge(Proof { challenge_id: challenge.id, payment_hash, amount }))
 }
 
 fn parse(text: &str) -> Option<Credential> {
@@ -181,7 +217,14 @@ mod tests {
 
     fn judge_text(text: &str) -> Result<Proof, Problem> {
         let secrets = [Secret::of(&KeyBytes([8; 32]), "demo", "joke"), secret("joke")];
-        read(text, &secrets, "demo", price(), NOW_S)
+        only_charge(read(text, &secrets, "demo", price(), NOW_S))
+    }
+
+    fn only_charge(read: Result<Presented, Problem>) -> Result<Proof, Problem> {
+        match read? {
+            Presented::Charge(proof) => Ok(proof),
+            Presented::Session(proof) => panic!("{proof:?}"),
+        }
     }
 
     #[test]
@@ -232,7 +275,8 @@ mod tests {
             ("/challenge/expires", json!("2030-01-01T00:00:00Z"), P::ForeignChallenge),
             ("/challenge/expires", json!(null), P::ForeignChallenge),
             ("/challenge/method", json!("tempo"), P::MethodUnsupported),
-            ("/challenge/intent", json!("session"), P::MethodUnsupported),
+            ("/challenge/intent", json!("authorize"), P::MethodUnsupported),
+            ("/challenge/intent", json!("session"), P::ForeignChallenge),
             ("/payload/preimage", json!("43".repeat(32)), P::NotProven),
             ("/payload/preimage", json!("42"), P::NotProven),
             ("/payload/preimage", json!(42), P::Malformed),
@@ -251,7 +295,9 @@ mod tests {
     fn err_late_too_little_and_from_another_route() {
         let text = encode(credential(false).to_string().as_bytes());
         let here = [secret("joke")];
-        let judge = |secrets: &[Secret], price, now_s| read(&text, secrets, "demo", price, now_s);
+        let judge = |secrets: &[Secret], price, now_s| {
+            only_charge(read(&text, secrets, "demo", price, now_s))
+        };
         assert!(judge(&here, price(), NOW_S + 599).is_ok());
         assert_eq!(judge(&here, price(), NOW_S + 600), Err(Problem::Expired));
         let dearer = Msat::new(5_001).unwrap();

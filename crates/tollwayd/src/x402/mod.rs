@@ -18,14 +18,14 @@ use tollway_core::decimal::Decimal;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::wire::{
-    ChallengeRequest, HoldRefusal, HoldReply, Proof, Rail, RailHoldRequest, RailNotes, RailTerms,
+    ChallengeRequest, HoldRefusal, HoldReply, Proof, RailHoldRequest, RailNotes, RailTerms,
 };
 
 use crate::clock::Clock;
 use crate::config::X402Config;
 use crate::ledger::{
-    EndOutcome, HoldOrder, HoldOutcome, Ledger, LedgerError, Reservation, ReservationOutcome,
-    SettlementEnd, SettlementStart, StartOutcome, Verdict,
+    EndOutcome, HoldOrder, HoldOutcome, Ledger, LedgerError, OnRail, Reservation,
+    ReservationOutcome, SettlementEnd, SettlementStart, StartOutcome, Verdict,
 };
 use crate::rates::Rates;
 use crate::sales::Sales;
@@ -274,7 +274,7 @@ impl X402 {
             once: None,
             take_back: None,
             budgets: Vec::new(),
-            rail: Some(Rail::X402),
+            rail: Some(OnRail::X402),
             tier: None,
             supply: self.0.sales.supply(&request.route).cloned(),
         };

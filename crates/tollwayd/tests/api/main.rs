@@ -18,6 +18,7 @@ mod holds;
 mod imports;
 mod lookups;
 mod operator;
+mod payment_sessions;
 mod payouts;
 mod pool;
 mod prices;

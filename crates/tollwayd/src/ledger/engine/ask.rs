@@ -4,12 +4,12 @@ use tollway_core::id::KeyId;
 use tollway_core::wire::{AllowanceReply, Posting, PostingResult};
 
 use super::{Decided, Engine};
-use crate::ledger::KeyBytes;
 use crate::ledger::questions::{
     AdminAct, AdminOrder, AdminOutcome, AllowanceOrder, ExtendOrder, ExtendOutcome, HoldOrder,
     HoldOutcome, InvoiceOutcome, LostInvoice, NewInvoice, SettleOutcome, Settlement,
 };
 use crate::ledger::work::Needs;
+use crate::ledger::{KeyBytes, OnRail};
 
 /// A command with an answer.
 pub(in crate::ledger) trait Question: Send + 'static {
@@ -83,6 +83,9 @@ impl Question for HoldOrder {
         needs.once.extend(once.map(|once| (self.payment_hash, *once.key.as_bytes())));
         needs.budgets.extend(self.budgets.iter().map(|budget| budget.id));
         needs.stocks.extend(self.supply.as_ref().map(|supply| supply.id));
+        if matches!(self.rail, Some(OnRail::Session { .. })) {
+            needs.deposits.insert(self.payment_hash);
+        }
     }
 
     fn decide(&self, engine: &mut Engine) -> Decided<HoldOutcome> {

@@ -146,7 +146,7 @@ impl Engine {
     }
 
     /// Takes from the balance: first from the credit that expires first.
-    fn spend(
+    pub(super) fn spend(
         &mut self,
         account: &mut Account,
         kind: EntryKind,

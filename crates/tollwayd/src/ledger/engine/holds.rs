@@ -1,11 +1,8 @@
 //! Holds: credit set aside, the only way to spend.
 
-use tollway_core::digest::Digest;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{
-    HoldRefusal, HoldReply, IdempotencyKey, Proof, Rail, StoredResponse, TakeBack,
-};
+use tollway_core::wire::{HoldRefusal, HoldReply, IdempotencyKey, Proof, StoredResponse, TakeBack};
 
 use super::budgets::{Exhausted, least_room};
 use super::credits::BalanceLimit;
@@ -65,6 +62,9 @@ impl Engine {
         if account.revoked_at_ms.is_some() {
             return Ok(self.refuse(HoldRefusal::AccountRevoked, Msat::ZERO));
         }
+        if let Some(refusal) = self.outside_its_session(order) {
+            return Ok(self.refuse(refusal, account.available()));
+        }
         if let Some(outcome) = order.once.as_ref().map(|once| self.once_before(&account, once)) {
             match outcome? {
                 Before::Nothing => {}
@@ -83,7 +83,7 @@ impl Engine {
             Ok(room) => room,
             Err(exhausted) => return Ok(HoldOutcome::Answered(self.over(&account, exhausted))),
         };
-        if order.rail.is_some() && !account.can_be_charged_once() {
+        if order.is_for_one_request() && !account.can_be_charged_once() {
             return Ok(self.refuse(HoldRefusal::InsufficientCredit, account.available()));
         }
         let stock = match self.in_stock(order) {
@@ -172,7 +172,7 @@ impl Engine {
     }
 
     /// From now on the payment is spent in this way.
-    fn spent_by(&mut self, payment: PaymentHash, by: SpentBy) {
+    pub(super) fn spent_by(&mut self, payment: PaymentHash, by: SpentBy) {
         let unclaimed = |invoice: &&Invoice| invoice.spent_by != Some(by);
         if let Some(invoice) = self.set.invoices.get(&(payment,)).filter(unclaimed).cloned() {
             self.set.invoices.put(Invoice { spent_by: Some(by), ..invoice });
@@ -302,44 +302,6 @@ impl Engine {
         self.put_hold(hold)?;
         self.set.accounts.put(account);
         Ok(ExtendOutcome::Answered(reply))
-    }
-}
-
-impl HoldOrder {
-    /// Whether what was shown opens what this invoice bought. A hash without a token names no
-    /// service, so it is good on the route alone that sold it.
-    fn is_enough_for(&self, invoice: &Invoice) -> bool {
-        match self.shown {
-            None => false,
-            Some(Proof::Hash) => invoice.proof == Proof::Hash && invoice.route == self.route,
-            Some(shown) => shown <= invoice.proof,
-        }
-    }
-
-    fn once_key(&self) -> Option<[u8; 32]> {
-        self.once.as_ref().map(|once| *once.key.as_bytes())
-    }
-
-    fn spends_by(&self) -> SpentBy {
-        match self.rail {
-            None => SpentBy::L402,
-            Some(Rail::Payment) => SpentBy::Payment,
-            Some(Rail::X402) => SpentBy::X402,
-        }
-    }
-
-    /// Whether it may spend a payment that was spent in this way before. A payment for one
-    /// request that was never charged in the end is L402 credit like any other: it must not be
-    /// lost with its challenge, which ends soon. The other way round a token could not spend any
-    /// more what was added to its account.
-    fn may_spend(&self, by: SpentBy, account: &Account) -> bool {
-        let untouched = account.charged_msat == Msat::ZERO && account.held_msat == Msat::ZERO;
-        by == self.spends_by() || (self.rail.is_none() && untouched)
-    }
-
-    /// The budget that leads to all others.
-    fn innermost(&self) -> Option<Digest> {
-        self.budgets.last().map(|budget| budget.id)
     }
 }
 

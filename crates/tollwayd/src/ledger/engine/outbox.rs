@@ -7,6 +7,7 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::wire::Buys;
 
 use super::Engine;
+use crate::ledger::deposits::{RETURNS, ReturnOrder};
 use crate::ledger::outbox::{Claim, Claimed, Happening, News, PayoutOrder, Report, Split};
 use crate::ledger::retry::{Retry, RetryOutcome};
 use crate::ledger::rows::{Action, ActionKind, Delivery, DeliveryKind, DeliveryState, Invoice};
@@ -94,6 +95,24 @@ impl Engine {
             self.give_up(&mut delivery, &reason);
         }
         self.set.deliveries.put(delivery);
+    }
+
+    /// Has what is left of a session returned to its payer.
+    pub(super) fn order_return(&mut self, session: PaymentHash, order: &ReturnOrder) {
+        self.set.deliveries.put(Delivery {
+            id: return_id(&session),
+            kind: DeliveryKind::Payout,
+            target: RETURNS.to_owned(),
+            account: session,
+            payment_hash: session,
+            // A number and text always serialise.
+            body: serde_json::to_string(order).unwrap_or_default(),
+            note: None,
+            state: DeliveryState::Open,
+            attempts: 0,
+            due_at_ms: self.now_ms,
+            created_at_ms: self.now_ms,
+        });
     }
 
     /// Nobody knows whether the shares of a payment that the ledger had lost went out before.
@@ -279,6 +298,11 @@ impl Delivery {
             at_ms,
         }
     }
+}
+
+/// The return of a session, of which there is one.
+pub(super) fn return_id(session: &PaymentHash) -> [u8; 16] {
+    delivery_id(DeliveryKind::Payout, RETURNS, &short(&[b"event", b"return", session.as_bytes()]))
 }
 
 fn event_id(happening: Happening, of: &[u8]) -> [u8; 16] {

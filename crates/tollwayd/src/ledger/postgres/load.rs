@@ -11,8 +11,8 @@ use super::read::{self, Found};
 use super::statements::{Arguments, array, select_sql, single, transpose};
 use crate::ledger::rows::field::{Field, Kind, Value};
 use crate::ledger::rows::{
-    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, Hold, Invoice,
-    MasterKey, Once, Row, Stock, Tranche, Transfer, UsedCertificate,
+    Account, Action, Allowance, Budget, Charge, Cursor, DaySecret, Delivery, Deposit, Hold,
+    Invoice, MasterKey, Once, Row, Stock, Tranche, Transfer, UsedCertificate,
 };
 use crate::ledger::sql;
 use crate::ledger::work::{Needs, SWEEP_ROWS_MAX, WorkingSet};
@@ -171,6 +171,14 @@ async fn load_rest(live: &mut Live, needs: &Needs, set: &mut WorkingSet) -> Resu
     )
     .await?;
     allowances.run(live).await?.into_iter().for_each(|row| set.allowances.load(row));
+    let deposits = where_::<Deposit>(
+        live,
+        !needs.deposits.is_empty(),
+        "payment_hash = ANY ($1) ORDER BY payment_hash FOR UPDATE",
+        vec![array(Kind::Bytes, needs.deposits.iter().map(Field::put).collect())],
+    )
+    .await?;
+    deposits.run(live).await?.into_iter().for_each(|row| set.deposits.load(row));
     let transfers = where_::<Transfer>(
         live,
         !needs.transfers.is_empty(),

@@ -94,6 +94,7 @@ async fn write(live: &mut Live, set: &WorkingSet) -> Result<(), Trouble> {
     put(live, &set.once, &mut writes).await?;
     put(live, &set.allowances, &mut writes).await?;
     put(live, &set.transfers, &mut writes).await?;
+    put(live, &set.deposits, &mut writes).await?;
     put(live, &set.stocks, &mut writes).await?;
     put(live, &set.days, &mut writes).await?;
     put(live, &set.keys, &mut writes).await?;

@@ -90,12 +90,14 @@ macro_rules! table {
 // Behind the macro, which they use.
 mod certificates;
 mod counted;
+mod deposits;
 mod outbox;
 mod stock;
 mod transfers;
 
 pub(super) use certificates::UsedCertificate;
 pub(super) use counted::Counted;
+pub(super) use deposits::Deposit;
 pub(crate) use outbox::DeliveryKind;
 pub(super) use outbox::{Delivery, DeliveryState};
 pub(super) use stock::{Allowance, Stock};
@@ -131,6 +133,8 @@ words! {
         Refund = "refund",
         /// A gift of an operator.
         Grant = "grant",
+        /// Credit that went to another account, or back to who paid it.
+        Moved = "moved",
     }
 }
 

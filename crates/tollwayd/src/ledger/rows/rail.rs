@@ -7,6 +7,7 @@ words! {
     pub(in crate::ledger) enum SpentBy {
         L402 = "l402",
         Payment = "payment",
+        PaymentSession = "payment_session",
         X402 = "x402",
     }
 }

@@ -195,6 +195,17 @@ pub(in crate::ledger) const CHECKS: &[Check] = &[
                 AND e.amount_msat <> coalesce(a.amount_msat, 0)",
     },
     Check {
+        name: "moved credit of a session against its deposits",
+        sql: "SELECT lower(hex(d.payment_hash)), NULL, coalesce(e.total, 0), d.moved
+              FROM (SELECT payment_hash,
+                           CASE WHEN session = payment_hash
+                                THEN deposited_msat - amount_msat - coalesce(returned_msat, 0)
+                                ELSE -amount_msat END AS moved FROM deposits) d
+              LEFT JOIN (SELECT account, CAST(sum(amount_msat) AS BIGINT) AS total FROM entries
+                         WHERE kind = 'moved' GROUP BY account) e ON e.account = d.payment_hash
+              WHERE coalesce(e.total, 0) <> d.moved",
+    },
+    Check {
         name: "used_msat of a budget against its holds",
         sql: "WITH RECURSIVE chain (leaf, id) AS
                 (SELECT id, id FROM budgets

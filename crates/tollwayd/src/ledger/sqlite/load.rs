@@ -183,6 +183,9 @@ fn load_rest(connection: &Connection, needs: &Needs, set: &mut WorkingSet) -> Re
     for client in &needs.allowances {
         by_key(connection, &mut set.allowances, [client.put()])?;
     }
+    for payment in &needs.deposits {
+        by_key(connection, &mut set.deposits, [payment.put()])?;
+    }
     for id in &needs.transfers {
         by_key(connection, &mut set.transfers, [id.put()])?;
     }

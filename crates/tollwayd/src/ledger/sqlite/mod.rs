@@ -55,6 +55,7 @@ impl SqliteStore {
         put(connection, texts, &set.once)?;
         put(connection, texts, &set.allowances)?;
         put(connection, texts, &set.transfers)?;
+        put(connection, texts, &set.deposits)?;
         put(connection, texts, &set.stocks)?;
         put(connection, texts, &set.days)?;
         put(connection, texts, &set.keys)?;

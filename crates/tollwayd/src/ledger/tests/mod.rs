@@ -1,6 +1,7 @@
 //! The laws of the ledger, on every store.
 
 mod budgets;
+mod deposits;
 mod export;
 mod faults;
 mod gifts;
@@ -298,6 +299,12 @@ ledger_contract! {
         recent_payments_are_the_newest_twenty,
         a_debt_is_revenue_when_it_is_repaid,
         a_planted_total_is_named,
+    }
+    deposits: {
+        a_session_spends_its_deposits_and_returns_the_rest,
+        what_one_rail_has_spent_opens_no_session_and_the_other_way_round,
+        no_gift_is_returned_as_money,
+        whoever_closes_and_spends_at_once_loses_and_gains_nothing,
     }
     rails: {
         the_first_grant_says_how_a_payment_is_spent,

@@ -1,13 +1,12 @@
 //! One payment, several ways to spend it.
 
 use tokio::task::JoinSet;
-use tollway_core::wire::Rail;
 
 use super::*;
 
 /// The same order with a proof that came by the scheme `Payment`.
 fn charge(order: HoldOrder) -> HoldOrder {
-    HoldOrder { rail: Some(Rail::Payment), ..order }
+    HoldOrder { rail: Some(OnRail::Charge), ..order }
 }
 
 fn other_rail() -> HoldOutcome {

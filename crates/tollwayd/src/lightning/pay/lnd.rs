@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE as BASE64_URL;
 use reqwest::header::HeaderName;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
@@ -62,6 +62,13 @@ impl Lnd {
         Ok(Self { http: Http::new(&config.url, config.cert.as_deref(), credential)? })
     }
 
+    async fn send(&self, order: Value) -> Result<(), NodeFault> {
+        let sent = http::send_within(PAY_TIMEOUT, self.http.post("/v2/router/send", &order));
+        let reply = sent.await?;
+        let denied = reply.said().contains("permission denied");
+        if denied { Err(NodeFault::Denied) } else { Ok(()) }
+    }
+
     async fn track(&self, hash: &PaymentHash) -> Result<Outgoing, NodeFault> {
         let hash = BASE64_URL.encode(hash.as_bytes());
         let path = format!("/v2/router/track/{hash}?no_inflight_updates=false");
@@ -78,6 +85,20 @@ impl Lnd {
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
         read(line)
     }
+}
+
+/// An order to pay; the amount stands beside an invoice that has none.
+fn order(bolt11: &str, amount: Option<Msat>, fee_max: Msat) -> Value {
+    let mut order = json!({
+        "payment_request": bolt11,
+        "timeout_seconds": PAY_S,
+        "fee_limit_msat": fee_max.get().to_string(),
+        "no_inflight_updates": true,
+    });
+    if let (Some(amount), Some(fields)) = (amount, order.as_object_mut()) {
+        fields.insert("amt_msat".to_owned(), json!(amount.get().to_string()));
+    }
+    order
 }
 
 /// What a line of the stream says, or the fault in its place.
@@ -104,20 +125,11 @@ fn read(line: &[u8]) -> Result<Outgoing, NodeFault> {
 
 impl Payer for Lnd {
     fn pay<'a>(&'a self, bolt11: &'a str, fee_max: Msat) -> Call<'a, ()> {
-        Box::pin(async move {
-            let order = json!({
-                "payment_request": bolt11,
-                "timeout_seconds": PAY_S,
-                "fee_limit_msat": fee_max.get().to_string(),
-                "no_inflight_updates": true,
-            });
-            let sent = http::send_within(PAY_TIMEOUT, self.http.post("/v2/router/send", &order));
-            let reply = sent.await?;
-            if reply.said().contains("permission denied") {
-                return Err(NodeFault::Denied);
-            }
-            Ok(())
-        })
+        Box::pin(self.send(order(bolt11, None, fee_max)))
+    }
+
+    fn pay_amount<'a>(&'a self, bolt11: &'a str, amount: Msat, fee_max: Msat) -> Call<'a, ()> {
+        Box::pin(self.send(order(bolt11, Some(amount), fee_max)))
     }
 
     fn outgoing<'a>(&'a self, hash: &'a PaymentHash) -> Call<'a, Outgoing> {

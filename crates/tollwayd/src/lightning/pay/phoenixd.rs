@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use serde::Deserialize;
-use tollway_core::money::Msat;
+use tollway_core::money::{MSAT_PER_SAT, Msat};
 use tollway_core::payment::PaymentHash;
 use tollway_core::secret::SecretText;
 
@@ -43,6 +43,17 @@ impl Payer for Phoenixd {
     fn pay<'a>(&'a self, bolt11: &'a str, _fee_max: Msat) -> Call<'a, ()> {
         Box::pin(async move {
             let form = [("invoice", bolt11)];
+            let sent = http::send_within(PAY_TIMEOUT, self.http.post_form("/payinvoice", &form));
+            let reply = sent.await?;
+            if reply.denies() { Err(NodeFault::Denied) } else { Ok(()) }
+        })
+    }
+
+    /// It counts in whole sats.
+    fn pay_amount<'a>(&'a self, bolt11: &'a str, amount: Msat, _fee_max: Msat) -> Call<'a, ()> {
+        Box::pin(async move {
+            let sats = (amount.get() / MSAT_PER_SAT).to_string();
+            let form = [("invoice", bolt11), ("amountSat", &sats)];
             let sent = http::send_within(PAY_TIMEOUT, self.http.post_form("/payinvoice", &form));
             let reply = sent.await?;
             if reply.denies() { Err(NodeFault::Denied) } else { Ok(()) }

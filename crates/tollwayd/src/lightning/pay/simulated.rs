@@ -46,6 +46,10 @@ impl Payer for Simulated {
         })
     }
 
+    fn pay_amount<'a>(&'a self, bolt11: &'a str, _amount: Msat, fee_max: Msat) -> Call<'a, ()> {
+        self.pay(bolt11, fee_max)
+    }
+
     fn outgoing<'a>(&'a self, hash: &'a PaymentHash) -> Call<'a, Outgoing> {
         Box::pin(async move {
             let (memory, hash) = (self.memory()?, *hash);
