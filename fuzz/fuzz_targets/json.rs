@@ -1,4 +1,5 @@
-//! One field of a JSON body: reading it never panics, and another parser reads the same.
+//! One field of a JSON body, and a whole JSON text: reading them never panics, and another parser
+//! reads the same.
 //!
 //! The first byte names the field, the rest is the body.
 #![no_main]
@@ -6,12 +7,14 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tollway_core::json::{Found, find};
+use tollway_core::json_tree::Tree;
 
 const FIELDS: [&[&str]; 4] = [&["model"], &["max_tokens"], &["params", "name"], &["a", "a", "a"]];
 
 fuzz_target!(|bytes: &[u8]| {
     let [field, body @ ..] = bytes else { return };
     let path = FIELDS[usize::from(*field) % FIELDS.len()];
+    whole(body);
     let names: Vec<String> = path.iter().map(|name| (*name).into()).collect();
     let Ok(found) = find(body, &names) else { return };
     let value: Value = match serde_json::from_slice(body) {
@@ -36,3 +39,31 @@ fuzz_target!(|bytes: &[u8]| {
         (found, same) => panic!("expected {same:?}, but found {found:?}"),
     }
 });
+
+/// What is taken as a tree is JSON for the other parser too, and the same but for its numbers.
+fn whole(body: &[u8]) {
+    let Ok(tree) = Tree::parse(body) else { return };
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => assert!(same(&tree, &value), "{tree:?} {value}"),
+        Err(fault) => assert!(fault.to_string().starts_with("number out of range"), "{fault}"),
+    }
+}
+
+fn same(tree: &Tree, value: &Value) -> bool {
+    match (tree, value) {
+        (Tree::Null, Value::Null) | (Tree::Number(_), Value::Number(_)) => true,
+        (Tree::Bool(ours), Value::Bool(theirs)) => ours == theirs,
+        (Tree::Text(ours), Value::String(theirs)) => ours == theirs,
+        (Tree::List(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b))
+        }
+        // Of two members of one name both take the last.
+        (Tree::Object(ours), Value::Object(theirs)) => {
+            ours.iter().all(|(name, _)| theirs.contains_key(name))
+                && theirs.iter().all(|(name, value)| {
+                    tree.get(name).is_some_and(|ours| same(ours, value))
+                })
+        }
+        _ => false,
+    }
+}

@@ -13,6 +13,7 @@
 mod asked;
 mod bodies;
 mod budgets;
+mod certificates;
 mod clients;
 mod credentials;
 mod discovery;
