@@ -5,6 +5,8 @@
 //! credited once, to an account that the payment opens; from then on the ledger knows it. What
 //! the old system already spent of it, nobody can say here.
 
+use std::sync::Arc;
+
 use tollway_core::money::Msat;
 use tollway_core::wire::{Buys, Proof};
 
@@ -24,7 +26,8 @@ impl Paywall {
         import: Option<Msat>,
     ) -> Result<HoldOutcome, RecoveryError> {
         order.supply = self.sales.supply(&order.route).cloned();
-        let outcome = self.hold(order.clone()).await?;
+        let order = Arc::new(order);
+        let outcome = self.hold(Arc::clone(&order)).await?;
         // No node can say that the payment of another system has arrived.
         let is_proven = order.shown == Some(Proof::Preimage);
         let import = import.filter(|credit| *credit > Msat::ZERO && self.imports);

@@ -85,8 +85,12 @@ impl Paywall {
     ///
     /// # Errors
     /// [`RecoveryError`] if the ledger or the node did not answer.
-    pub(crate) async fn hold(&self, order: HoldOrder) -> Result<HoldOutcome, RecoveryError> {
-        let outcome = self.ledger.hold(order.clone()).await?;
+    pub(crate) async fn hold(
+        &self,
+        order: impl Into<Arc<HoldOrder>>,
+    ) -> Result<HoldOutcome, RecoveryError> {
+        let order = order.into();
+        let outcome = self.ledger.hold(Arc::clone(&order)).await?;
         let looks = is_lost(&order, &outcome) || is_refused(&outcome, HoldRefusal::PaymentPending);
         if !(looks && self.recover(order.payment_hash).await?) {
             return Ok(outcome);

@@ -226,8 +226,11 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger did not answer.
-    pub(crate) async fn hold(&self, order: HoldOrder) -> Result<HoldOutcome, LedgerError> {
-        self.queue.ask(order).await
+    pub(crate) async fn hold(
+        &self,
+        order: impl Into<Arc<HoldOrder>>,
+    ) -> Result<HoldOutcome, LedgerError> {
+        self.queue.ask(order.into()).await
     }
 
     /// Adds credit and time to an open hold.

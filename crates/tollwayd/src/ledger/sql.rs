@@ -35,8 +35,8 @@ pub(super) fn key_columns<R: Row>() -> impl Iterator<Item = &'static str> {
     R::COLUMNS.iter().take(R::KEY_COLUMNS).map(|(name, _)| *name)
 }
 
-/// Rows of a statement that inserts many.
-pub(super) const ROWS_PER_INSERT: usize = 16;
+/// Rows of the statements that insert: the largest first, and in the end one.
+pub(super) const ROWS_PER_INSERT: [usize; 4] = [32, 8, 2, 1];
 
 /// Some columns of a table: the lowest bit stands for its first column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,5 +1,7 @@
 //! The questions as the engine sees them: which rows they name, and who decides them.
 
+use std::sync::Arc;
+
 use tollway_core::id::KeyId;
 use tollway_core::wire::{AllowanceReply, Posting, PostingResult};
 
@@ -72,7 +74,8 @@ impl Question for Settlement {
     }
 }
 
-impl Question for HoldOrder {
+/// Shared with the caller, who may need it again.
+impl Question for Arc<HoldOrder> {
     type Answer = HoldOutcome;
 
     fn name(&self, needs: &mut Needs) {

@@ -17,16 +17,15 @@ pub(super) struct Texts(HashMap<(&'static str, Statement, Columns), String>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Statement {
-    InsertMany,
-    InsertOne,
+    /// So many rows at once.
+    Insert(usize),
     Update,
 }
 
 impl Texts {
     fn of<R: Row>(&mut self, statement: Statement, columns: Columns) -> &str {
         self.0.entry((R::TABLE, statement, columns)).or_insert_with(|| match statement {
-            Statement::InsertMany => sql::insert::<R>(columns, ROWS_PER_INSERT),
-            Statement::InsertOne => sql::insert::<R>(columns, 1),
+            Statement::Insert(rows) => sql::insert::<R>(columns, rows),
             Statement::Update => sql::update::<R>(columns),
         })
     }
@@ -66,20 +65,18 @@ pub(super) fn put<R: Row>(
     let inserts: Vec<Change> = table.inserts().into_iter().map(Change::insert).collect();
     for alike in inserts.chunk_by(|one, next| one.columns == next.columns) {
         let columns = alike.first().map_or_else(Columns::default, |row| row.columns);
+        let mut left = alike;
         // Rows of one statement share its start, and each finds its place beside the one before.
-        let (many, few) = alike.as_chunks::<ROWS_PER_INSERT>();
-        if !many.is_empty() {
-            let text = texts.of::<R>(Statement::InsertMany, columns);
-            let mut insert = connection.prepare_cached(text)?;
-            for rows in many {
-                insert.execute(params_from_iter(rows.iter().flat_map(Change::written)))?;
+        for size in ROWS_PER_INSERT.into_iter().filter(|size| *size <= alike.len()) {
+            let now = left.chunks_exact(size);
+            left = now.remainder();
+            if now.len() == 0 {
+                continue;
             }
-        }
-        if !few.is_empty() {
-            let text = texts.of::<R>(Statement::InsertOne, columns);
+            let text = texts.of::<R>(Statement::Insert(size), columns);
             let mut insert = connection.prepare_cached(text)?;
-            for row in few {
-                insert.execute(params_from_iter(row.written()))?;
+            for rows in now {
+                insert.execute(params_from_iter(rows.iter().flat_map(Change::written)))?;
             }
         }
     }

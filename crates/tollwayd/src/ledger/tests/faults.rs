@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::ledger::sql::{self, Columns, ROWS_PER_INSERT};
+use crate::ledger::sql::{self, Columns};
 
 #[tokio::test]
 async fn a_second_owner_is_refused_and_the_next_one_after_a_stop_is_not() {
@@ -76,7 +76,7 @@ async fn no_row_is_written_by_way_of_a_temporary_table() {
     // With every column, and so with every check.
     fn writes<R: rows::Row>() -> [String; 3] {
         let all = Columns::where_so(R::COLUMNS.iter().map(|_| true));
-        [sql::insert::<R>(all, 1), sql::insert::<R>(all, ROWS_PER_INSERT), sql::update::<R>(all)]
+        [sql::insert::<R>(all, 1), sql::insert::<R>(all, 32), sql::update::<R>(all)]
     }
     let bench = Bench::sqlite().await;
     let connection = rusqlite::Connection::open(bench.path()).unwrap();
