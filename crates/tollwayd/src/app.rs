@@ -155,6 +155,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, StartFa
         imports: !config.legacy_keys.is_empty(),
         authority: config.authority.clone().map(Arc::new),
         sales: Arc::new(Sales::new(&config.sales)),
+        x402_over_lightning: config.x402_over_lightning.clone(),
         payment_sessions: config.payouts.as_ref().is_some_and(|it| it.payment_sessions),
     };
     let legacy_keys = config.legacy_keys.clone().into();

@@ -58,8 +58,8 @@ use sales::{RawCoupon, RawSupply};
 use secrets::{RawSecret, secret};
 use webhooks::RawWebhook;
 pub use webhooks::WebhookConfig;
-use x402::RawX402;
 pub use x402::{Chain, EvmAddress, X402Config};
+use x402::{RawX402, RawX402OverLightning};
 
 /// Overrides `gate.listen`.
 pub const ENV_GATE_LISTEN: &str = "TOLLWAYD_LISTEN";
@@ -89,6 +89,7 @@ pub struct RawConfig {
     rates: RawRates,
     price_webhook: Option<RawPriceWebhook>,
     x402: Option<RawX402>,
+    x402_over_lightning: Option<RawX402OverLightning>,
     authority: Option<RawAuthority>,
     #[serde(default)]
     discovery: RawDiscovery,
@@ -142,6 +143,8 @@ pub struct Config {
     pub rates: RatesConfig,
     /// How requests are paid for with x402, if they may be.
     pub x402: Option<X402Config>,
+    /// Where clients find the API, if x402 is taken over Lightning.
+    pub x402_over_lightning: Option<reqwest::Url>,
     /// Who is told of payments and refunds.
     pub webhooks: Vec<WebhookConfig>,
     /// Whose certificate every purchase needs.
@@ -281,7 +284,10 @@ impl RawConfig {
         let lightning = self.lightning.resolve(&store, env)?;
         let rates = self.rates.resolve()?;
         let x402 = self.x402.as_ref().map(|x402| x402.resolve(&rates, env)).transpose()?;
-        let resolve = |authority: &RawAuthority| authority.resolve(x402.is_some());
+        let over_lightning = self.x402_over_lightning.as_ref();
+        let x402_over_lightning = over_lightning.map(RawX402OverLightning::resolve).transpose()?;
+        let x402_sells = x402.is_some() || x402_over_lightning.is_some();
+        let resolve = |authority: &RawAuthority| authority.resolve(x402_sells);
         let authority = self.authority.as_ref().map(resolve).transpose()?;
         Ok(Config {
             gate,
@@ -293,6 +299,7 @@ impl RawConfig {
             legacy_keys: legacy::resolve(&self.legacy_keys, env)?,
             rates,
             x402,
+            x402_over_lightning,
             authority,
             webhooks: webhooks::resolve(&self.webhooks, env)?,
             discovery: self.discovery.resolve(env)?,

@@ -38,6 +38,8 @@ pub(crate) struct Paywall {
     pub(crate) sales: Arc<Sales>,
     /// Whether sessions of the scheme `Payment` are sold: there is a wallet that returns the rest.
     pub(crate) payment_sessions: bool,
+    /// Where clients find the API, if x402 is taken over Lightning.
+    pub(crate) x402_over_lightning: Option<reqwest::Url>,
 }
 
 /// Why there is no challenge.

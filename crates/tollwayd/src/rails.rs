@@ -1,10 +1,11 @@
 //! Other rails than L402: what a challenge says for them, and what their credentials are good
 //! for. The filter carries both ways what it does not read.
 
+use serde_json::Value;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::wire::{
-    Buys, ChallengeReply, ChallengeRequest, HoldRefusal, HoldReply, Proof, RailHoldRequest,
+    Buys, ChallengeReply, ChallengeRequest, HoldRefusal, HoldReply, Proof, Rail, RailHoldRequest,
     RailNotes, RailTerms,
 };
 
@@ -14,6 +15,7 @@ use crate::payment_scheme::{
 };
 use crate::paywall::{ChallengeError, Paywall};
 use crate::recovery::RecoveryError;
+use crate::x402::{self, LightningPayment, lightning_requirement};
 
 impl Paywall {
     /// Has an invoice made, and says what other rails need of it.
@@ -23,48 +25,73 @@ impl Paywall {
     pub(crate) async fn challenge_on_rails(
         &self,
         mut request: ChallengeRequest,
-    ) -> Result<(ChallengeReply, RailNotes), ChallengeError> {
+    ) -> Result<(ChallengeReply, RailNotes, Option<Value>), ChallengeError> {
         let other = request.other.take();
         let reply = self.challenge(request.clone()).await?;
         let mut notes = RailNotes::default();
+        let mut lightning = None;
         // A coupon is for a purchase of credit; the other invoice would be one over another amount.
         if let (Some(terms), ChallengeReply::Invoice { .. }) = (other, &reply)
-            && terms.payment
             && request.coupon.is_none()
         {
-            let wish = terms.accept.as_deref().map(wish).unwrap_or_default();
-            self.offer_charge(request.clone(), &terms, reply.clone(), &mut notes).await?;
-            let offered = !notes.headers.is_empty();
-            notes.preferred = offered && wish.charge;
-            if let Some(line) = self.session_line(&request, &terms, &reply).await? {
-                // Published clients read one line, and most of them know the charge alone.
-                let at = if wish.session && !wish.charge { 0 } else { notes.headers.len() };
-                notes.headers.insert(at, ("www-authenticate".to_owned(), line));
-                notes.preferred |= wish.session;
+            let x402 = terms.x402 && self.x402_over_lightning.is_some();
+            let charge = match terms.payment || x402 {
+                true => self.charge(request.clone(), &terms, reply.clone()).await?,
+                false => None,
+            };
+            if let (Some((charge, expires_at)), true) = (&charge, x402) {
+                let seconds = expires_at.saturating_sub(self.clock.now_s());
+                lightning = lightning_requirement(charge, self.pool.network, seconds);
+            }
+            if terms.payment {
+                self.offer_on_payment(&request, &terms, &reply, (charge, &mut notes)).await?;
             }
         }
-        Ok((reply, notes))
+        Ok((reply, notes, lightning))
     }
 
-    /// Offers the request for one payment of the scheme `Payment`: of the same invoice where it
-    /// sells just that. Where it sells more, another is made for the price alone, because such a
+    /// The lines of the scheme `Payment`.
+    async fn offer_on_payment(
+        &self,
+        request: &ChallengeRequest,
+        terms: &RailTerms,
+        sold: &ChallengeReply,
+        (charge, notes): (Option<(Charge, u64)>, &mut RailNotes),
+    ) -> Result<(), ChallengeError> {
+        let wish = terms.accept.as_deref().map(wish).unwrap_or_default();
+        let secrets = self.secrets(&request.service, &request.route).await?;
+        if let (Some((charge, expires_at)), Some(secret)) = (charge, secrets.last()) {
+            let other_header = terms.authorization_taken;
+            let line = charge.challenge(secret, &request.service, expires_at, other_header);
+            notes.headers.push(("www-authenticate".to_owned(), line));
+            notes.preferred = wish.charge;
+        }
+        if let Some(line) = self.session_line(request, terms, sold).await? {
+            // Published clients read one line, and most of them know the charge alone.
+            let at = if wish.session && !wish.charge { 0 } else { notes.headers.len() };
+            notes.headers.insert(at, ("www-authenticate".to_owned(), line));
+            notes.preferred |= wish.session;
+        }
+        Ok(())
+    }
+
+    /// One payment for the request, and when its invoice ends: of the same invoice where it sells
+    /// just that. Where it sells more, another is made for the price alone, because such a
     /// client has no use for what is left. A certificate is good for one amount, so that nothing
     /// else is offered beside it.
-    async fn offer_charge(
+    async fn charge(
         &self,
         request: ChallengeRequest,
         terms: &RailTerms,
         sold: ChallengeReply,
-        notes: &mut RailNotes,
-    ) -> Result<(), ChallengeError> {
+    ) -> Result<Option<(Charge, u64)>, ChallengeError> {
         let price = terms.price_msat.rounded_up_to_sat().ok_or(ChallengeError::BalanceLimit)?;
         let just_that = (request.amount_msat, request.credit_msat, request.seed_msat)
             == (price, price, Msat::ZERO);
-        let (service, route) = (request.service.clone(), request.route.clone());
         let reply = if just_that {
             sold
         } else if self.authority.is_some() {
-            return Ok(());
+            return Ok(None);
         } else {
             let alone = ChallengeRequest {
                 amount_msat: price,
@@ -80,18 +107,72 @@ impl Paywall {
             self.challenge_beside(alone).await?
         };
         let ChallengeReply::Invoice { payment_hash, invoice, expires_at, .. } = reply else {
-            return Ok(());
+            return Ok(None);
         };
-        let network = self.pool.network;
-        let Some(charge) = Charge::new(price, invoice, payment_hash, network) else {
-            return Ok(());
-        };
-        let secrets = self.secrets(&service, &route).await?;
-        if let Some(secret) = secrets.last() {
-            let line = charge.challenge(secret, &service, expires_at, terms.authorization_taken);
-            notes.headers.push(("www-authenticate".to_owned(), line));
+        let charge = Charge::new(price, invoice, payment_hash, self.pool.network);
+        Ok(charge.map(|charge| (charge, expires_at)))
+    }
+
+    /// A payment of x402 over Lightning, if the request shows one and they are taken.
+    pub(crate) fn lightning_payment(&self, request: &RailHoldRequest) -> Option<LightningPayment> {
+        let taken = request.rail == Rail::X402 && self.x402_over_lightning.is_some();
+        let read = || LightningPayment::read(&request.credential, self.pool.network);
+        taken.then(read).flatten()
+    }
+
+    /// Sets the credit of such a payment aside: of an invoice for this route, for no less than the
+    /// request costs.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] if the ledger or the node did not answer.
+    pub(crate) async fn hold_for_lightning(
+        &self,
+        id: HoldId,
+        request: RailHoldRequest,
+        payment: LightningPayment,
+    ) -> Result<(HoldOutcome, RailNotes), RecoveryError> {
+        let RailHoldRequest { route, amount_msat: price, ttl_ms, idempotency, .. } = request;
+        let payment_hash = payment.payment_hash;
+        let mut invoice = self.ledger.invoice(payment_hash).await?;
+        if invoice.is_none() && self.recover(payment_hash).await? {
+            invoice = self.ledger.invoice(payment_hash).await?;
         }
-        Ok(())
+        let asked = |amount: Msat| amount.get().to_string() == payment.amount_msat;
+        let fits = invoice.filter(|it| it.route == route && asked(it.amount_msat));
+        let Some(amount) = fits.map(|it| it.amount_msat).filter(|amount| *amount >= price) else {
+            let detail = "expected a payment of the invoice that a challenge of this route names, \
+                          for what the request costs; pay a new one";
+            return Ok(x402::refused(detail, None));
+        };
+        let order = HoldOrder {
+            id,
+            payment_hash,
+            shown: Some(Proof::Preimage),
+            min: amount,
+            amount,
+            ttl_ms,
+            supply: self.sales.supply(&route).cloned(),
+            route,
+            once: idempotency,
+            take_back: None,
+            budgets: Vec::new(),
+            rail: Some(OnRail::X402),
+            tier: None,
+        };
+        let outcome = self.hold(order).await?;
+        Ok(match &outcome {
+            HoldOutcome::Answered(HoldReply::Granted { .. }) => {
+                let receipt = payment.receipt(self.pool.network);
+                let headers = vec![("payment-response".to_owned(), receipt)];
+                (outcome, RailNotes { headers, ..RailNotes::default() })
+            }
+            HoldOutcome::Answered(HoldReply::Refused { refusal, .. })
+                if problem_of(*refusal).is_some() =>
+            {
+                x402::refused("the payment was spent or revoked; pay a new invoice", None)
+            }
+            _ => (outcome, RailNotes::default()),
+        })
     }
 
     /// The secrets of a route, the one of the current key last.

@@ -78,10 +78,16 @@ async fn challenge(
         }
         _ => None,
     };
-    let (reply, mut notes) = doors.paywall.challenge_on_rails(request).await?;
+    let memo = request.memo.clone();
+    let (reply, mut notes, lightning) = doors.paywall.challenge_on_rails(request).await?;
+    let mut accepts = Vec::new();
     if let Some(offer) = offer {
-        notes.headers.push(offer.header);
+        accepts.push(offer.requirement);
         notes.members = offer.members;
+    }
+    accepts.extend(lightning);
+    if let (Some(url), false) = (doors.public_url(), accepts.is_empty()) {
+        notes.headers.push(x402::payment_required(&accepts, url, &memo));
     }
     Ok(Json(Noted { reply, notes }))
 }
@@ -121,8 +127,12 @@ async fn hold_on_rail(
     JsonBody(request): JsonBody<RailHoldRequest>,
 ) -> Result<Json<Noted<HoldReply>>, ApiError> {
     let id = check_on_rail(id, &request)?;
+    let lightning = doors.paywall.lightning_payment(&request);
     let (outcome, notes) = match (request.rail, &doors.x402) {
         (Rail::Payment, _) => doors.paywall.hold_for_payment(id, request).await?,
+        (Rail::X402, _) if let Some(payment) = lightning => {
+            doors.paywall.hold_for_lightning(id, request, payment).await?
+        }
         (Rail::X402, Some(x402)) => x402.hold(id, request).await?,
         (Rail::X402, None) => x402::not_taken(),
     };

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
+use reqwest::Url;
 use tollway_core::wire::LegacyKey;
 
 use crate::discovery::Discovery;
@@ -54,6 +55,14 @@ pub(crate) struct Doors {
     /// Sells requests on x402, where the operator wants that.
     pub(crate) x402: Option<X402>,
     pub(crate) discovery: Discovery,
+}
+
+impl Doors {
+    /// Where clients of x402 find the API.
+    fn public_url(&self) -> Option<&Url> {
+        let over_lightning = self.paywall.x402_over_lightning.as_ref();
+        self.x402.as_ref().map(X402::public_url).or(over_lightning)
+    }
 }
 
 /// The doors of the gate's listener.

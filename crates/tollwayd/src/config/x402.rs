@@ -180,13 +180,7 @@ impl RawX402 {
     ) -> Result<X402Config, ConfigError> {
         let facilitator = NodeUrl::parse(&self.facilitator)
             .map_err(|problem| fault("x402.facilitator", problem.to_string(), NodeUrl::REMEDY))?;
-        let public_url = Url::parse(&self.public_url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"))
-            .ok_or_else(|| {
-                let problem = format!("expected a URL, but found {:?}", self.public_url);
-                fault("x402.public_url", problem, "write where clients find the API")
-            })?;
+        let public_url = public_url("x402.public_url", &self.public_url)?;
         let chain = Chain::parse(&self.network).ok_or_else(|| {
             let problem = format!("expected an EVM chain, but found {:?}", self.network);
             fault("x402.network", problem, "write it as \"eip155:8453\"")
@@ -232,6 +226,27 @@ impl RawX402 {
             }
         }
         Ok(())
+    }
+}
+
+fn public_url(field: &'static str, text: &str) -> Result<Url, ConfigError> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| {
+        let problem = format!("expected a URL, but found {text:?}");
+        fault(field, problem, "write where clients find the API")
+    })
+}
+
+/// x402 over Lightning as typed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawX402OverLightning {
+    public_url: String,
+}
+
+impl RawX402OverLightning {
+    pub(super) fn resolve(&self) -> Result<Url, ConfigError> {
+        public_url("x402_over_lightning.public_url", &self.public_url)
     }
 }
 

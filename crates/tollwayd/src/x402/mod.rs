@@ -3,9 +3,11 @@
 //!
 //! The payment is verified and reserved before the upstream is reached, and settled when the
 //! upstream has answered well, before anything of its answer leaves (ADR 0028). What was settled
-//! is credit of an account of its own, and the request's hold spends it like any other.
+//! is credit of an account of its own, and the request's hold spends it like any other. What is
+//! paid over Lightning needs none of that: its preimage proves a payment of ours.
 
 mod facilitator;
+mod lightning;
 mod offer;
 mod payment;
 mod spending;
@@ -13,6 +15,7 @@ mod spending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tollway_core::decimal::Decimal;
 use tollway_core::id::HoldId;
@@ -30,12 +33,12 @@ use crate::ledger::{
 use crate::rates::Rates;
 use crate::sales::Sales;
 use facilitator::{Facilitator, Judgement, Settled};
+pub(crate) use lightning::{LightningPayment, requirement as lightning_requirement};
 use offer::Told;
+pub(crate) use offer::payment_required;
 use payment::{Fault, Payment, Version};
 use spending::Spending;
 
-/// The header with the offer.
-const PAYMENT_REQUIRED: &str = "payment-required";
 /// How much longer than its own limit a settlement is left to itself.
 const SETTLE_SLACK: Duration = Duration::from_secs(2);
 /// Verifications at once: whoever makes payments up must not have the facilitator flooded.
@@ -80,8 +83,8 @@ pub(crate) enum X402Error {
 
 /// What a challenge says to clients of x402.
 pub(crate) struct Offer {
-    /// A header of the 402.
-    pub(crate) header: (String, String),
+    /// What the second version is asked for.
+    pub(crate) requirement: Value,
     /// Members of its JSON body.
     pub(crate) members: Option<String>,
 }
@@ -118,6 +121,11 @@ impl X402 {
         })))
     }
 
+    /// Where clients find the API.
+    pub(crate) fn public_url(&self) -> &reqwest::Url {
+        &self.0.config.public_url
+    }
+
     /// What a challenge says besides; nothing while there is no rate.
     pub(crate) fn offer(&self, request: &ChallengeRequest, terms: &RailTerms) -> Option<Offer> {
         let Inner { config, clock, told, .. } = &*self.0;
@@ -127,9 +135,8 @@ impl X402 {
         let now_ms = clock.now_ms();
         let life_ms = config.payment_timeout_s.saturating_mul(1_000);
         told.remember(rate, now_ms, now_ms.saturating_add(life_ms));
-        let value = offer::payment_required(&requirement(Version::Two)?, config, &request.memo);
         let members = requirement(Version::One).map(|it| offer::body_members(&it));
-        Some(Offer { header: (PAYMENT_REQUIRED.to_owned(), value), members })
+        Some(Offer { requirement: requirement(Version::Two)?, members })
     }
 
     /// Judges a payment and reserves it for the request. What is granted is to be settled, unless
@@ -359,7 +366,7 @@ pub(crate) fn not_taken() -> (HoldOutcome, RailNotes) {
 }
 
 /// A payment that is not accepted. The client may pay anew.
-fn refused(detail: &str, header: Option<(String, String)>) -> (HoldOutcome, RailNotes) {
+pub(crate) fn refused(detail: &str, header: Option<(String, String)>) -> (HoldOutcome, RailNotes) {
     let reply = HoldReply::Refused {
         refusal: HoldRefusal::PaymentNotProven,
         balance_msat: Msat::ZERO,

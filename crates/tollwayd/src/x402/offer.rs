@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use reqwest::Url;
 use serde_json::{Value, json};
 use tollway_core::decimal::Decimal;
 use tollway_core::money::Msat;
@@ -11,6 +12,8 @@ use tollway_core::money::Msat;
 use super::payment::{SCHEME, Version};
 use crate::config::X402Config;
 
+/// The header with the offer.
+const PAYMENT_REQUIRED: &str = "payment-required";
 /// How many msat a bitcoin has.
 const MSAT_PER_BITCOIN: u128 = 100_000_000_000;
 /// More rates than are told within the longest time that a payment may take.
@@ -90,20 +93,19 @@ pub(super) fn requirement(
     })
 }
 
-/// The value of `PAYMENT-REQUIRED`.
-pub(super) fn payment_required(
-    requirement: &Value,
-    config: &X402Config,
+/// The header that offers all these.
+pub(crate) fn payment_required(
+    accepts: &[Value],
+    public_url: &Url,
     description: &str,
-) -> String {
-    let url = config.public_url.as_str();
+) -> (String, String) {
     let offer = json!({
         "x402Version": 2,
         "error": "payment required",
-        "resource": {"url": url, "description": description, "mimeType": ""},
-        "accepts": [requirement],
+        "resource": {"url": public_url.as_str(), "description": description, "mimeType": ""},
+        "accepts": accepts,
     });
-    STANDARD.encode(offer.to_string())
+    (PAYMENT_REQUIRED.to_owned(), STANDARD.encode(offer.to_string()))
 }
 
 /// The members that the body of a 402 has for clients of the first version.

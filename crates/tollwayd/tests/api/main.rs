@@ -33,3 +33,4 @@ mod stocks;
 mod support;
 mod webhooks;
 mod x402;
+mod x402_over_lightning;
