@@ -97,8 +97,12 @@ fn an_invoice_that_was_not_ordered_is_refused() {
     assert_eq!(check(&order(20_999), &made.payment_hash, NOW_S), Err(InvoiceFault::Amount));
     let other = PaymentHash::from_bytes([9; 32]);
     assert_eq!(check(&order(21_000), &other, NOW_S), Err(InvoiceFault::PaymentHash));
-    let longer = InvoiceOrder { expiry_s: 601, ..order(21_000) };
-    assert_eq!(check(&longer, &made.payment_hash, NOW_S), Err(InvoiceFault::Expiry));
+    // Not a second longer than ordered, and little shorter.
+    for (expiry_s, fault) in [(599, true), (601, false), (610, false), (611, true)] {
+        let other = InvoiceOrder { expiry_s, ..order(21_000) };
+        let expected = if fault { Err(InvoiceFault::Expiry) } else { Ok(made.clone()) };
+        assert_eq!(check(&other, &made.payment_hash, NOW_S), expected, "{expiry_s}");
+    }
     assert_eq!(check(&order(21_000), &made.payment_hash, NOW_S + 600), Err(InvoiceFault::Expiry));
     let check = |bolt11: &str, network| {
         check_invoice(&order(21_000), bolt11.to_owned(), &made.payment_hash, network, NOW_S)
