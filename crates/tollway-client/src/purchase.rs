@@ -14,6 +14,13 @@ use crate::store::{Credential, Purchase, StoreError, Usable};
 use crate::token::{Scheme, Token};
 use crate::wallet::{Outcome, Paid, WalletError};
 
+/// A credential that the call has not tried.
+enum Untried {
+    Usable(Usable),
+    /// Its buyer comes first.
+    New(Credential),
+}
+
 /// A credential, and what this call paid for it.
 pub(crate) struct Bought {
     pub(crate) usable: Usable,
@@ -57,12 +64,21 @@ impl PayingClient {
         tried: &[Token],
     ) -> Result<Bought, ClientError> {
         let scope = challenge.token().scope(&purchase.path);
-        if let Some(usable) = self.untried(purchase, &scope, tried)? {
-            return Ok(Bought { usable, payment: None });
-        }
-        let _lock = self.store.purchase(&purchase.origin, &scope).await?;
-        // Another call may have bought it while this one waited.
-        if let Some(usable) = self.untried(purchase, &scope, tried)? {
+        let mut lock = None;
+        loop {
+            let usable = match self.untried(purchase, &scope, tried)? {
+                Some(Untried::Usable(usable)) => usable,
+                Some(Untried::New(credential)) => {
+                    drop(lock);
+                    self.store.after_first_use(credential).await?
+                }
+                None if lock.is_some() => break,
+                None => {
+                    // Another call may buy it while this one waits.
+                    lock = Some(self.store.purchase(&purchase.origin, &scope).await?);
+                    continue;
+                }
+            };
             return Ok(Bought { usable, payment: None });
         }
         let (usable, payment) = match self.resume(purchase, &scope, tried).await? {
@@ -77,15 +93,18 @@ impl PayingClient {
         purchase: &Purchase,
         scope: &str,
         tried: &[Token],
-    ) -> Result<Option<Usable>, StoreError> {
-        let known = self.store.load(&purchase.origin)?;
-        let untried = known.iter().filter(|credential| {
+    ) -> Result<Option<Untried>, StoreError> {
+        let mut known = self.store.load(&purchase.origin)?;
+        known.retain(|credential| {
             credential.is_paid()
                 && credential.scope == scope
                 && !credential.token.is_over(purchase.now_s)
                 && !tried.contains(&credential.token)
         });
-        self.store.first_usable(&purchase.origin, untried)
+        if let Some(usable) = self.store.first_usable(&purchase.origin, &known)? {
+            return Ok(Some(Untried::Usable(usable)));
+        }
+        Ok(known.into_iter().find(|known| !known.is_single_use()).map(Untried::New))
     }
 
     /// Takes up a payment that an earlier call began and did not see end.
@@ -170,7 +189,7 @@ impl PayingClient {
         // The pending form is still there where this fails, and the next call takes it up.
         let fault = |error: StoreError| ClientError { fault: error.into(), paid: Some(payment) };
         // Before anybody else can see that it is paid, it is this call's.
-        let usable = self.store.usable(credential.clone()).map_err(fault)?;
+        let usable = self.store.claim(credential.clone()).map_err(fault)?;
         self.store.settle(&purchase.origin, &credential, paid.fee, tried).map_err(fault)?;
         let taken = || ClientError { fault: WalletError::InFlight.into(), paid: Some(payment) };
         Ok((usable.ok_or_else(taken)?, payment))

@@ -1,5 +1,6 @@
-//! Who uses a credential that is good for one request: one call at a time, in this process or
-//! another one. A claim ends with its call, or with the process.
+//! Who uses a credential alone, in this process or another one: the one call of a credential that
+//! is good for one request, and the call that has just bought one that is good for more, until it
+//! was served. A claim ends with its call, or with the process.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -36,12 +37,40 @@ impl Claim {
         }
         let mut claim = Self { payment, claims: Arc::clone(claims), lock: None };
         if let Some(store) = store {
-            let path = store.with_extension(format!("using-{payment}.lock"));
+            let path = lock_path(store, payment);
             let Some(lock) = file::try_lock(&path)? else { return Ok(None) };
             claim.lock = Some((path, lock));
         }
         Ok(Some(claim))
     }
+
+    /// Whether somebody has a claim on this payment.
+    pub(super) fn exists(
+        claims: &Claims,
+        store: Option<&Path>,
+        payment: PaymentHash,
+    ) -> io::Result<bool> {
+        if claims.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&payment) {
+            return Ok(true);
+        }
+        let Some(path) = store.map(|store| lock_path(store, payment)) else { return Ok(false) };
+        if !path.try_exists()? {
+            return Ok(false);
+        }
+        // One that nobody has was left by a process that died.
+        match file::try_lock(&path)? {
+            Some(_left) => {
+                // Another one may have removed it just now.
+                _ = fs::remove_file(path);
+                Ok(false)
+            }
+            None => Ok(true),
+        }
+    }
+}
+
+fn lock_path(store: &Path, payment: PaymentHash) -> PathBuf {
+    store.with_extension(format!("using-{payment}.lock"))
 }
 
 impl Drop for Claim {

@@ -15,6 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedMutexGuard;
 use tollway_core::money::Msat;
@@ -30,6 +31,11 @@ pub use records::{PaymentRecord, PaymentState};
 /// Purchases of different things seldom share a lock, and there are never more lock files.
 const PURCHASE_LOCKS: usize = 16;
 
+/// How long others leave a new credential to the call that bought it. A gateway has counted that
+/// call long before, however late its answer.
+const FIRST_USE_MAX: Duration = Duration::from_secs(10);
+const FIRST_USE_POLL: Duration = Duration::from_millis(20);
+
 /// Where credentials and payments are kept. Clones share what they keep.
 #[derive(Clone, Debug)]
 pub struct CredentialStore {
@@ -38,8 +44,8 @@ pub struct CredentialStore {
     claims: Arc<Claims>,
 }
 
-/// A credential that a call may show. One that is good for one request is the call's alone, until
-/// this is dropped.
+/// A credential that a call may show. One that is good for one request, or that the call has just
+/// bought, is the call's alone until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Usable {
     pub(crate) credential: Credential,
@@ -186,14 +192,42 @@ impl CredentialStore {
 
     /// A credential for this call; `None` while it is another one's.
     pub(crate) fn usable(&self, credential: Credential) -> Result<Option<Usable>, StoreError> {
-        let payment = credential.payment_hash().filter(|_| credential.is_single_use());
-        let Some(payment) = payment else {
-            return Ok(Some(Usable { credential, _claim: None }));
-        };
-        let claimed = Claim::try_new(&self.claims, self.path(), payment).map_err(|source| {
-            StoreError::Io { path: self.path().map(Path::to_owned).unwrap_or_default(), source }
-        })?;
-        Ok(claimed.map(|claim| Usable { credential, _claim: Some(claim) }))
+        if credential.is_single_use() {
+            return self.claim(credential);
+        }
+        let usable = !self.is_claimed(&credential)?;
+        Ok(usable.then_some(Usable { credential, _claim: None }))
+    }
+
+    /// A credential for this call alone; `None` while it is another one's.
+    pub(crate) fn claim(&self, credential: Credential) -> Result<Option<Usable>, StoreError> {
+        let Some(payment) = credential.payment_hash() else { return Ok(None) };
+        let claim = Claim::try_new(&self.claims, self.path(), payment);
+        let claim = claim.map_err(|source| self.claims_fault(source))?;
+        Ok(claim.map(|claim| Usable { credential, _claim: Some(claim) }))
+    }
+
+    /// Waits until the call that bought this credential was served by it, or long enough. Whoever
+    /// came first would else leave nothing to the one that paid.
+    pub(crate) async fn after_first_use(
+        &self,
+        credential: Credential,
+    ) -> Result<Usable, StoreError> {
+        let begun = Instant::now();
+        while self.is_claimed(&credential)? && begun.elapsed() < FIRST_USE_MAX {
+            tokio::time::sleep(FIRST_USE_POLL).await;
+        }
+        Ok(Usable { credential, _claim: None })
+    }
+
+    fn is_claimed(&self, credential: &Credential) -> Result<bool, StoreError> {
+        let Some(payment) = credential.payment_hash() else { return Ok(false) };
+        let exists = Claim::exists(&self.claims, self.path(), payment);
+        exists.map_err(|source| self.claims_fault(source))
+    }
+
+    fn claims_fault(&self, source: io::Error) -> StoreError {
+        StoreError::Io { path: self.path().map(Path::to_owned).unwrap_or_default(), source }
     }
 
     /// Writes the intent to pay down, if the budget allows it. After this returns, a crash at

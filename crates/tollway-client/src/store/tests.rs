@@ -172,6 +172,38 @@ async fn one_buys_at_a_time_between_stores_that_share_a_file() {
     waiting.await.unwrap();
 }
 
+#[tokio::test]
+async fn whoever_bought_a_credential_uses_it_first() {
+    let (_folder, store) = store();
+    let paid = buy(&store, "m", "/", &[]);
+    let other = CredentialStore::at(store.path().unwrap().to_owned());
+    let first = store.claim(paid.clone()).unwrap().unwrap();
+    for store in [&store, &other] {
+        assert!(store.usable(paid.clone()).unwrap().is_none());
+    }
+    let mut here = Box::pin(store.after_first_use(paid.clone()));
+    let mut there = Box::pin(other.after_first_use(paid.clone()));
+    assert!(futures_util::poll!(&mut here).is_pending());
+    assert!(futures_util::poll!(&mut there).is_pending());
+    drop(first);
+    here.await.unwrap();
+    there.await.unwrap();
+    // From now on it is for everybody at once.
+    let _one = store.usable(paid.clone()).unwrap().unwrap();
+    assert!(other.usable(paid).unwrap().is_some());
+}
+
+#[test]
+fn what_a_process_that_died_had_for_itself_is_free() {
+    let (_folder, store) = store();
+    let paid = buy(&store, "m", "/", &[]);
+    let hash = paid.payment_hash().unwrap();
+    let left = store.path().unwrap().with_extension(format!("using-{hash}.lock"));
+    fs::write(&left, "").unwrap();
+    assert!(store.usable(paid).unwrap().is_some());
+    assert!(!left.exists());
+}
+
 #[test]
 fn a_foreign_file_is_refused_and_left_alone() {
     let (_folder, store) = store();
