@@ -76,7 +76,9 @@ pub enum Lie {
     /// It asks what the payer likes.
     NoAmount,
     /// It lives a second longer.
-    Expiry,
+    Later,
+    /// It lives a second shorter.
+    Sooner,
     /// It is for the main network.
     Network,
 }
@@ -137,7 +139,11 @@ impl Till {
         let lie = self.inner().lie;
         let chain = if lie == Some(Lie::Network) { Currency::Bitcoin } else { Currency::Regtest };
         let amount_msat = wish.amount_msat + if lie == Some(Lie::Amount) { 1_000 } else { 0 };
-        let expiry_s = wish.expiry_s + u64::from(lie == Some(Lie::Expiry));
+        let expiry_s = match lie {
+            Some(Lie::Later) => wish.expiry_s + 1,
+            Some(Lie::Sooner) => wish.expiry_s.saturating_sub(1),
+            _ => wish.expiry_s,
+        };
         let secp = Secp256k1::new();
         let key = SecretKey::from_slice(&[7; 32]).map_err(text)?;
         let builder = InvoiceBuilder::new(chain)

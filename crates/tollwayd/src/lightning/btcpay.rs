@@ -28,6 +28,9 @@ use super::{
 };
 use crate::config::BtcpayConfig;
 
+/// BTCPay counts the time of a store's invoice from before it asks the node for it.
+const STORE_EARLY_S_MAX: u64 = 10;
+
 /// The Lightning node of a store.
 #[derive(Debug)]
 pub(super) struct Btcpay {
@@ -150,6 +153,10 @@ impl Node for Btcpay {
                 None => self.create_of_node(order).await,
             }
         })
+    }
+
+    fn ends_early_s_max(&self) -> u64 {
+        if self.store_invoices.is_some() { STORE_EARLY_S_MAX } else { 0 }
     }
 
     fn look_up<'a>(&'a self, hash: &'a PaymentHash) -> Call<'a, Answer> {

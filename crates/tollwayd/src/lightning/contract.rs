@@ -24,23 +24,34 @@ pub(super) struct Subject {
     pub(super) keeps_notes: bool,
     /// Whether it can ask for parts of a sat.
     pub(super) counts_msat: bool,
+    /// How much earlier than ordered its invoices end.
+    pub(super) ends_early_s: u64,
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an invoice lives that does not say it.
+const BOLT11_EXPIRY_S: u64 = 3_600;
 
 fn order(amount_msat: u64) -> InvoiceOrder {
+    order_for(amount_msat, 600)
+}
+
+fn order_for(amount_msat: u64, expiry_s: u64) -> InvoiceOrder {
     InvoiceOrder {
         amount: Msat::new(amount_msat).unwrap(),
         memo: "10 jokes".to_owned(),
         note: r#"{"account":null,"route":"jöke"}"#.to_owned(),
-        expiry_s: 600,
+        expiry_s,
     }
 }
 
 impl Subject {
     async fn made(&self, amount_msat: u64) -> CheckedInvoice {
-        let now_s = SystemClock.now_s();
-        self.lightning.make_invoice(&order(amount_msat), now_s).await.unwrap()
+        self.make(&order(amount_msat)).await
+    }
+
+    async fn make(&self, order: &InvoiceOrder) -> CheckedInvoice {
+        self.lightning.make_invoice(order, SystemClock.now_s()).await.unwrap()
     }
 
     async fn look_up(&self, hash: &PaymentHash) -> Answer {
@@ -71,13 +82,16 @@ pub(super) async fn keeps_the_contract(subject: &Subject) {
 }
 
 async fn makes_what_is_ordered(subject: &Subject) {
-    for amount in [1_000, 21_000, 1_234_000] {
-        let made = subject.made(amount).await;
+    // Whole minutes, because some backends count no less.
+    for (amount, expiry_s) in [(1_000, 60), (21_000, 600), (1_234_000, 7_200)] {
+        let made = subject.make(&order_for(amount, expiry_s)).await;
         // What a strict reader refuses of LNbits' FakeWallet, its parts still say.
         let read: SignedRawBolt11Invoice = made.bolt11.parse().unwrap();
         let read = read.raw_invoice();
         assert_eq!(read.amount_pico_btc(), Some(amount * 10));
-        assert!((590..=600).contains(&read.expiry_time().unwrap().as_seconds()));
+        // Exactly what this backend promises: one that goes by a time of its own is found out.
+        let lives_s = read.expiry_time().map_or(BOLT11_EXPIRY_S, |it| it.as_seconds());
+        assert_eq!(lives_s, expiry_s - subject.ends_early_s);
         assert_eq!(read.payment_hash().unwrap().0.as_byte_array(), made.payment_hash.as_bytes());
         assert_eq!(read.description().unwrap().to_string(), "10 jokes");
     }

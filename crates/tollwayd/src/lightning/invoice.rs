@@ -8,14 +8,14 @@ use lightning_invoice::{Currency, SignedRawBolt11Invoice};
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 
-use super::{CheckedInvoice, CheckedPayment, InvoiceOrder, NodeFault, SettledInvoice};
+use super::{
+    CheckedInvoice, CheckedPayment, InvoiceOrder, Lightning, MadeInvoice, NodeFault, SettledInvoice,
+};
 use crate::config::Network;
 
 /// The longest text that is read as an invoice; one with the longest memo is half of it.
 pub(super) const INVOICE_BYTES_MAX: usize = 4_096;
 
-/// BTCPay counts an invoice's time from before it asks its node for it.
-const EXPIRY_LATE_S: u64 = 10;
 /// No payment is begun that may come too late.
 const TIME_TO_PAY_S: u64 = 30;
 /// What BOLT 11 says where an invoice does not.
@@ -39,7 +39,7 @@ pub(crate) enum InvoiceFault {
     /// It asks another amount, or none.
     #[error("expected the ordered amount in the node's invoice, but found another or none")]
     Amount,
-    /// It is expired, or lives longer than ordered.
+    /// It is expired, lives longer than ordered, or shorter than the node may have it.
     #[error("expected the ordered expiry in the node's invoice, but found another")]
     Expiry,
     /// It is for another chain than was configured.
@@ -62,24 +62,24 @@ pub(crate) enum InvoiceFault {
 /// [`InvoiceFault`] names the first difference.
 pub(crate) fn check_invoice(
     order: &InvoiceOrder,
-    bolt11: String,
-    said_hash: &PaymentHash,
-    network: Network,
+    made: MadeInvoice,
+    lightning: &Lightning,
     now_s: u64,
 ) -> Result<CheckedInvoice, InvoiceFault> {
+    let MadeInvoice { payment_hash: said_hash, bolt11 } = made;
     let invoice = read(&bolt11)?;
-    if currency(network) != invoice.currency {
+    if currency(lightning.network) != invoice.currency {
         return Err(InvoiceFault::Network);
     }
     if invoice.amount != Some(order.amount) {
         return Err(InvoiceFault::Amount);
     }
     let payment_hash = invoice.payment_hash;
-    if payment_hash != *said_hash {
+    if payment_hash != said_hash {
         return Err(InvoiceFault::PaymentHash);
     }
     let expires_at_s = invoice.created_at_s.saturating_add(invoice.expiry_s);
-    let shortest_s = order.expiry_s.saturating_sub(EXPIRY_LATE_S);
+    let shortest_s = order.expiry_s.saturating_sub(lightning.node.ends_early_s_max());
     if expires_at_s <= now_s || !(shortest_s..=order.expiry_s).contains(&invoice.expiry_s) {
         return Err(InvoiceFault::Expiry);
     }

@@ -147,6 +147,11 @@ pub(crate) trait Node: Debug + Send + Sync + 'static {
     /// Makes an invoice.
     fn create_invoice<'a>(&'a self, order: &'a InvoiceOrder) -> Call<'a, MadeInvoice>;
 
+    /// By how much its invoices may end earlier than ordered; none ends later.
+    fn ends_early_s_max(&self) -> u64 {
+        0
+    }
+
     /// What became of the invoice with this payment hash.
     fn look_up<'a>(&'a self, hash: &'a PaymentHash) -> Call<'a, Answer>;
 
@@ -216,8 +221,8 @@ impl Lightning {
         order: &InvoiceOrder,
         now_s: u64,
     ) -> Result<CheckedInvoice, MakeError> {
-        let MadeInvoice { payment_hash, bolt11 } = self.node.create_invoice(order).await?;
-        Ok(check_invoice(order, bolt11, &payment_hash, self.network, now_s)?)
+        let made = self.node.create_invoice(order).await?;
+        Ok(check_invoice(order, made, self, now_s)?)
     }
 }
 

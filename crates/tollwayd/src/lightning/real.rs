@@ -71,6 +71,7 @@ async fn lnd_keeps_the_contract() {
         }),
         keeps_notes: false,
         counts_msat: true,
+        ends_early_s: 0,
     };
     expires(&subject.lightning).await;
     tokio::select! {
@@ -140,6 +141,7 @@ async fn lnbits_keeps_the_contract() {
         }),
         keeps_notes: true,
         counts_msat: false,
+        ends_early_s: 0,
     };
     keeps_the_contract(&subject).await;
     names_what_is_paid(&subject).await;
@@ -190,6 +192,7 @@ async fn serves_lnbits(kind: Kind) {
         }),
         keeps_notes: true,
         counts_msat: false,
+        ends_early_s: 0,
     };
     keeps_the_contract(&subject).await;
 }
@@ -224,6 +227,7 @@ async fn wallet_keeps_the_contract(encryption: Encryption) {
         }),
         keeps_notes: true,
         counts_msat: true,
+        ends_early_s: 0,
     };
     keeps_the_contract(&subject).await;
     names_what_is_paid(&subject).await;

@@ -51,13 +51,14 @@ fn connect(kind: Kind, url: &str, credential: &str) -> Lightning {
 }
 
 async fn contract(kind: Kind, keeps_notes: bool, counts_msat: bool) {
-    contract_of(kind, keeps_notes, counts_msat, connect).await;
+    contract_of(kind, keeps_notes, counts_msat, 0, connect).await;
 }
 
 async fn contract_of(
     kind: Kind,
     keeps_notes: bool,
     counts_msat: bool,
+    ends_early_s: u64,
     connect: fn(Kind, &str, &str) -> Lightning,
 ) {
     let standin = StandIn::start(kind).await.unwrap();
@@ -71,6 +72,7 @@ async fn contract_of(
         }),
         keeps_notes,
         counts_msat,
+        ends_early_s,
     };
     keeps_the_contract(&subject).await;
     assert_eq!(subject.lightning.node.may_pay().await, Ok(Some(false)));
@@ -115,7 +117,7 @@ async fn the_btcpay_stand_in_keeps_the_contract() {
 }
 
 /// As [`connect`], with the store's own invoices.
-fn connect_store(kind: Kind, url: &str, credential: &str) -> Lightning {
+pub(super) fn connect_store(kind: Kind, url: &str, credential: &str) -> Lightning {
     let NodeConfig::Btcpay(config) = config(kind, url, credential) else { panic!("{kind:?}") };
     let config = NodeConfig::Btcpay(BtcpayConfig { store_invoices: true, ..config });
     Lightning::connect(&config, Network::Regtest).unwrap().unwrap()
@@ -123,7 +125,8 @@ fn connect_store(kind: Kind, url: &str, credential: &str) -> Lightning {
 
 #[tokio::test]
 async fn the_btcpay_stand_in_keeps_the_contract_with_invoices_of_the_store() {
-    contract_of(Kind::Btcpay, false, false, connect_store).await;
+    // A second of the time has gone when this one asks its node.
+    contract_of(Kind::Btcpay, false, false, 1, connect_store).await;
 }
 
 #[tokio::test]
@@ -134,7 +137,8 @@ async fn an_invoice_that_is_not_the_ordered_one_is_not_handed_out() {
         for (lie, fault) in [
             (Lie::Amount, InvoiceFault::Amount),
             (Lie::NoAmount, InvoiceFault::Amount),
-            (Lie::Expiry, InvoiceFault::Expiry),
+            (Lie::Later, InvoiceFault::Expiry),
+            (Lie::Sooner, InvoiceFault::Expiry),
             (Lie::Network, InvoiceFault::Network),
         ] {
             standin.till.lie(Some(lie));

@@ -1,15 +1,24 @@
 use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescriptionRef, Currency};
 
+use super::contract::{Subject, keeps_the_contract};
 use super::invoice::INVOICE_BYTES_MAX;
 use super::simulated::MintError;
 use super::*;
+use crate::clock::{Clock, SystemClock};
 use crate::ledger::KeyBytes;
 use proptest::prelude::*;
+use tollway_testkit::standin::Kind;
 
 const NOW_S: u64 = 1_700_000_000;
 
 fn node(secret: u8) -> SimulatedNode {
     SimulatedNode::new(KeyBytes([secret; 32]), None)
+}
+
+/// A node whose invoices live exactly as long as ordered.
+fn exact(network: Network) -> Lightning {
+    let config = super::standins::config(Kind::Lnd, "http://127.0.0.1:1", "00");
+    Lightning::connect(&config, network).unwrap().unwrap()
 }
 
 /// An invoice of the simulated node, checked.
@@ -18,8 +27,8 @@ fn make(
     order: &InvoiceOrder,
     now_s: u64,
 ) -> Result<CheckedInvoice, InvoiceFault> {
-    let MadeInvoice { payment_hash, bolt11 } = node.create_invoice(order, now_s).unwrap();
-    check_invoice(order, bolt11, &payment_hash, Network::Regtest, now_s)
+    let made = node.create_invoice(order, now_s).unwrap();
+    check_invoice(order, made, &exact(Network::Regtest), now_s)
 }
 
 fn order(amount: u64) -> InvoiceOrder {
@@ -91,21 +100,30 @@ fn pays_neither_strangers_nor_the_expired_nor_garbage() {
 fn an_invoice_that_was_not_ordered_is_refused() {
     let made = make(&node(1), &order(21_000), NOW_S).unwrap();
     let check = |order: &InvoiceOrder, hash: &PaymentHash, now_s| {
-        check_invoice(order, made.bolt11.clone(), hash, Network::Regtest, now_s)
+        let made = MadeInvoice { payment_hash: *hash, bolt11: made.bolt11.clone() };
+        check_invoice(order, made, &exact(Network::Regtest), now_s)
     };
     assert_eq!(check(&order(21_000), &made.payment_hash, NOW_S), Ok(made.clone()));
     assert_eq!(check(&order(20_999), &made.payment_hash, NOW_S), Err(InvoiceFault::Amount));
     let other = PaymentHash::from_bytes([9; 32]);
     assert_eq!(check(&order(21_000), &other, NOW_S), Err(InvoiceFault::PaymentHash));
-    // Not a second longer than ordered, and little shorter.
-    for (expiry_s, fault) in [(599, true), (601, false), (610, false), (611, true)] {
+    // Not a second longer than ordered, and shorter only from a store of BTCPay, and little.
+    let store = super::standins::connect_store(Kind::Btcpay, "http://127.0.0.1:1", "00");
+    for (expiry_s, of_node, of_store) in
+        [(599, false, false), (601, false, true), (610, false, true), (611, false, false)]
+    {
         let other = InvoiceOrder { expiry_s, ..order(21_000) };
-        let expected = if fault { Err(InvoiceFault::Expiry) } else { Ok(made.clone()) };
-        assert_eq!(check(&other, &made.payment_hash, NOW_S), expected, "{expiry_s}");
+        let expected = |fine| if fine { Ok(made.clone()) } else { Err(InvoiceFault::Expiry) };
+        let found = check(&other, &made.payment_hash, NOW_S);
+        assert_eq!(found, expected(of_node), "{expiry_s}");
+        let raw = MadeInvoice { payment_hash: made.payment_hash, bolt11: made.bolt11.clone() };
+        let found = check_invoice(&other, raw, &store, NOW_S);
+        assert_eq!(found, expected(of_store), "{expiry_s}");
     }
     assert_eq!(check(&order(21_000), &made.payment_hash, NOW_S + 600), Err(InvoiceFault::Expiry));
     let check = |bolt11: &str, network| {
-        check_invoice(&order(21_000), bolt11.to_owned(), &made.payment_hash, network, NOW_S)
+        let made = MadeInvoice { payment_hash: made.payment_hash, bolt11: bolt11.to_owned() };
+        check_invoice(&order(21_000), made, &exact(network), NOW_S)
     };
     assert_eq!(check("lnbcrt", Network::Regtest), Err(InvoiceFault::Unreadable));
     for other in [Network::Bitcoin, Network::Testnet, Network::Signet, Network::Simnet] {
@@ -113,6 +131,29 @@ fn an_invoice_that_was_not_ordered_is_refused() {
     }
     let longest = "q".repeat(INVOICE_BYTES_MAX + 1);
     assert_eq!(check(&longest, Network::Regtest), Err(InvoiceFault::Unreadable));
+}
+
+#[tokio::test]
+async fn the_simulated_node_keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Arc::new(remembering(&directory.path().join("node")));
+    let payer = Arc::clone(&node);
+    let subject = Subject {
+        lightning: Lightning {
+            node: Arc::new(Simulated { node, clock: Arc::new(SystemClock) }),
+            network: Network::Regtest,
+        },
+        // It asks for no credential.
+        stranger: None,
+        pay: Box::new(move |bolt11| {
+            payer.pay(&bolt11, SystemClock.now_s()).expect("an invoice of this node");
+            Box::pin(std::future::ready(()))
+        }),
+        keeps_notes: true,
+        counts_msat: true,
+        ends_early_s: 0,
+    };
+    keeps_the_contract(&subject).await;
 }
 
 /// A node that remembers in this file.
