@@ -42,7 +42,8 @@ pub enum Kind {
 pub const STORE: &str = "StandInStore";
 
 /// How the paths end on which nodes pay. They pay for nobody, and say that this is all they know.
-const PAYS: [&str; 4] = ["/v2/router/send", "/v1/pay", "/payinvoice", "/invoices/pay"];
+/// BTCPay has rights by name.
+const PAYS: [&str; 3] = ["/v2/router/send", "/v1/pay", "/payinvoice"];
 
 /// A stand-in that serves until it is dropped.
 #[derive(Debug)]

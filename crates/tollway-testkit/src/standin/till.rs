@@ -26,6 +26,7 @@ struct Inner {
     lie: Option<Lie>,
     mischief: HashSet<Mischief>,
     look_ups: u64,
+    rights: Option<Vec<String>>,
 }
 
 /// An invoice.
@@ -45,6 +46,8 @@ pub(super) struct Sold {
     pub(super) description: String,
     /// What the maker wants to have kept.
     pub(super) note: String,
+    /// When it was made, in Unix seconds.
+    pub(super) made_at_s: u64,
     /// When it expires, in Unix seconds.
     pub(super) expires_at_s: u64,
     /// Its number among the paid ones, from 1; `None` while it is not paid.
@@ -126,6 +129,16 @@ impl Till {
         self.inner().mischief.contains(&mischief)
     }
 
+    /// From now on, the credential has these rights, where a node gives them by name.
+    pub fn grant(&self, rights: &[&str]) {
+        self.inner().rights = Some(rights.iter().map(|&right| right.to_owned()).collect());
+    }
+
+    /// The rights that were granted, if a test did.
+    pub(super) fn rights(&self) -> Option<Vec<String>> {
+        self.inner().rights.clone()
+    }
+
     /// Makes an invoice.
     ///
     /// # Errors
@@ -159,6 +172,7 @@ impl Till {
             _ => builder.amount_milli_satoshis(amount_msat).build_signed(sign),
         };
         let invoice = invoice.map_err(|error| format!("{error:?}"))?;
+        let made_at_s = invoice.duration_since_epoch().as_secs();
         let sold = Sold {
             hash,
             preimage,
@@ -167,7 +181,8 @@ impl Till {
             received_msat: 0,
             description: wish.description,
             note: wish.note,
-            expires_at_s: invoice.duration_since_epoch().as_secs() + expiry_s,
+            made_at_s,
+            expires_at_s: made_at_s + expiry_s,
             settle_index: None,
             over: false,
         };
@@ -216,6 +231,11 @@ impl Till {
         inner.look_ups += 1;
         let place = inner.places.get(&hash.to_ascii_lowercase()).copied()?;
         inner.sold.get(place).cloned()
+    }
+
+    /// All invoices, the oldest first.
+    pub(super) fn all(&self) -> Vec<Sold> {
+        self.inner().sold.clone()
     }
 
     /// The invoice whose payment hash begins so.

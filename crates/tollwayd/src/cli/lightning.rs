@@ -14,7 +14,7 @@ use crate::config::{LightningConfig, LogConfig, LogFormat, LogLevel, RawConfig};
 use crate::entropy;
 use crate::lightning::{
     Answer, CheckedInvoice, ConnectFault, InvoiceOrder, Lightning, MakeError, NodeFault,
-    PayingWallet,
+    PayingWallet, Rights,
 };
 use crate::telemetry;
 
@@ -93,6 +93,7 @@ async fn examine(lightning: &Lightning, config: &LightningConfig, pays: bool) ->
     if !pays {
         findings.push(rights(lightning).await);
     }
+    findings.extend(permissions(lightning).await);
     findings
 }
 
@@ -166,6 +167,26 @@ async fn rights(lightning: &Lightning) -> Finding {
         Err(_) => (false, "it is not known whether the credential can spend"),
     };
     Finding { what: "rights", is_fine, words: words.to_owned() }
+}
+
+/// Of nodes that list them.
+async fn permissions(lightning: &Lightning) -> Option<Finding> {
+    let (is_fine, words) = match lightning.node.rights().await.transpose()? {
+        Ok(Rights { present, missing, too_broad }) => {
+            let parts = [
+                ("it has", present.join(", ")),
+                ("missing", missing.join(", ")),
+                ("too broad", too_broad.join(", ")),
+            ];
+            let said = parts.iter().filter(|(_, names)| !names.is_empty());
+            let said: Vec<String> = said.map(|(word, names)| format!("{word}: {names}")).collect();
+            let is_fine = missing.is_empty() && too_broad.is_empty();
+            let remedy = if is_fine { "" } else { "; make a key as docs/lightning.md says" };
+            (is_fine, said.join("; ") + remedy)
+        }
+        Err(fault) => (false, format!("{fault}{}", remedy(fault))),
+    };
+    Some(Finding { what: "permissions", is_fine, words })
 }
 
 /// Whether the wallet of `[[splits]]` may pay.

@@ -11,6 +11,8 @@
 //! `btcpay.store.cancreateinvoice` and `btcpay.store.canviewinvoices` for the former right. BTCPay
 //! names them in its own way, so that the node is still asked whether one is paid.
 
+mod key;
+
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ use super::http::{self, Http, NO_INVOICE};
 use super::invoice::asked;
 use super::tls::TlsFault;
 use super::{
-    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, SettledInvoice,
+    Answer, Call, Events, InvoiceOrder, MadeInvoice, Node, NodeFault, Rights, SettledInvoice,
     payment_hash_of, whole_sats,
 };
 use crate::config::BtcpayConfig;
@@ -35,6 +37,8 @@ const STORE_EARLY_S_MAX: u64 = 10;
 #[derive(Debug)]
 pub(super) struct Btcpay {
     http: Http,
+    /// Its id.
+    store: String,
     invoices: String,
     /// Of the store, if it makes the invoices.
     store_invoices: Option<String>,
@@ -90,7 +94,7 @@ impl Btcpay {
         let invoices = format!("/api/v1/stores/{}/lightning/BTC/invoices", config.store);
         let store_invoices =
             config.store_invoices.then(|| format!("/api/v1/stores/{}/invoices", config.store));
-        Ok(Self { http, invoices, store_invoices })
+        Ok(Self { http, store: config.store.clone(), invoices, store_invoices })
     }
 
     async fn create_of_node(&self, order: &InvoiceOrder) -> Result<MadeInvoice, NodeFault> {
@@ -185,6 +189,14 @@ impl Node for Btcpay {
             let reply =
                 http::send(self.http.post(&format!("{}/pay", self.invoices), &order)).await?;
             Ok(Some(!reply.denies()))
+        })
+    }
+
+    fn rights(&self) -> Call<'_, Option<Rights>> {
+        Box::pin(async move {
+            let reply = http::send(self.http.get(key::PATH)).await?;
+            let key: key::Key = reply.json()?;
+            Ok(Some(key.rights(&self.store, self.store_invoices.is_some())))
         })
     }
 

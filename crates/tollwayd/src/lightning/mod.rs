@@ -133,6 +133,17 @@ pub(crate) enum NodeFault {
     Unreadable,
 }
 
+/// What a credential may do, in the node's own names for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rights {
+    /// What tollwayd needs and it has.
+    pub(crate) present: Vec<&'static str>,
+    /// What tollwayd needs and it lacks.
+    pub(crate) missing: Vec<&'static str>,
+    /// What it has and tollwayd does not need, or reaches further than it should.
+    pub(crate) too_broad: Vec<String>,
+}
+
 /// A call to a node.
 pub(crate) type Call<'a, T> = BoxFuture<'a, Result<T, NodeFault>>;
 
@@ -173,6 +184,11 @@ pub(crate) trait Node: Debug + Send + Sync + 'static {
     /// Whether the credential can spend, which it should not; `None` if the node does not say.
     /// Found out by asking for a payment of what is no invoice.
     fn may_pay(&self) -> Call<'_, Option<bool>>;
+
+    /// What the credential may do; `None` if the node does not list it.
+    fn rights(&self) -> Call<'_, Option<Rights>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// What tells this node from others: its kind and its address.
     fn name(&self) -> String;

@@ -20,6 +20,14 @@ const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(30);
 
 const HOOK_SECRET: &str = "canary-hook-secret-10ab";
 
+/// What docs/lightning.md asks of a key for invoices of the store, and of the node.
+const BTCPAY_RIGHTS: [&str; 3] = [
+    "btcpay.store.cancreateinvoice:StandInStore",
+    "btcpay.store.canviewinvoices:StandInStore",
+    "btcpay.store.canviewlightninginvoice:StandInStore",
+];
+const BTCPAY_MAKE: &str = "btcpay.store.cancreatelightninginvoice:StandInStore";
+
 const KINDS: [Kind; 4] = [Kind::Lnd, Kind::Cln, Kind::Phoenixd, Kind::Btcpay];
 
 /// A server whose invoices come from a stand-in, and a clock that tests move.
@@ -366,8 +374,10 @@ async fn checked_with(text: &str, node: &StandIn, secret: &str) -> (String, Opti
 async fn check_lightning_names_what_is_missing_and_what_is_too_much() {
     for kind in KINDS {
         let node = StandIn::start(kind).await.unwrap();
+        node.till.grant(&BTCPAY_RIGHTS);
         let (said, code) = checked(kind, &node, node.credential).await;
-        assert_eq!((code, said.matches(" ok:").count()), (Some(0), 5), "{kind:?}: {said}");
+        let checks = if kind == Kind::Btcpay { 6 } else { 5 };
+        assert_eq!((code, said.matches(" ok:").count()), (Some(0), checks), "{kind:?}: {said}");
         node.till.set(Mischief::Generous, true);
         let (said, code) = checked(kind, &node, node.credential).await;
         assert!(said.contains("rights       FAULT: the credential can spend"), "{said}");
@@ -380,6 +390,58 @@ async fn check_lightning_names_what_is_missing_and_what_is_too_much() {
         let (said, _) = checked(kind, &node, node.credential).await;
         assert!(said.contains("invoice      FAULT: the Lightning node does not answer"), "{said}");
     }
+}
+
+/// A key of BTCPay says itself what it may do: what is missing, and what is too much.
+#[tokio::test]
+async fn check_lightning_reads_the_permissions_of_a_key_of_btcpay() {
+    let node = StandIn::start(Kind::Btcpay).await.unwrap();
+    let of_store = text(Kind::Btcpay);
+    let of_node =
+        of_store.replace("store_invoices = true\nwebhook_secret = \"env:HOOK_SECRET\"", "");
+    let ok = "btcpay.store.cancreatelightninginvoice, btcpay.store.canviewlightninginvoice";
+    let ok = format!("permissions  ok: it has: {ok}\n");
+    for (text, granted, says, code) in [
+        (&of_node, vec![BTCPAY_MAKE], ok.as_str(), 0),
+        (&of_store, BTCPAY_RIGHTS.to_vec(), "permissions  ok: it has: btcpay.store.cancreatei", 0),
+        (
+            &of_node,
+            vec![BTCPAY_RIGHTS[2]],
+            "FAULT: it has: btcpay.store.canviewlightninginvoice; \
+             missing: btcpay.store.cancreatelightninginvoice; make a key as docs/lightning.md says",
+            1,
+        ),
+        (
+            &of_store,
+            vec![BTCPAY_RIGHTS[0], BTCPAY_RIGHTS[2]],
+            "missing: btcpay.store.canviewinvoices; make",
+            1,
+        ),
+        (
+            &of_node,
+            vec![BTCPAY_MAKE, "btcpay.server.canmodifyserversettings"],
+            "; too broad: btcpay.server.canmodifyserversettings; make",
+            1,
+        ),
+        (&of_store, vec!["unrestricted"], "; too broad: unrestricted; make", 1),
+        (
+            &of_node,
+            vec!["btcpay.store.cancreatelightninginvoice"],
+            "; too broad: btcpay.store.cancreatelightninginvoice for every store; make",
+            1,
+        ),
+    ] {
+        node.till.grant(&granted);
+        let (said, ended) = checked_with(text, &node, node.credential).await;
+        assert!(said.contains(says), "{granted:?}: {said}");
+        assert_eq!(ended, Some(code), "{granted:?}: {said}");
+    }
+    // What is missing stops the invoice too, and a key that BTCPay does not know has no rights.
+    node.till.grant(&[]);
+    let (said, _) = checked_with(&of_node, &node, node.credential).await;
+    assert!(said.contains("invoice      FAULT: the Lightning node refuses this"), "{said}");
+    let (said, _) = checked_with(&of_node, &node, "0200112233445566778899").await;
+    assert!(said.contains("permissions  FAULT: the Lightning node refuses this"), "{said}");
 }
 
 #[tokio::test]
