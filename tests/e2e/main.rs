@@ -46,3 +46,4 @@ mod stocks;
 mod story;
 mod terms;
 mod x402;
+mod x402_over_lightning;

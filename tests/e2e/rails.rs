@@ -10,18 +10,23 @@ use tollway_testkit::returning::return_invoice;
 use tollway_testkit::stack::StackOptions;
 
 use crate::harness::{Answer, Gateway, Http, config, repository};
+use crate::x402_over_lightning;
 
 const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 /// A stack whose services are paid by the scheme too.
 async fn gateway(tollwayd_config: Option<PathBuf>) -> Gateway {
-    let mut filter = config();
+    gateway_of(config(), tollwayd_config).await
+}
+
+async fn gateway_of(mut filter: Value, tollwayd_config: Option<PathBuf>) -> Gateway {
     filter["payment_scheme"] = json!(true);
     let options = StackOptions { filter: Some(filter), tollwayd_config, ..StackOptions::default() };
     Gateway::with(options).await
 }
 
-/// A configuration of tollwayd in which one client may ask for as much as all.
+/// A configuration of tollwayd with x402 over Lightning, in which one client may ask for as much as
+/// all.
 fn without_limits(directory: &Path) -> PathBuf {
     let text = std::fs::read_to_string(repository("envoy/tollwayd.toml")).unwrap();
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -31,7 +36,7 @@ fn without_limits(directory: &Path) -> PathBuf {
         }
     }
     let file = directory.join("tollwayd.toml");
-    std::fs::write(&file, lines.join("\n")).unwrap();
+    std::fs::write(&file, lines.join("\n") + x402_over_lightning::ON).unwrap();
     file
 }
 
@@ -201,12 +206,31 @@ async fn a_charge_for_what_failed_can_be_made_again() {
     assert_eq!(gateway.ledger_at_rest().await["charged_msat"], 1_000);
 }
 
+/// The same payment as a token, as a charge and as a payment of x402.
+async fn on_three_rails(http: &Http, challenge: &Answer) -> [(&'static str, String); 3] {
+    let accepted = x402_over_lightning::requirement(challenge);
+    assert_eq!(accepted["extra"]["invoice"], challenge.json()["invoice"], "one invoice for all");
+    let token = http.pay(challenge).await;
+    let preimage = token.rsplit_once(':').unwrap().1;
+    let charge = written(&echo(challenge), preimage);
+    let x402 = x402_over_lightning::written(&accepted, &json!({"preimage": preimage}));
+    [("authorization", token), ("payment-authorization", charge), ("payment-signature", x402)]
+}
+
+/// The rail that a served request was paid on, by its receipt.
+fn paid_on(answer: &Answer) -> usize {
+    let receipts = ["payment-receipt", "payment-response"].map(|name| answer.header(name));
+    receipts.iter().position(|receipt| !receipt.is_empty()).map_or(0, |at| at + 1)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_payments_shown_on_two_rails_at_once_are_spent_once() {
+async fn a_thousand_payments_shown_on_three_rails_at_once_are_spent_once() {
     const RACES: u64 = 1_000;
     const AT_ONCE: u64 = 8;
     let directory = tempfile::tempdir().unwrap();
-    let gateway = gateway(Some(without_limits(directory.path()))).await;
+    let mut filter = config();
+    filter["x402"] = json!(true);
+    let gateway = gateway_of(filter, Some(without_limits(directory.path()))).await;
     let racers = (0..AT_ONCE).map(|racer| {
         let http = gateway.http.clone();
         tokio::spawn(async move {
@@ -215,28 +239,31 @@ async fn a_thousand_payments_shown_on_two_rails_at_once_are_spent_once() {
                 // Clients that differ, so that each is asked to pay an invoice of its own.
                 let asks = http.request(Method::GET, "/api/fortune");
                 let challenge = http.send(asks.header("user-agent", format!("racer {race}"))).await;
-                let token = http.pay(&challenge).await;
-                let charge = written(&echo(&challenge), token.rsplit_once(':').unwrap().1);
-                let (one, two) = if race % 2 == 0 { (token, charge) } else { (charge, token) };
+                let mut shown = on_three_rails(&http, &challenge).await;
+                shown.rotate_left(race as usize % 3);
                 // Connections of their own, so that both workers have a part in it.
-                let (here, there) = (http.fresh(), http.fresh());
-                let (one, two) = tokio::join!(
-                    here.get("/api/fortune", Some(&one)),
-                    there.get("/api/fortune", Some(&two)),
-                );
-                let statuses = [one.status.as_u16(), two.status.as_u16()];
-                assert!(statuses.contains(&200) && statuses.contains(&402), "{one:?} {two:?}");
-                let receipts = [&one, &two].map(|answer| answer.header("payment-receipt"));
-                served.push(receipts.iter().any(|receipt| !receipt.is_empty()));
+                let answers = shown.map(|(name, value)| {
+                    let http = http.fresh();
+                    let request = http.request(Method::GET, "/api/fortune").header(name, value);
+                    async move { http.send(request).await }
+                });
+                let answers = futures_util::future::join_all(answers).await;
+                let count = |status: u16| answers.iter().filter(|it| it.status == status).count();
+                assert_eq!((count(200), count(402)), (1, 2), "{answers:?}");
+                served.extend(answers.iter().find(|answer| answer.status == 200).map(paid_on));
             }
             served
         })
     });
-    let mut charges = 0;
+    let mut wins = [0; 3];
     for racer in racers.collect::<Vec<_>>() {
-        charges += racer.await.unwrap().into_iter().filter(|charge| *charge).count();
+        for rail in racer.await.unwrap() {
+            wins[rail] += 1;
+        }
     }
-    assert!((1..RACES as usize).contains(&charges), "both rails win at times: {charges} charges");
+    assert_eq!(wins.iter().sum::<u64>(), RACES);
+    assert!(wins.iter().all(|wins| *wins > 0), "each rail wins at times: {wins:?}");
+    println!("token, charge, x402 won: {wins:?}");
     assert_eq!(gateway.stack.upstream().hits().of("/api/fortune"), RACES);
     let stats = gateway.ledger_at_rest().await;
     assert_eq!(stats["credited_msat"], RACES * 10_000);

@@ -120,11 +120,13 @@ fn payment(nonce: u8, units: &str) -> String {
     STANDARD.encode(payment.to_string())
 }
 
-async fn show(http: &Http, path: &str, payment: &str) -> Answer {
+/// Sends a payment.
+pub(crate) async fn show(http: &Http, path: &str, payment: &str) -> Answer {
     http.send(http.request(Method::GET, path).header("payment-signature", payment)).await
 }
 
-fn receipt(answer: &Answer) -> Value {
+/// What the receipt says.
+pub(crate) fn receipt(answer: &Answer) -> Value {
     serde_json::from_slice(&STANDARD.decode(answer.header("payment-response")).unwrap()).unwrap()
 }
 
