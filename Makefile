@@ -61,9 +61,9 @@ bench-build: $(STAMPS)/python wasm
 bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per second and per fsync, HTTP, memory. Short bars end with 1.
 	$(CARGO) bench --locked -p tollwayd --bench ledger
 
-test-lightning: $(STAMPS)/lightning $(STAMPS)/lnbits $(STAMPS)/nwc build ## Runs tollwayd and the filter on real Lightning: two lnd nodes from their Go modules, an LNbits, a wallet on a Nostr relay.
+test-lightning: $(STAMPS)/lightning $(STAMPS)/lnbits $(STAMPS)/nwc $(STAMPS)/btcpay build ## Runs tollwayd and the filter on real Lightning: two lnd nodes from their Go modules, an LNbits, a wallet on a Nostr relay.
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked --test lightning
-	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked -p tollwayd --lib lightning::real
+	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked -p tollwayd --lib -- lightning::real lightning::greenfield
 
 test-clients: $(STAMPS)/python $(STAMPS)/clients $(STAMPS)/go-clients build ## Lets published clients pay through the real Envoy, and writes docs/clients.md.
 	TOLLWAY_TEST_CLIENTS=required $(CARGO) test --locked --test clients -- --nocapture
@@ -170,6 +170,12 @@ $(STAMPS)/lnbits: tests/lightning/requirements.txt | $(STAMPS)/system
 $(STAMPS)/nwc: tests/lightning/nwc/package.json tests/lightning/nwc/package-lock.json | $(STAMPS)/node
 	@command -v npm >/dev/null || { echo "npm is missing: the wallet service comes from it."; exit 1; }
 	npm ci --prefix tests/lightning/nwc --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(STAMPS)/btcpay: tests/lightning/btcpay/requirements.txt | $(STAMPS)/system
+	@mkdir -p $(STAMPS)
+	@[ -x .tools/btcpay/bin/python ] || python3 -m venv .tools/btcpay
+	.tools/btcpay/bin/pip install --quiet --disable-pip-version-check -r tests/lightning/btcpay/requirements.txt
 	@touch $@
 
 # The load of `make bench`; nothing else needs it.

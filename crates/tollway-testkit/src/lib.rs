@@ -3,6 +3,7 @@
 //! - [`upstream`] is the paid API of the demo and the upstream of the end-to-end tests.
 //! - [`stack`] starts `tollwayd`, that upstream and a real Envoy with the real filter, and ends
 //!   them all, however the process that started them ends.
+//! - [`greenfield`] are published clients of BTCPay's API.
 //! - [`lnbits`] is the real LNbits, for a test of its own.
 //! - [`nodes`] is a real Lightning network of a test's own.
 //! - [`postgres`] is a PostgreSQL of a test's own.
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fake_host;
+pub mod greenfield;
 pub mod lnbits;
 pub mod nodes;
 pub mod nwc;

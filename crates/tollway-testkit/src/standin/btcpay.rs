@@ -42,7 +42,7 @@ pub(super) fn router() -> Router<Arc<Till>> {
     let of_store = format!("/api/v1/stores/{STORE}/invoices");
     Router::new()
         .route("/api/v1/api-keys/current", get(key))
-        .route(&of_node, post(create_of_node).get(list_of_node))
+        .route(&of_node, post(create_of_node))
         .route(&format!("{of_node}/pay"), post(pay))
         .route(&format!("{of_node}/{{id}}"), get(look_up_of_node))
         .route(&of_store, post(create_of_store).get(list_of_store))
@@ -83,12 +83,6 @@ async fn look_up_of_node(State(till): State<Arc<Till>>, Path(id): Path<String>) 
         },
         |sold| Json(shown_by_node(&sold)).into_response(),
     ))
-}
-
-async fn list_of_node(State(till): State<Arc<Till>>) -> Answer {
-    rights::check(&till, SEE_OF_NODE)?;
-    let all: Vec<Value> = till.all().iter().map(shown_by_node).collect();
-    Ok(Json(all).into_response())
 }
 
 /// It pays for nobody, so that it understands no invoice.

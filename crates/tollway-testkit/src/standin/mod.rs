@@ -3,8 +3,8 @@
 //! is paid.
 //!
 //! Every stand-in is a face of a [`Till`]. What they leave out is named in their modules. LNbits'
-//! own clients of these nodes are run against them, so that they are not only our own reading of
-//! the protocols.
+//! own clients of these nodes and published ones of BTCPay are run against them, so that they are
+//! not only our own reading of the protocols.
 
 mod btcpay;
 mod cln;

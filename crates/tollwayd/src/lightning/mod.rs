@@ -266,6 +266,8 @@ fn whole_sats(amount: Msat) -> Result<u64, NodeFault> {
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod greenfield;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod standins;

@@ -17,7 +17,7 @@ use crate::config::{LnbitsConfig, LndConfig, NodeUrl, NwcConfig};
 
 /// Whether a part is there; otherwise the reason is printed, or the test fails where the parts
 /// have to be there.
-fn is_there<E: Display>(available: Result<(), E>) -> bool {
+pub(super) fn is_there<E: Display>(available: Result<(), E>) -> bool {
     let Err(missing) = available else { return true };
     let required = std::env::var("TOLLWAY_TEST_LIGHTNING").is_ok_and(|word| word == "required");
     assert!(!required, "{missing}");
