@@ -38,6 +38,7 @@ mod refunds;
 mod reload;
 mod restore;
 mod sales;
+mod sessions;
 mod shadow;
 mod shipped;
 mod snippets;

@@ -6,17 +6,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use tollway_testkit::returning::return_invoice;
 use tollway_testkit::stack::StackOptions;
 
 use crate::harness::{Answer, Gateway, Http, config, repository};
 use crate::x402_over_lightning;
 
-const PROBLEMS: &str = "https://paymentauth.org/problems/";
+pub(crate) const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 /// A stack whose services are paid by the scheme too.
-async fn gateway(tollwayd_config: Option<PathBuf>) -> Gateway {
-    gateway_of(config(), tollwayd_config).await
+async fn gateway() -> Gateway {
+    gateway_of(config(), None).await
 }
 
 async fn gateway_of(mut filter: Value, tollwayd_config: Option<PathBuf>) -> Gateway {
@@ -27,7 +26,7 @@ async fn gateway_of(mut filter: Value, tollwayd_config: Option<PathBuf>) -> Gate
 
 /// A configuration of tollwayd with x402 over Lightning, in which one client may ask for as much as
 /// all.
-fn without_limits(directory: &Path) -> PathBuf {
+pub(crate) fn without_limits(directory: &Path) -> PathBuf {
     let text = std::fs::read_to_string(repository("envoy/tollwayd.toml")).unwrap();
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
     for line in &mut lines {
@@ -40,27 +39,39 @@ fn without_limits(directory: &Path) -> PathBuf {
     file
 }
 
-fn decoded(text: &str) -> Value {
+/// What a text of the scheme says.
+pub(crate) fn decoded(text: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
 }
 
 /// The parameters of the Payment challenge, which stands after the other.
 fn echo(challenge: &Answer) -> Map<String, Value> {
+    echo_in(challenge, 1, 2)
+}
+
+/// The parameters of the challenge that stands at this place of so many lines.
+pub(crate) fn echo_in(challenge: &Answer, at: usize, of: usize) -> Map<String, Value> {
     assert_eq!(challenge.status, 402, "{challenge:?}");
     let lines: Vec<_> = challenge.headers.get_all("www-authenticate").iter().collect();
-    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines.len(), of, "{lines:?}");
     assert!(lines[0].as_bytes().starts_with(b"L402 macaroon=\""), "{lines:?}");
-    let params = lines[1].to_str().unwrap().strip_prefix("Payment ").unwrap();
+    let params = lines[at].to_str().unwrap().strip_prefix("Payment ").unwrap();
     let params = params.split(", ").map(|param| param.split_once('=').unwrap());
     params.map(|(name, value)| (name.to_owned(), json!(value.trim_matches('"')))).collect()
 }
 
-fn request(echo: &Map<String, Value>) -> Value {
+/// What a challenge asks for.
+pub(crate) fn request(echo: &Map<String, Value>) -> Value {
     decoded(echo["request"].as_str().unwrap())
 }
 
 fn written(echo: &Map<String, Value>, preimage: &str) -> String {
-    let credential = json!({"challenge": echo, "payload": {"preimage": preimage}});
+    sent(echo, &json!({"preimage": preimage}))
+}
+
+/// A credential with this payload.
+pub(crate) fn sent(echo: &Map<String, Value>, payload: &Value) -> String {
+    let credential = json!({"challenge": echo, "payload": payload});
     format!("Payment {}", URL_SAFE_NO_PAD.encode(credential.to_string()))
 }
 
@@ -80,7 +91,7 @@ fn assert_refused(answer: &Answer, problem: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_invoice_is_spent_by_a_charge_or_by_a_token() {
-    let gateway = gateway(None).await;
+    let gateway = gateway().await;
     let http = &gateway.http;
     let fortune = |credential| async move { http.get("/api/fortune", Some(credential)).await };
     let challenge = http.get("/api/fortune", None).await;
@@ -121,7 +132,7 @@ async fn one_invoice_is_spent_by_a_charge_or_by_a_token() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_charge_costs_the_price_where_a_token_buys_more() {
-    let gateway = gateway(None).await;
+    let gateway = gateway().await;
     let challenge = gateway.http.get("/echo", None).await;
     let asked = request(&echo(&challenge));
     assert_eq!((&asked["amount"], &challenge.json()["amountSats"]), (&json!("1"), &json!(20)));
@@ -151,7 +162,7 @@ async fn a_charge_costs_the_price_where_a_token_buys_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_good_credential_gets_its_problem_and_a_fresh_challenge() {
-    let gateway = gateway(None).await;
+    let gateway = gateway().await;
     let http = &gateway.http;
     let challenge = http.get("/api/fortune", None).await;
     let good = pay(http, &challenge).await;
@@ -193,7 +204,7 @@ async fn what_is_no_good_credential_gets_its_problem_and_a_fresh_challenge() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_charge_for_what_failed_can_be_made_again() {
-    let gateway = gateway(None).await;
+    let gateway = gateway().await;
     let challenge = gateway.http.get("/status/503", None).await;
     let charge = pay(&gateway.http, &challenge).await;
     for _ in 0..2 {
@@ -235,17 +246,16 @@ async fn a_thousand_payments_shown_on_three_rails_at_once_are_spent_once() {
         let http = gateway.http.clone();
         tokio::spawn(async move {
             let mut served = Vec::new();
+            // Connections of their own, so that both workers have a part in it.
+            let doors = [http.fresh(), http.fresh(), http.fresh()];
             for race in (racer..RACES).step_by(AT_ONCE as usize) {
                 // Clients that differ, so that each is asked to pay an invoice of its own.
                 let asks = http.request(Method::GET, "/api/fortune");
                 let challenge = http.send(asks.header("user-agent", format!("racer {race}"))).await;
                 let mut shown = on_three_rails(&http, &challenge).await;
                 shown.rotate_left(race as usize % 3);
-                // Connections of their own, so that both workers have a part in it.
-                let answers = shown.map(|(name, value)| {
-                    let http = http.fresh();
-                    let request = http.request(Method::GET, "/api/fortune").header(name, value);
-                    async move { http.send(request).await }
+                let answers = shown.iter().zip(&doors).map(|((name, value), door)| {
+                    door.send(door.request(Method::GET, "/api/fortune").header(*name, value))
                 });
                 let answers = futures_util::future::join_all(answers).await;
                 let count = |status: u16| answers.iter().filter(|it| it.status == status).count();
@@ -268,69 +278,5 @@ async fn a_thousand_payments_shown_on_three_rails_at_once_are_spent_once() {
     let stats = gateway.ledger_at_rest().await;
     assert_eq!(stats["credited_msat"], RACES * 10_000);
     assert_eq!(stats["charged_msat"], RACES * 10_000);
-    gateway.audit();
-}
-
-/// The challenge that sells a session, which stands last.
-fn session(challenge: &Answer) -> Map<String, Value> {
-    assert_eq!(challenge.status, 402, "{challenge:?}");
-    let lines: Vec<_> = challenge.headers.get_all("www-authenticate").iter().collect();
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    let params = lines[2].to_str().unwrap().strip_prefix("Payment ").unwrap();
-    let params = params.split(", ").map(|param| param.split_once('=').unwrap());
-    let echo: Map<_, _> =
-        params.map(|(name, value)| (name.to_owned(), json!(value.trim_matches('"')))).collect();
-    assert_eq!(echo["intent"], "session");
-    echo
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_is_opened_spent_topped_up_and_closed_and_its_rest_returned() {
-    let folder = tempfile::tempdir().unwrap();
-    let shipped = std::fs::read_to_string(repository("envoy/tollwayd.toml")).unwrap();
-    let file = folder.path().join("tollwayd.toml");
-    std::fs::write(&file, format!("{shipped}\n[payouts]\npayment_sessions = true\n")).unwrap();
-    let gateway = gateway(Some(file)).await;
-    let http = &gateway.http;
-    let joke = |credential: String| async move { http.get("/api/joke", Some(&credential)).await };
-    let sent = |echo: &Map<String, Value>, payload: Value| {
-        let credential = json!({"challenge": echo, "payload": payload});
-        format!("Payment {}", URL_SAFE_NO_PAD.encode(credential.to_string()))
-    };
-    let deposit = async || {
-        let echo = session(&http.get("/api/joke", None).await);
-        let asked = request(&echo);
-        assert_eq!((&asked["amount"], &asked["depositAmount"]), (&json!("5"), &json!("20")));
-        let preimage = http.preimage(asked["depositInvoice"].as_str().unwrap()).await;
-        (echo, asked["paymentHash"].clone(), preimage)
-    };
-    let (echo, id, preimage) = deposit().await;
-    let back = return_invoice(1, None);
-    let open = json!({"action": "open", "preimage": preimage, "returnInvoice": back});
-    let opened = joke(sent(&echo, open)).await;
-    assert_eq!((opened.status.as_u16(), opened.number("x-toll-cost-msat")), (200, 5_000));
-    assert_eq!(decoded(opened.header("payment-receipt"))["reference"], id);
-
-    let bearer = json!({"action": "bearer", "sessionId": id, "preimage": preimage});
-    let spent = joke(sent(&echo, bearer.clone())).await;
-    assert_eq!((spent.status.as_u16(), spent.number("x-toll-balance-msat")), (200, 10_000));
-    let (more, _, top_up) = deposit().await;
-    let top_up = json!({"action": "topUp", "sessionId": id, "topUpPreimage": top_up});
-    let added = joke(sent(&more, top_up)).await;
-    assert_eq!((added.status.as_u16(), added.json()), (200, json!({"status": "ok"})));
-    assert_eq!(decoded(added.header("payment-receipt"))["reference"], id);
-    gateway.ledger_at_rest().await;
-
-    let close = json!({"action": "close", "sessionId": id, "preimage": preimage});
-    let closed = joke(sent(&echo, close)).await;
-    let expected = json!({"status": "closed", "refundSats": 30, "refundStatus": "succeeded"});
-    assert_eq!((closed.status.as_u16(), closed.json()), (200, expected));
-    assert_eq!(decoded(closed.header("payment-receipt"))["refundSats"], 30);
-    assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), 2);
-    let over = joke(sent(&echo, bearer)).await;
-    assert_eq!(over.json()["type"], format!("{PROBLEMS}lightning/session-closed"));
-    assert!(session(&over)["id"].is_string(), "a fresh challenge");
-    let stats = gateway.ledger_at_rest().await;
-    assert_eq!((&stats["charged_msat"], &stats["balance_msat"]), (&json!(10_000), &json!(0)));
     gateway.audit();
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use tollway_core::wire::PLAN_IN_SHADOW;
-use tollway_gate::exchange::Step;
+use tollway_gate::exchange::{Exchange, Step};
 use tollway_gate::host::{CallReply, LogField};
 use tollway_gate::metrics::Decision;
 
-use crate::world::{World, config, ok, refused};
+use crate::world::{World, config, ok, preimage, refused};
 
 fn shadowed() -> Value {
     let mut config = config();
@@ -112,4 +112,56 @@ fn a_route_may_be_enforced_among_others_in_shadow_and_the_other_way_round() {
     let world = World::with(&config);
     assert_eq!(world.get("/api/joke", &[]).1, Step::Continue);
     assert!(matches!(world.get("/unknown", &[]).1, Step::Answer(_)));
+}
+
+fn with_payment() -> World {
+    let mut config = shadowed();
+    config["services"][0]["payment_scheme"] = json!(true);
+    World::with(&config)
+}
+
+/// A request with a credential of the scheme `Payment`, and what tollwayd says to it.
+fn on_rail(world: &World, more: &Value) -> (Exchange, Step) {
+    let (mut exchange, _) = world.get("/api/joke", &[("authorization", b"Payment eyJ4IjoxfQ")]);
+    let call = world.one_call("PUT", "/v1/holds/");
+    assert!(call.header(":path").ends_with("/rail"), "{}", call.header(":path"));
+    let mut reply = json!({"outcome": "granted", "account": preimage().payment_hash().to_hex(),
+                           "granted_msat": 5_000, "balance_msat": 7_000,
+                           "headers": [["payment-receipt", "eyJyIjoxfQ"]]});
+    reply.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let step = exchange.call_answered(&world.host, call.id, &ok(&reply));
+    (exchange, step)
+}
+
+#[test]
+fn a_request_paid_on_another_rail_is_held_for_and_not_charged() {
+    let world = with_payment();
+    let (mut exchange, step) = on_rail(&world, &json!({}));
+    assert_eq!(step, Step::Continue);
+    assert_eq!(world.host.upstream_header("x-toll-free").as_deref(), Some(&b"true"[..]));
+    assert_eq!(world.host.upstream_header("authorization"), None);
+    world.host.begin_response(&[(":status", b"200")], false);
+    exchange.response_headers(&world.host);
+    assert_eq!(world.host.client_header("payment-receipt"), None, "nothing was taken");
+    exchange.response_body(&world.host, 0, true);
+    exchange.finished(&world.host);
+    assert_eq!(met(&world, Decision::Ok), (1, 5_000, "5000".to_owned()));
+    let rows = world.posted();
+    assert_eq!((&rows[0]["amount_msat"], &rows[0]["release"]), (&json!(0), &json!(true)));
+}
+
+#[test]
+fn what_a_client_does_with_its_own_money_is_answered_and_reaches_no_upstream() {
+    let world = with_payment();
+    let closed = json!({"granted_msat": 0, "already_charged": true,
+                        "replay": {"status": 200, "content_type": "application/json",
+                                   "body_base64": "eyJzdGF0dXMiOiJvayJ9"}});
+    let (mut exchange, step) = on_rail(&world, &closed);
+    let Step::Answer(answer) = step else { panic!("expected an answer, but found {step:?}") };
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &br#"{"status":"ok"}"#[..]));
+    assert!(exchange.is_held_back(), "nothing of the request goes on");
+    exchange.finished(&world.host);
+    assert_eq!(world.host.shadow_of(Decision::Replayed), (1, 0));
+    assert_eq!(world.host.count_of(Decision::Shadowed), 1);
+    world.assert_no_call();
 }

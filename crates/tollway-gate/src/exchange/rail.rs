@@ -12,7 +12,7 @@ use super::hold::Presents;
 use super::leased::{Granted, Payment, Plan};
 use super::offer::{Feeds, Offer};
 use super::settling::Unsettled;
-use super::{Asks, Context, Exchange, Holding, Step};
+use super::{Asks, Context, Exchange, Holding, State, Step};
 use crate::config::{Form, Mode};
 use crate::headers;
 use crate::host::{CallReply, Reply, Stream};
@@ -118,7 +118,8 @@ impl Exchange {
     }
 
     /// Gives the answer that `tollwayd` has, to who changed something and asked for nothing else,
-    /// or asked before.
+    /// or asked before. Also in shadow: it is about the client's own money, which has moved, and no
+    /// upstream has an answer to it.
     pub(super) fn answered_on_rail(
         &mut self,
         stream: &impl Stream,
@@ -133,7 +134,9 @@ impl Exchange {
         self.gate.reached(stream);
         let answer = reply::replayed(stored, body, balance);
         let notes = RailNotes::read(&reply.body);
-        self.answer(stream, Decision::Replayed, with_headers(answer, notes.headers))
+        self.decided(stream, Decision::Replayed);
+        self.state = State::Answered;
+        Step::Answer(with_headers(answer, notes.headers))
     }
 
     pub(super) fn refused_on_rail(

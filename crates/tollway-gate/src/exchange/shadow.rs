@@ -3,7 +3,8 @@
 //! A request in shadow is decided by the same code as any other. Where that code would answer it,
 //! it goes to the upstream instead, without a credential and unpaid. No invoice is made for it.
 //! Where it presents a credential, the ledger is asked for a hold, which says whether it could be
-//! paid; the hold ends without a charge and without being counted.
+//! paid; the hold ends without a charge and without being counted. Only what a client does with its
+//! own money, such as the end of a session of the scheme `Payment`, is done and answered as always.
 
 use tollway_core::money::Msat;
 
