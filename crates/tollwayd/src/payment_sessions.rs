@@ -33,42 +33,21 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 type Judged = Result<(HoldOutcome, RailNotes), RecoveryError>;
 
 impl Paywall {
-    /// The challenge that sells a session; none where the invoice sells something else than credit
-    /// for what it asks, because what is left of a session goes back as money.
+    /// The challenge that sells a session, where that can be.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if it did not answer.
     pub(crate) async fn session_line(
         &self,
         request: &ChallengeRequest,
         terms: &RailTerms,
         sold: &ChallengeReply,
     ) -> Result<Option<String>, LedgerError> {
-        let plain = request.buys == Buys::Credit
-            && request.credit_msat == request.amount_msat
-            && request.seed_msat == Msat::ZERO
-            && request.credit_ttl_s.is_none()
-            && request.proof == Proof::Preimage
-            && request.top_up.is_none();
-        let price = terms.price_msat.rounded_up_to_sat().filter(|it| *it < request.amount_msat);
-        let (
-            Some(price),
-            ChallengeReply::Invoice { payment_hash, invoice, amount_msat, credit_msat, expires_at },
-            true,
-        ) = (price, sold, plain && self.payment_sessions)
-        else {
-            return Ok(None);
-        };
-        // A coupon or a tier may have made it more since it was asked for.
-        if credit_msat != amount_msat {
-            return Ok(None);
-        }
-        let deposit = Deposit {
-            price,
-            amount: *amount_msat,
-            invoice: invoice.clone(),
-            payment_hash: *payment_hash,
-        };
+        let sold = deposit(request, terms, sold).filter(|_| self.payment_sessions);
+        let Some((deposit, expires_at)) = sold else { return Ok(None) };
         let secrets = self.secrets(&request.service, &request.route).await?;
         let other_header = terms.authorization_taken;
-        let line = |secret| deposit.challenge(secret, &request.service, *expires_at, other_header);
+        let line = |secret| deposit.challenge(secret, &request.service, expires_at, other_header);
         Ok(secrets.last().map(line))
     }
 
@@ -193,6 +172,33 @@ impl Paywall {
     }
 }
 
+/// What was sold as the deposit of a session, and when its invoice ends; none where the invoice
+/// sells something else than credit for what it asks, because what is left of a session goes back
+/// as money.
+fn deposit(
+    request: &ChallengeRequest,
+    terms: &RailTerms,
+    sold: &ChallengeReply,
+) -> Option<(Deposit, u64)> {
+    let plain = request.buys == Buys::Credit
+        && request.credit_msat == request.amount_msat
+        && request.seed_msat == Msat::ZERO
+        && request.credit_ttl_s.is_none()
+        && request.proof == Proof::Preimage
+        && request.top_up.is_none();
+    let price = terms.price_msat.rounded_up_to_sat().filter(|it| *it < request.amount_msat)?;
+    match sold {
+        // A coupon or a tier may have made the credit more since it was asked for.
+        ChallengeReply::Invoice { payment_hash, invoice, amount_msat, credit_msat, expires_at }
+            if plain && credit_msat == amount_msat =>
+        {
+            let (amount, payment_hash) = (*amount_msat, *payment_hash);
+            Some((Deposit { price, amount, invoice: invoice.clone(), payment_hash }, *expires_at))
+        }
+        _ => None,
+    }
+}
+
 /// A deposit that is none.
 struct NoDeposit(DepositOutcome);
 
@@ -256,4 +262,61 @@ fn answered(
         replay,
     };
     (HoldOutcome::Answered(reply), with_receipt(receipt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn msat(amount: u64) -> Msat {
+        Msat::new(amount).unwrap()
+    }
+
+    fn terms(price: u64) -> RailTerms {
+        RailTerms {
+            payment: true,
+            x402: false,
+            price_msat: msat(price),
+            accept: None,
+            authorization_taken: false,
+        }
+    }
+
+    /// A purchase of so much credit for 20 sats, after `change`.
+    fn sold(credit: u64, change: impl FnOnce(&mut ChallengeRequest)) -> Option<(Msat, Msat, u64)> {
+        let (amount_msat, payment_hash) = (msat(20_000), PaymentHash::from_bytes([7; 32]));
+        let mut request = json!({"service": "demo", "route": "joke", "memo": "jokes",
+                                 "amount_msat": 20_000, "credit_msat": 20_000});
+        request["seed_msat"] = json!(0);
+        let mut request: ChallengeRequest = serde_json::from_value(request).unwrap();
+        change(&mut request);
+        let reply = ChallengeReply::Invoice {
+            payment_hash,
+            invoice: "lnbcrt1".to_owned(),
+            amount_msat,
+            credit_msat: msat(credit),
+            expires_at: 600,
+        };
+        let (deposit, expires_at) = deposit(&request, &terms(4_001), &reply)?;
+        assert_eq!((deposit.payment_hash, deposit.invoice.as_str()), (payment_hash, "lnbcrt1"));
+        Some((deposit.price, deposit.amount, expires_at))
+    }
+
+    #[test]
+    fn a_session_is_sold_for_just_what_is_paid() {
+        assert_eq!(sold(20_000, |_| ()), Some((msat(5_000), msat(20_000), 600)));
+        // What is credited differs from what is paid, as the ledger has it in the end.
+        for credit in [19_999, 20_001, 40_000] {
+            assert_eq!(sold(credit, |_| ()), None, "{credit}");
+        }
+        let of_other = PaymentHash::from_bytes([8; 32]);
+        assert_eq!(sold(20_000, |it| it.credit_msat = msat(20_001)), None, "a bonus");
+        assert_eq!(sold(20_000, |it| it.seed_msat = msat(1)), None, "a gift");
+        assert_eq!(sold(20_000, |it| it.credit_ttl_s = Some(60)), None, "credit that ends");
+        assert_eq!(sold(20_000, |it| it.buys = Buys::Session), None, "time");
+        assert_eq!(sold(20_000, |it| it.proof = Proof::Lookup), None, "no preimage");
+        assert_eq!(sold(20_000, |it| it.top_up = Some(of_other)), None, "another's account");
+        let request = |it: &mut ChallengeRequest| it.amount_msat = msat(5_000);
+        assert_eq!(sold(20_000, request), None, "one request");
+    }
 }

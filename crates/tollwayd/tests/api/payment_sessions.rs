@@ -14,10 +14,15 @@ use tollwayd::config::RawConfig;
 
 use crate::support::*;
 
+/// What turns sessions on, and coupons that change what is sold.
+const CONFIG: &str = "[payouts]\npayment_sessions = true\n\
+    [[coupons]]\ncode = \"MORE\"\nbonus_percent = 50\n\
+    [[coupons]]\ncode = \"LESS\"\npercent_off = 20\n";
+
 /// A server that sells sessions.
 async fn server() -> Server {
     let directory = tempfile::tempdir().unwrap();
-    let config = config_with(directory.path(), "[payouts]\npayment_sessions = true\n");
+    let config = config_with(directory.path(), CONFIG);
     Server::start_with(directory, Arc::new(ManualClock::new(START_MS)), config).await
 }
 
@@ -135,6 +140,15 @@ async fn a_session_is_offered_where_a_token_is_sold_without_gifts() {
         assert_eq!(echoes(&reply).len(), 1, "{more}");
     }
     assert_eq!(echoes(&ask(&server, asked(5_000, json!({}))).await).len(), 1, "for one request");
+    // Nothing else is sold for a coupon's price, or for its credit.
+    for coupon in ["MORE", "LESS"] {
+        let reply = ask(&server, asked(20_000, json!({"coupon": coupon}))).await;
+        assert_ne!(reply["amount_msat"], reply["credit_msat"], "{coupon}");
+        assert_eq!(echoes(&reply).len(), 0, "{coupon}");
+    }
+    let top_up = deposit(&server).await.id;
+    let reply = ask(&server, asked(20_000, json!({"top_up": top_up}))).await;
+    assert_eq!(echoes(&reply).len(), 1, "an account that others pay into");
     let mut wish = asked(20_000, json!({}));
     wish["other"]["accept"] = json!("lightning/session");
     let reply = ask(&server, wish).await;
