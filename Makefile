@@ -62,7 +62,7 @@ bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per 
 	$(CARGO) bench --locked -p tollwayd --bench ledger
 
 test-lightning: $(STAMPS)/lightning $(STAMPS)/lnbits $(STAMPS)/nwc $(STAMPS)/btcpay build ## Runs tollwayd and the filter on real Lightning: two lnd nodes from their Go modules, an LNbits, a wallet on a Nostr relay.
-	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked --test lightning
+	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked --test lightning -- --nocapture
 	TOLLWAY_TEST_LIGHTNING=required $(CARGO) test --locked -p tollwayd --lib -- lightning::real lightning::greenfield
 
 test-clients: $(STAMPS)/python $(STAMPS)/clients $(STAMPS)/go-clients build ## Lets published clients pay through the real Envoy, and writes docs/clients.md.

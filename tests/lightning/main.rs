@@ -11,6 +11,7 @@
     reason = "a test binary: what it does not expect fails the test"
 )]
 
+mod downtime;
 mod story;
 mod wallets;
 

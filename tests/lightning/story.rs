@@ -17,14 +17,14 @@ use super::{missing, network};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A seller's stack, and a customer with a folder and a wallet of their own.
-struct Market {
-    stack: Stack,
+pub(crate) struct Market {
+    pub(crate) stack: Stack,
     folder: TempDir,
 }
 
 impl Market {
     /// The demo's configuration, selling with this node.
-    async fn open(lightning: &str) -> Self {
+    pub(crate) async fn open(lightning: &str) -> Self {
         Self::open_with(lightning, "").await
     }
 
@@ -64,7 +64,7 @@ impl Market {
         self.json(&["get", &format!("{}{path}", self.stack.gateway_url())]).await
     }
 
-    async fn stats(&self) -> Value {
+    pub(crate) async fn stats(&self) -> Value {
         self.admin("stats").await
     }
 
@@ -120,7 +120,7 @@ fn words(path: &Path) -> &str {
 }
 
 /// How tollwayd sells with the payee's node.
-fn lnd(network: &tollway_testkit::nodes::Network) -> String {
+pub(crate) fn lnd(network: &tollway_testkit::nodes::Network) -> String {
     format!(
         "backend = \"lnd\"\nnetwork = \"regtest\"\nurl = \"{}\"\ncert = \"{}\"\n\
          macaroon = \"file:{}\"",
