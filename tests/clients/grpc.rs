@@ -16,15 +16,6 @@ const PROGRAM: &str = ".tools/go-clients/aperture";
 /// How the row of this client begins.
 pub(crate) const NAME: &str = "Go aperture, client interceptor";
 const METHOD: &str = "/grpc.health.v1.Health/Check";
-/// Makes the upstream of `envoy/envoy.yaml` one that speaks HTTP/2, as gRPC needs.
-const UPSTREAM: &str = "    - name: upstream\n";
-const HTTP2_UPSTREAM: &str = r#"    - name: upstream
-      typed_extension_protocol_options:
-        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-          explicit_http_config:
-            http2_protocol_options: {}
-"#;
 
 /// Why the client is not here, if it is not.
 pub(crate) fn missing() -> Option<String> {
@@ -43,16 +34,13 @@ pub(crate) async fn aperture(network: &Network) -> Row {
     reporter.set_service_status("", ServingStatus::Serving).await;
     let server = Server::builder().add_service(health).serve(address);
     let server = tokio::spawn(async move { server.await.unwrap() });
-    let stack = Stack::start(StackOptions {
+    let options = StackOptions {
         filter: Some(filter()),
         tollwayd_config: Some(config),
-        envoy_env: vec![("TOLLWAY_JOKE_PORT".to_owned(), port.to_string())],
-        envoy_lines: vec![(UPSTREAM.to_owned(), HTTP2_UPSTREAM.to_owned())],
-        ready_path: Some(METHOD.to_owned()),
         ..StackOptions::default()
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}"));
+    };
+    let stack = Stack::start(options.before_grpc(port, METHOD)).await;
+    let stack = stack.unwrap_or_else(|error| panic!("{error}"));
 
     let mut command = Command::new(repository(PROGRAM));
     command

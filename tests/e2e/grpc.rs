@@ -19,15 +19,6 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use crate::harness::{Gateway, config, eventually};
 
 const SERVICE: &str = "tollway.test";
-/// Makes the upstream of `envoy/envoy.yaml` one that speaks HTTP/2, as gRPC needs.
-const UPSTREAM: &str = "    - name: upstream\n";
-const HTTP2_UPSTREAM: &str = r#"    - name: upstream
-      typed_extension_protocol_options:
-        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-          explicit_http_config:
-            http2_protocol_options: {}
-"#;
 
 /// A gateway before a gRPC server; it ends when this is dropped.
 struct Shop {
@@ -64,14 +55,9 @@ impl Shop {
             {"name": "reflection", "service": "demo", "price_sats": 5,
              "match": {"path_prefix": "/grpc.reflection.v1.ServerReflection"}},
         ]);
-        let gateway = Gateway::with(StackOptions {
-            filter: Some(filter),
-            envoy_env: vec![("TOLLWAY_JOKE_PORT".to_owned(), port.to_string())],
-            envoy_lines: vec![(UPSTREAM.to_owned(), HTTP2_UPSTREAM.to_owned())],
-            ready_path: Some("/grpc.health.v1.Health/Check".to_owned()),
-            ..StackOptions::default()
-        })
-        .await;
+        let options = StackOptions { filter: Some(filter), ..StackOptions::default() };
+        let method = "/grpc.health.v1.Health/Check";
+        let gateway = Gateway::with(options.before_grpc(port, method)).await;
         let endpoint = Endpoint::from_shared(gateway.stack.gateway_url()).unwrap();
         let channel = endpoint.connect().await.unwrap();
         Self { gateway, reporter, channel, server }

@@ -100,6 +100,26 @@ impl Default for StackOptions {
     }
 }
 
+/// The upstream of `envoy/envoy.yaml`, and what makes it one that speaks HTTP/2.
+const UPSTREAM: &str = "    - name: upstream\n";
+const HTTP2: &str = r#"      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config:
+            http2_protocol_options: {}
+"#;
+
+impl StackOptions {
+    /// The same before a gRPC server on this port, one of whose methods has this path and a price.
+    #[must_use]
+    pub fn before_grpc(mut self, port: u16, method: &str) -> Self {
+        self.envoy_env.push(("TOLLWAY_JOKE_PORT".to_owned(), port.to_string()));
+        self.envoy_lines.push((UPSTREAM.to_owned(), [UPSTREAM, HTTP2].concat()));
+        self.ready_path = Some(method.to_owned());
+        self
+    }
+}
+
 /// Lets Envoy judge `envoy/envoy.yaml` with this filter configuration (`None`: its own) and the
 /// real filter, without serving.
 ///

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tollway_core::payment::{PaymentHash, Preimage};
 
-use super::payment::SCHEME;
+use super::payment::{Accepted, SCHEME};
 use crate::config::Network;
 use crate::payment_scheme::Charge;
 
@@ -31,16 +31,6 @@ struct Envelope {
     x402_version: u8,
     accepted: Accepted,
     payload: Payload,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Accepted {
-    scheme: String,
-    network: String,
-    amount: String,
-    asset: String,
-    pay_to: String,
 }
 
 #[derive(Deserialize)]

@@ -68,14 +68,15 @@ struct Envelope {
     payload: Payload,
 }
 
+/// The requirement that a client of the second version says it has met.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Accepted {
-    scheme: String,
-    network: String,
-    amount: String,
-    asset: String,
-    pay_to: String,
+pub(super) struct Accepted {
+    pub(super) scheme: String,
+    pub(super) network: String,
+    pub(super) amount: String,
+    pub(super) asset: String,
+    pub(super) pay_to: String,
 }
 
 #[derive(Deserialize)]
