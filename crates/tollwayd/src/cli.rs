@@ -245,3 +245,15 @@ async fn run_until_stopped(mut server: RunningServer) -> std::io::Result<ExitCod
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_command_has_two_arguments_of_a_name() {
+        Cli::command().debug_assert();
+    }
+}

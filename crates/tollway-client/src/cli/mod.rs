@@ -158,3 +158,13 @@ fn print(text: &[u8]) -> Exit {
         Err(_) => Exit::Internal,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_has_two_arguments_of_a_name() {
+        Cli::command().debug_assert();
+    }
+}

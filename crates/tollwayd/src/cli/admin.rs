@@ -89,7 +89,7 @@ enum AdminCommand {
     /// Try one of them again
     Retry {
         /// Its id
-        id: String,
+        delivery: String,
         #[command(flatten)]
         why: Why,
     },
@@ -206,8 +206,8 @@ fn request(command: &AdminCommand) -> Result<Request, CliError> {
         AdminCommand::Actions => Ok(get("actions".to_owned())),
         AdminCommand::Stocks => Ok(get("stocks".to_owned())),
         AdminCommand::Deliveries => Ok(get("deliveries".to_owned())),
-        AdminCommand::Retry { id, why } => {
-            Ok(post(format!("deliveries/{id}/retry"), Some(act_body(why, 0)?)))
+        AdminCommand::Retry { delivery, why } => {
+            Ok(post(format!("deliveries/{delivery}/retry"), Some(act_body(why, 0)?)))
         }
         AdminCommand::Audit => Ok(get("audit".to_owned())),
     }

@@ -15,9 +15,10 @@ use sha2::Sha256;
 use tollwayd::clock::ManualClock;
 use tollwayd::config::{Config, RawConfig};
 
-use crate::process::Process;
+use crate::process::{Process, tollwayd};
 use crate::support::*;
 
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy/tollwayd.toml");
 const SECRET: &str = "canary-webhook-secret-5c2e";
 /// Twice what a try may take: as long as nobody else sends the same.
 const LEASE_MS: u64 = 40_000;
@@ -144,7 +145,8 @@ async fn a_payment_is_told_with_a_signature_and_without_its_proof() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_comes_again_with_the_same_id_and_is_given_up_at_last() {
+async fn what_is_not_taken_comes_again_until_it_is_given_up_and_then_by_the_command_line() {
+    let nowhere = tempfile::tempdir().unwrap();
     let receiver = Receiver::start().await;
     receiver.answer(Answer::Status(500));
     let server = server(&receiver).await;
@@ -176,30 +178,45 @@ async fn what_is_not_taken_comes_again_with_the_same_id_and_is_given_up_at_last(
     let audit: Value = expect(call.send().await.unwrap(), reqwest::StatusCode::OK).await;
     assert!(audit.to_string().contains("the receiver answered 500"), "{audit}");
 
-    // Its operator asks for it once it is back.
+    // Its operator asks for it once it is back. The server answers from this thread, so that the
+    // command waits on another.
     receiver.answer(Answer::Status(200));
-    let admin = async |method, path: &str, body: Value| {
-        let path = format!("/admin/v1/deliveries{path}");
-        server.admin(method, &path).json(&body).send().await.unwrap()
+    let command = async |arguments: &[&str]| {
+        let head = ["admin", "--config", EXAMPLE, "--url", &server.admin];
+        let mut command = tollwayd(nowhere.path(), &[&head, arguments].concat());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     };
-    let (get, post) = (reqwest::Method::GET, reqwest::Method::POST);
-    let shown: Value = expect(admin(get, "", Value::Null).await, reqwest::StatusCode::OK).await;
+    let (code, out, err) = command(&["deliveries"]).await;
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, err.as_str(), shown.as_array().unwrap().len()), (0, "", 1), "{out}");
     assert_eq!((shown[0]["target"].as_str(), &shown[0]["attempts"]), (Some("books"), &json!(32)));
-    let door = format!("/{}/retry", shown[0]["id"].as_str().unwrap());
-    let order = json!({"id": new_id(), "actor": "ann", "reason": "it is back"});
-    let done = admin(post.clone(), &door, order).await;
-    let done: Value = expect(done, reqwest::StatusCode::OK).await;
-    assert_eq!(done["outcome"], "done");
+    let id = shown[0]["id"].as_str().unwrap();
+    let retry = ["retry", id, "--reason", "it is back"];
+    let done = (0, "{\"outcome\":\"done\"}\n".to_owned(), String::new());
+    assert_eq!(command(&retry).await, done);
     assert_eq!(receiver.seen(33).await[32], bodies[0]);
     let sent = "tollwayd_deliveries_total{outcome=\"sent\"} 1\n";
     until(sent, async || server.metrics().await.contains(sent).then_some(())).await;
+    assert_eq!(command(&["deliveries"]).await.1, "[]\n");
+    let (_, out, _) = command(&["actions"]).await;
+    assert!(out.contains("it is back"), "{out}");
+    // It is delivered, and another never was.
+    let (code, _, err) = command(&retry).await;
+    assert!(code == 70 && err.contains("409 Conflict"), "{err}");
+
+    let admin = async |path: String, body: Value| {
+        let path = format!("/admin/v1/deliveries{path}");
+        let call = server.admin(reqwest::Method::POST, &path).json(&body);
+        problem(call.send().await.unwrap()).await
+    };
     let order = json!({"id": new_id(), "actor": "ann", "reason": "once more"});
-    let refused = problem(admin(post.clone(), &door, order.clone()).await).await;
+    let refused = admin(format!("/{id}/retry"), order.clone()).await;
     assert_eq!((refused.status, refused.code.as_str()), (409, "not_given_up"));
-    let nothing = format!("/{}/retry", new_id());
-    let refused = problem(admin(post.clone(), &nothing, order.clone()).await).await;
+    let refused = admin(format!("/{}/retry", new_id()), order.clone()).await;
     assert_eq!((refused.status, refused.code.as_str()), (404, "delivery_unknown"));
-    assert_eq!(problem(admin(post, "/x/retry", order).await).await.code, "invalid_path");
+    assert_eq!(admin("/x/retry".to_owned(), order).await.code, "invalid_path");
     server.shutdown().await;
 }
 
