@@ -11,11 +11,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
+use tollway_core::id::HoldId;
 use tollway_gate::host::{
     CALL_REPLY_BYTES_MAX, CAS_ABSENT, Call, CallId, CallReply, CasMismatch, HeaderList, Host,
     LogField, NotSent, ResponseTrouble, Stream, StreamId,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
+
+use crate::turn::Turns;
 
 /// The ids of the filter's metrics, in the order of the enums they count.
 pub(crate) struct Metrics {
@@ -72,6 +75,7 @@ const LOG_LINE: &str = "tollway";
 pub(crate) struct EnvoyHost {
     context_id: u32,
     metrics: Rc<Metrics>,
+    turns: Rc<Turns>,
     /// What was noted of the stream. To file each field by itself would be dear: every call out
     /// of the VM costs about as much as all that the gate computes.
     notes: Rc<RefCell<String>>,
@@ -79,8 +83,8 @@ pub(crate) struct EnvoyHost {
 
 impl EnvoyHost {
     /// For this context: a stream, or the root.
-    pub(crate) fn new(context_id: u32, metrics: Rc<Metrics>) -> Self {
-        Self { context_id, metrics, notes: Rc::default() }
+    pub(crate) fn new(context_id: u32, metrics: Rc<Metrics>, turns: Rc<Turns>) -> Self {
+        Self { context_id, metrics, turns, notes: Rc::default() }
     }
 
     /// Files what was noted of the stream, before Envoy writes its access log.
@@ -109,6 +113,10 @@ impl Host for EnvoyHost {
         )
         .map(CallId)
         .map_err(|_| NotSent)
+    }
+
+    fn pool(&self, hold: HoldId, body: &[u8]) -> Option<CallId> {
+        self.turns.take(hold, body)
     }
 
     fn count(&self, decision: Decision) {

@@ -52,11 +52,9 @@ impl Request {
 
     fn wait(&self) {
         let exchange = Rc::clone(&self.exchange);
-        self.parking.park(Waiting {
-            context_id: self.context_id,
-            host: self.host.clone(),
-            exchange,
-        });
+        let host = self.host.clone();
+        // The reply to a call of its own comes to the stream.
+        let _own = self.parking.park(Waiting { context_id: self.context_id, host, exchange });
     }
 }
 

@@ -12,6 +12,8 @@ mod http;
 mod parking;
 #[cfg(target_arch = "wasm32")]
 mod root;
+#[cfg(target_arch = "wasm32")]
+mod turn;
 
 // The macro expands to the module's exported entry point, which the lint counts as unsafe; it is
 // the only such item.

@@ -14,8 +14,11 @@ use tollway_gate::exchange::{Exchange, Step};
 use tollway_gate::gate::Gate;
 use tollway_gate::host::{CallId, CallReply};
 
+use tollway_gate::pool::Answered;
+
 use crate::envoy::EnvoyHost;
 use crate::http::send;
+use crate::turn::Turns;
 
 /// A stream as others reach it.
 #[derive(Clone)]
@@ -26,19 +29,33 @@ pub(crate) struct Waiting {
 }
 
 /// The streams of one root that wait. They are few at a time.
-#[derive(Default)]
 pub(crate) struct Parking {
+    /// Those whose hold leaves with others.
+    turns: Rc<Turns>,
     for_lease: RefCell<Vec<(PaymentHash, Waiting)>>,
     for_root: RefCell<Vec<(CallId, Waiting)>>,
 }
 
 impl Parking {
-    /// Keeps the stream, if it waits for a lease.
-    pub(crate) fn park(&self, waiting: Waiting) {
-        let token = waiting.exchange.borrow().parked_for();
-        if let Some(token) = token {
-            self.for_lease.borrow_mut().push((token, waiting));
+    pub(crate) fn new(turns: Rc<Turns>) -> Self {
+        Self { turns, for_lease: RefCell::default(), for_root: RefCell::default() }
+    }
+
+    /// Keeps the stream, if it waits for a lease or for a hold that leaves with others. Gives it
+    /// back, with the call, if it waits for one of its own.
+    pub(crate) fn park(&self, waiting: Waiting) -> Option<(CallId, Waiting)> {
+        let (token, call) = {
+            let exchange = waiting.exchange.borrow();
+            (exchange.parked_for(), exchange.awaited_call())
+        };
+        match (token, call) {
+            (Some(token), _) => self.for_lease.borrow_mut().push((token, waiting)),
+            (None, Some(call)) => {
+                return self.turns.holds.attach(call, waiting).err().map(|waiting| (call, waiting));
+            }
+            (None, None) => {}
         }
+        None
     }
 
     /// The stream has ended.
@@ -80,6 +97,13 @@ impl Parking {
         }
     }
 
+    /// Hands replies to those whose holds left together.
+    pub(crate) fn deliver(&self, answered: Vec<Answered<Waiting>>) {
+        for Answered { request, call, reply } in answered {
+            self.with(request, |host, exchange| exchange.call_answered(host, call, &reply));
+        }
+    }
+
     /// Acts for another stream, and keeps it if it waits again.
     fn with(&self, waiting: Waiting, act: impl FnOnce(&EnvoyHost, &mut Exchange) -> Step) {
         // A stream that is gone has nothing left to decide.
@@ -93,13 +117,8 @@ impl Parking {
                 let _ = hostcalls::resume_http_request();
             }
             Step::Answer(reply) => send(&reply),
-            Step::Wait => {
-                let call = waiting.exchange.borrow().awaited_call();
-                match call {
-                    Some(call) => self.for_root.borrow_mut().push((call, waiting)),
-                    None => self.park(waiting),
-                }
-            }
+            // The root gets the reply to a call that was sent here.
+            Step::Wait => self.for_root.borrow_mut().extend(self.park(waiting)),
         }
     }
 }

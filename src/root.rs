@@ -16,6 +16,7 @@ use tollway_gate::host::CallId;
 use crate::envoy::{EnvoyHost, Metrics, read_call_reply};
 use crate::http::Request;
 use crate::parking::Parking;
+use crate::turn::Turns;
 
 /// Registers the filter with the SDK.
 pub(crate) fn install() {
@@ -34,12 +35,19 @@ struct Running {
     context_id: u32,
     gate: Rc<Gate>,
     metrics: Rc<Metrics>,
+    turns: Rc<Turns>,
     parking: Rc<Parking>,
 }
 
 impl Running {
     fn host(&self) -> EnvoyHost {
-        EnvoyHost::new(self.context_id, Rc::clone(&self.metrics))
+        EnvoyHost::new(self.context_id, Rc::clone(&self.metrics), Rc::clone(&self.turns))
+    }
+
+    /// Sends what waited for the end of the turn.
+    fn send_holds(&self) {
+        let unsent = self.turns.holds.send(&self.host(), &self.gate.config().tollwayd);
+        self.parking.deliver(unsent);
     }
 }
 
@@ -47,8 +55,11 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
         if let Some(running) = &self.running {
             let reply = read_call_reply(headers, body);
-            running.gate.call_answered(&running.host(), CallId(token), &reply);
-            running.parking.answered(CallId(token), &reply);
+            let (host, call) = (running.host(), CallId(token));
+            let to = &running.gate.config().tollwayd;
+            running.parking.deliver(running.turns.holds.answered(&host, to, call, &reply));
+            running.gate.call_answered(&host, call, &reply);
+            running.parking.answered(call, &reply);
             running.parking.wake_decided(&running.gate, true);
         }
     }
@@ -73,14 +84,25 @@ impl RootContext for Root {
         let gate = Rc::new(Gate::new(config, &host_seed(self.context_id)));
         let metrics = Rc::new(Metrics::define(gate.config().has_shadow));
         let context_id = self.context_id;
-        let running = Running { context_id, gate, metrics, parking: Rc::default() };
+        let turns = Rc::new(Turns::watch(context_id));
+        let parking = Rc::new(Parking::new(Rc::clone(&turns)));
+        let running = Running { context_id, gate, metrics, turns, parking };
         running.gate.tick(&running.host());
         self.running = Some(running);
         true
     }
 
+    fn on_queue_ready(&mut self, _: u32) {
+        if let Some(running) = &self.running {
+            running.turns.ended();
+            running.send_holds();
+            running.parking.wake_decided(&running.gate, true);
+        }
+    }
+
     fn on_tick(&mut self) {
         if let Some(running) = &self.running {
+            running.send_holds();
             running.parking.wake_all(&running.gate);
             // The streams that went on are done with; what follows is the root's own.
             let _ = hostcalls::set_effective_context(self.context_id);
@@ -91,7 +113,8 @@ impl RootContext for Root {
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         let running = self.running.as_ref()?;
         let (gate, parking) = (Rc::clone(&running.gate), Rc::clone(&running.parking));
-        let host = EnvoyHost::new(context_id, Rc::clone(&running.metrics));
+        let turns = Rc::clone(&running.turns);
+        let host = EnvoyHost::new(context_id, Rc::clone(&running.metrics), turns);
         Some(Box::new(Request::new(context_id, gate, host, parking)))
     }
 

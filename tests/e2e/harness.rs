@@ -201,6 +201,12 @@ impl Http {
         self.admin("stats").await
     }
 
+    /// tollwayd's own metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = self.send(self.client.get(format!("{}/metrics", self.admin))).await;
+        String::from_utf8(answer.body).unwrap()
+    }
+
     /// What the operator's door says of this.
     pub(crate) async fn admin(&self, what: &str) -> Value {
         let request = self.client.get(format!("{}/admin/v1/{what}", self.admin));

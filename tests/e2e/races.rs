@@ -1,6 +1,8 @@
 //! Many requests at once, over two workers: exactly what was paid for is served.
 
-use crate::harness::{Gateway, Http};
+use std::cell::Cell;
+
+use crate::harness::{Gateway, Http, eventually};
 
 /// Sends `n` requests at the same time and returns their statuses.
 async fn at_once(http: &Http, path: &'static str, credential: &str, n: usize) -> Vec<u16> {
@@ -80,4 +82,30 @@ async fn two_workers_share_one_balance() {
             .sum();
         assert!(connections > 0, "{worker} had no part in it");
     }
+}
+
+/// Which requests meet in one turn of Envoy's event loop is chance, what each costs is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holds_that_share_a_call_are_granted_and_charged_one_by_one() {
+    let gateway = Gateway::start().await;
+    let rich = gateway.http.buy("/api/joke").await;
+    let poor = gateway.http.buy("/api/joke").await;
+    // Each buys four jokes. Over one connection requests come many at a time.
+    let http = gateway.http.http2();
+    let (first, second) =
+        tokio::join!(at_once(&http, "/api/joke", &rich, 3), at_once(&http, "/api/joke", &poor, 9));
+    assert_eq!((served(&first), served(&second)), (3, 4), "{first:?} {second:?}");
+    let later = Cell::new(0);
+    eventually("a call asks for several holds", async || {
+        let credential = gateway.http.fresh().buy("/api/joke").await;
+        later.set(later.get() + served(&at_once(&http, "/api/joke", &credential, 4).await) as u64);
+        let metrics = gateway.http.metrics().await;
+        metrics.contains("door=\"/v1/holds\"").then_some(())
+    })
+    .await;
+    let all = 7 + later.get();
+    let stats = gateway.ledger_at_rest().await;
+    assert_eq!(stats["charged_msat"], 5_000 * all);
+    assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), all);
+    gateway.audit();
 }

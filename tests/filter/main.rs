@@ -23,6 +23,7 @@ mod mcp;
 mod metering;
 mod minted;
 mod payments;
+mod pool;
 mod postings;
 mod prices;
 mod proofs;

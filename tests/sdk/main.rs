@@ -23,6 +23,8 @@ mod parking;
 mod proxy;
 #[path = "../../src/root.rs"]
 mod root;
+#[path = "../../src/turn.rs"]
+mod turn;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -44,6 +46,7 @@ unsafe extern "C" {
     fn proxy_on_context_create(context: u32, root: u32);
     fn proxy_on_configure(context: u32, size: usize) -> bool;
     fn proxy_on_tick(context: u32);
+    fn proxy_on_queue_ready(context: u32, queue: u32);
     fn proxy_on_request_headers(context: u32, headers: usize, end: bool) -> u32;
     fn proxy_on_request_body(context: u32, size: usize, end: bool) -> u32;
     fn proxy_on_request_trailers(context: u32, trailers: usize) -> u32;
@@ -123,7 +126,16 @@ fn headers(pairs: &[(&str, &[u8])]) -> Headers {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
 
+/// The events at hand have been dealt with.
+fn turn() {
+    while let Some(queue) = proxy(|proxy| proxy.queued.first().copied()) {
+        proxy(|proxy| proxy.effective = ROOT);
+        unsafe { proxy_on_queue_ready(ROOT, queue) };
+    }
+}
+
 fn one_call() -> SentCall {
+    turn();
     proxy(|proxy| {
         assert_eq!(proxy.calls.len(), 1, "{:?}", proxy.calls);
         proxy.calls.remove(0)
@@ -131,7 +143,10 @@ fn one_call() -> SentCall {
 }
 
 fn answer(call: &SentCall, status: &str, body: &Value) {
-    let body = body.to_string().into_bytes();
+    answer_bytes(call, status, body.to_string().into_bytes());
+}
+
+fn answer_bytes(call: &SentCall, status: &str, body: Vec<u8>) {
     let size = body.len();
     proxy(|proxy| {
         let map = headers(&[(":status", status.as_bytes())]);
@@ -441,12 +456,45 @@ fn streams_that_wait_for_one_lease_go_on_when_it_comes() {
 }
 
 #[test]
+fn holds_of_one_turn_share_a_call_and_each_stream_gets_its_reply() {
+    started();
+    let credential = credential();
+    let carried: [(&str, &[u8]); 1] = [("authorization", credential.as_bytes())];
+    for stream in [2, 3, 4, 5] {
+        assert_eq!(request_of(stream, "/api/joke", &carried), PAUSE);
+    }
+    proxy(|proxy| assert_eq!((proxy.calls.len(), proxy.queued.len()), (0, 1)));
+    // One that is gone has its line all the same: its hold is released by a posting.
+    end_of(4);
+    let call = one_call();
+    proxy(|proxy| assert!(proxy.queued.is_empty(), "the item that told is taken out"));
+    assert!(call.headers.contains(&(":method".into(), b"POST".into())));
+    assert_eq!(call.body.iter().filter(|byte| **byte == b'\n').count(), 4);
+    let revoked = json!({"outcome": "refused", "refusal": "account_revoked", "balance_msat": 0});
+    let lines = [(200, granted(5_000)), (503, json!({})), (200, granted(5_000)), (200, revoked)];
+    let lines: String = lines.iter().map(|(status, body)| format!("[{status},{body}]\n")).collect();
+    answer_bytes(&call, "200", lines.into_bytes());
+    proxy(|proxy| {
+        assert_eq!(std::mem::take(&mut proxy.resumed_streams), [2]);
+        assert_eq!(proxy.replies.remove(0).status, 503);
+        assert_eq!(proxy.calls.len(), 1, "the last one asks for an invoice");
+    });
+    let challenge = one_call();
+    let invoice = json!({"outcome": "invoice", "payment_hash": hex::encode([5; 32]),
+                         "invoice": "lnbcrt1qq", "credit_msat": 20000, "amount_msat": 5000,
+                         "expires_at": 1_800_000_600});
+    answer(&challenge, "200", &invoice);
+    proxy(|proxy| assert_eq!((proxy.replies.remove(0).status, proxy.effective), (402, 5)));
+}
+
+#[test]
 fn a_stream_that_ends_while_it_waits_is_asked_no_more() {
     let first = three_for_one_lease();
     end_of(3);
     // The one that asked leaves too, so the last one asks from the tick.
     end_of(2);
     unsafe { proxy_on_tick(ROOT) };
+    turn();
     let calls = proxy(|proxy| std::mem::take(&mut proxy.calls));
     let second =
         calls.iter().find(|call| call.headers.contains(&(":method".into(), b"PUT".into())));
@@ -467,6 +515,7 @@ fn a_stream_is_answered_from_the_root_when_its_lease_is_refused() {
     end_of(2);
     end_of(4);
     unsafe { proxy_on_tick(ROOT) };
+    turn();
     let calls = proxy(|proxy| std::mem::take(&mut proxy.calls));
     let hold = calls.iter().find(|call| call.headers.contains(&(":method".into(), b"PUT".into())));
     let hold = hold.expect("a hold").clone();

@@ -19,6 +19,7 @@ pub(crate) const CALL_RESPONSE_HEADERS: u32 = 6;
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const BAD_ARGUMENT: u32 = 2;
+const EMPTY: u32 = 7;
 const CAS_MISMATCH: u32 = 8;
 
 pub(crate) type Headers = Vec<(String, Vec<u8>)>;
@@ -66,6 +67,9 @@ pub(crate) struct Proxy {
     pub(crate) shared: HashMap<String, (Vec<u8>, u32)>,
     pub(crate) shared_changes: u32,
     pub(crate) log: Vec<String>,
+    /// The names of queues, and which have an item each.
+    pub(crate) queues: Vec<String>,
+    pub(crate) queued: Vec<u32>,
 }
 
 thread_local! {
@@ -413,6 +417,36 @@ extern "C" fn proxy_set_shared_data(
     })
 }
 
+#[unsafe(no_mangle)]
+extern "C" fn proxy_register_shared_queue(name: *const u8, size: usize, id: *mut u32) -> u32 {
+    let name = text(name, size);
+    proxy(|proxy| {
+        proxy.queues.push(name);
+        unsafe { *id = proxy.queues.len() as u32 };
+    });
+    OK
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_enqueue_shared_queue(id: u32, _item: *const u8, _size: usize) -> u32 {
+    proxy(|proxy| {
+        if id as usize > proxy.queues.len() {
+            return NOT_FOUND;
+        }
+        proxy.queued.push(id);
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_dequeue_shared_queue(id: u32, data: *mut *mut u8, size: *mut usize) -> u32 {
+    let at = proxy(|proxy| proxy.queued.iter().position(|queued| *queued == id));
+    let Some(at) = at else { return EMPTY };
+    proxy(|proxy| proxy.queued.remove(at));
+    give(Vec::new(), data, size);
+    OK
+}
+
 /// Host functions that the SDK links and the filter never calls.
 macro_rules! never_called {
     ($($name:ident)*) => {$(
@@ -427,8 +461,7 @@ macro_rules! never_called {
 
 never_called! {
     proxy_get_log_level proxy_set_header_map_pairs
-    proxy_register_shared_queue proxy_resolve_shared_queue proxy_dequeue_shared_queue
-    proxy_enqueue_shared_queue proxy_grpc_call
+    proxy_resolve_shared_queue proxy_grpc_call
     proxy_grpc_stream proxy_grpc_send proxy_grpc_cancel proxy_grpc_close proxy_get_status
     proxy_call_foreign_function proxy_done proxy_get_metric
 }

@@ -8,8 +8,8 @@ use crate::ledger::Ledger;
 use crate::memory;
 use crate::peers::Peers;
 use crate::report::{self, Run};
-use crate::rounds;
-use crate::settings::Settings;
+use crate::rounds::{self, Case};
+use crate::settings::{self, Settings};
 use crate::verdict::{self, Measured};
 use crate::workshop::Workshop;
 
@@ -19,6 +19,10 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode> {
     let mut notes = Vec::new();
     let ledger = Ledger::start(&workshop).await?;
     let fleet = Fleet::start(&workshop, settings, &ledger).await?;
+    if let Some(names) = settings::only_cases() {
+        compare(&workshop, settings, &fleet, &names)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let peers = Peers::start(&workshop).await;
     let main = fleet.main.iter().chain(&peers.cases).cloned().collect();
     let mut outcomes = rounds::measure(&workshop, settings, main)?;
@@ -38,4 +42,30 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode> {
     let bars = verdict::judge(measured, memory);
     report::write(&workshop, &Run { settings, measured, memory, bars: &bars, notes: &notes })?;
     Ok(ExitCode::from(u8::from(bars.short())))
+}
+
+/// Prints how these cases compare; judges and writes nothing.
+fn compare(
+    workshop: &Workshop,
+    settings: &Settings,
+    fleet: &Fleet,
+    names: &[String],
+) -> Result<()> {
+    let asked = |case: &&Case| names.iter().any(|name| name == case.name);
+    let cases: Vec<_> = fleet.main.iter().filter(asked).cloned().collect();
+    if cases.len() < names.len() {
+        let known: Vec<_> = fleet.main.iter().map(|case| case.name).collect();
+        return Err(format!("expected cases among {known:?}, but found {names:?}").into());
+    }
+    for outcome in rounds::measure(workshop, settings, cases)? {
+        println!(
+            "median {}: {:.1} us, {:.1} us of its companion, {:.0} requests/s, p50 {:.2} ms",
+            outcome.case.name,
+            outcome.median(|sample| sample.cpu_us),
+            outcome.median(|sample| sample.companion_us),
+            outcome.median(|sample| sample.requests_per_s),
+            outcome.median(|sample| sample.p50_ms),
+        );
+    }
+    Ok(())
 }

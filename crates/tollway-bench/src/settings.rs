@@ -33,6 +33,12 @@ impl Settings {
     }
 }
 
+/// `TOLLWAY_BENCH_CASES`: the names of the only cases to measure, with commas between them.
+pub(crate) fn only_cases() -> Option<Vec<String>> {
+    let names = env::var("TOLLWAY_BENCH_CASES").ok()?;
+    Some(names.split(',').map(|name| name.trim().to_owned()).collect())
+}
+
 fn number<T: FromStr>(name: &str, default: T) -> Result<T> {
     match env::var(name) {
         Err(_) => Ok(default),

@@ -3,6 +3,8 @@
 //! Two real implementations stand behind these traits: the Envoy skin in the root package and
 //! the fake host of the test kit.
 
+use tollway_core::id::HoldId;
+
 use crate::metrics::{CallKind, Decision, LeaseEvent};
 
 /// A request's or a response's headers: names in lower case, values as bytes.
@@ -140,6 +142,10 @@ pub trait Host {
     /// # Errors
     /// [`NotSent`] when the proxy has no such cluster or no host in it.
     fn call(&self, call: &Call<'_>) -> Result<CallId, NotSent>;
+
+    /// Takes the body of a hold, to be sent together with those of other requests; its reply comes
+    /// as to any call. `None` where each travels by itself.
+    fn pool(&self, hold: HoldId, body: &[u8]) -> Option<CallId>;
 
     /// Counts a decision.
     fn count(&self, decision: Decision);

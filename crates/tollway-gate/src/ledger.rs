@@ -69,15 +69,42 @@ pub(crate) fn open_challenge(
     send(host, to, to.timeout_ms, "POST", wire::CHALLENGES_PATH, Some(&encode(request)))
 }
 
-/// Asks to set credit aside.
+/// Asks to set credit aside, with other requests where that can be.
 pub(crate) fn place_hold(
     host: &impl Host,
     to: &Tollwayd,
     hold: HoldId,
     request: &HoldRequest,
 ) -> Result<CallId, CallFault> {
+    let body = encode(request);
+    // What may be answered at length, or only after the node was asked, keeps nobody else waiting.
+    let is_plain = request.idempotency.is_none()
+        && request.preimage.is_some()
+        && request.import_msat.is_none();
+    if is_plain && let Some(call) = host.pool(hold, &body) {
+        return Ok(call);
+    }
+    send_hold(host, to, hold, &body)
+}
+
+/// Asks for one hold by itself.
+pub(crate) fn send_hold(
+    host: &impl Host,
+    to: &Tollwayd,
+    hold: HoldId,
+    body: &[u8],
+) -> Result<CallId, CallFault> {
     let path = format!("{}/{hold}", wire::HOLDS_PATH);
-    send(host, to, to.timeout_ms, "PUT", &path, Some(&encode(request)))
+    send(host, to, to.timeout_ms, "PUT", &path, Some(body))
+}
+
+/// Asks for several holds, a line each.
+pub(crate) fn send_holds(
+    host: &impl Host,
+    to: &Tollwayd,
+    lines: &[u8],
+) -> Result<CallId, CallFault> {
+    send(host, to, to.timeout_ms, "POST", wire::HOLDS_PATH, Some(lines))
 }
 
 /// Asks to set credit aside for a credential of another rail.

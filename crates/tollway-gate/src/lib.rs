@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod gate;
 pub mod host;
 pub mod metrics;
+pub mod pool;
 
 mod cache;
 mod decimal;

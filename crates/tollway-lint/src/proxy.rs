@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use tollway_core::id::HoldId;
 use tollway_gate::host::{
     CAS_ABSENT, Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble,
     Stream, StreamId,
@@ -63,6 +64,10 @@ impl Host for Proxy {
         let body = call.body.unwrap_or_default().into();
         self.sent.replace(Some(Sent { id, path, body }));
         Ok(id)
+    }
+
+    fn pool(&self, _: HoldId, _: &[u8]) -> Option<CallId> {
+        None
     }
 
     fn count(&self, _: Decision) {}

@@ -3,48 +3,22 @@
 //! A test sets what the proxy would know (headers, address, what went wrong), drives the gate,
 //! and reads what the gate asked for. Nothing is answered by itself: the test plays `tollwayd`.
 
+mod sent;
 mod shared;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use tollway_core::id::HoldId;
 use tollway_gate::host::{
     Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble, Stream,
     StreamId,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
+pub use sent::SentCall;
 pub use shared::SharedData;
-
-/// A call that the gate sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SentCall {
-    /// Its id.
-    pub id: CallId,
-    /// The cluster it went to.
-    pub cluster: String,
-    /// Its headers, pseudo headers included.
-    pub headers: Vec<(String, String)>,
-    /// Its body; empty when it has none.
-    pub body: Vec<u8>,
-    /// After how long the proxy gives up.
-    pub timeout_ms: u64,
-}
-
-impl SentCall {
-    /// The value of a header; empty when it is absent.
-    #[must_use]
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
-    }
-
-    /// The body as JSON; `Null` when it is none.
-    #[must_use]
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-}
 
 /// The proxy, as one of its workers.
 #[derive(Debug, Default)]
@@ -71,6 +45,7 @@ pub struct FakeHost {
     asked: RefCell<Vec<&'static str>>,
     id: Cell<u32>,
     ended: RefCell<Vec<StreamId>>,
+    pooled: RefCell<Option<Vec<HoldId>>>,
 }
 
 impl FakeHost {
@@ -181,6 +156,16 @@ impl FakeHost {
         self.calls.take()
     }
 
+    /// From now on holds that may travel with others do.
+    pub fn set_pools(&self) {
+        self.pooled.replace(Some(Vec::new()));
+    }
+
+    /// Takes the holds that were to travel with others since the last time.
+    pub fn take_pooled(&self) -> Vec<HoldId> {
+        self.pooled.borrow_mut().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// The request header as the upstream would see it.
     #[must_use]
     pub fn upstream_header(&self, name: &str) -> Option<Vec<u8>> {
@@ -253,6 +238,13 @@ impl Host for FakeHost {
             timeout_ms: call.timeout_ms,
         });
         Ok(id)
+    }
+
+    fn pool(&self, hold: HoldId, _: &[u8]) -> Option<CallId> {
+        self.pooled.borrow_mut().as_mut()?.push(hold);
+        let id = CallId(self.calls_sent.get() + 1);
+        self.calls_sent.set(id.0);
+        Some(id)
     }
 
     fn count(&self, decision: Decision) {

@@ -37,7 +37,10 @@ pub use sale::SaleRefusal;
 
 /// Where the filter asks for an invoice: `POST`.
 pub const CHALLENGES_PATH: &str = "/v1/challenges";
-/// Where the filter sets credit aside: `PUT {HOLDS_PATH}/{hold id}`.
+/// Where the filter sets credit aside: `PUT {HOLDS_PATH}/{hold id}`, or `POST {HOLDS_PATH}` for
+/// several requests at once. Then each line of the body is `["{hold id}",{the body of its PUT}]`,
+/// and each line of the answer, in the same order, `[{status},{the answer to its PUT}]`; a line
+/// with [`ASK_ALONE`] says that this hold takes longer than the others should wait.
 pub const HOLDS_PATH: &str = "/v1/holds";
 /// What follows a hold's path where the filter asks for more of it: `POST
 /// {HOLDS_PATH}/{hold id}/{EXTENSIONS_SEGMENT}`.
@@ -57,6 +60,10 @@ pub const PRICES_PATH: &str = "/v1/prices";
 /// Where the filter fetches its keys: `GET`.
 pub const KEYRING_PATH: &str = "/v1/keyring";
 
+/// The most holds of one `POST {HOLDS_PATH}`.
+pub const HOLDS_PER_BATCH_MAX: usize = 64;
+/// The status of a hold that has to be asked for by itself, with its `PUT`.
+pub const ASK_ALONE: u16 = 202;
 /// The most rows one [`PostingBatch`] may carry.
 pub const POSTINGS_PER_BATCH_MAX: usize = 512;
 /// The most bytes of stored responses that one [`PostingBatch`] carries, counted as they travel,

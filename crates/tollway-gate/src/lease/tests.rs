@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tollway_core::id::HoldId;
+
 use super::slot::SLOT_BYTES;
 use super::table::{BUCKETS, SLOTS_PER_BUCKET};
 use super::tally::{EARNED_BYTES, TALLY_BYTES};
@@ -28,6 +30,10 @@ impl Host for Shared {
 
     fn call(&self, _: &Call<'_>) -> Result<CallId, NotSent> {
         Err(NotSent)
+    }
+
+    fn pool(&self, _: HoldId, _: &[u8]) -> Option<CallId> {
+        None
     }
 
     fn count(&self, _: Decision) {}

@@ -42,7 +42,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Parses again, to name the field.
-fn fault<T: DeserializeOwned>(body: &[u8]) -> ApiError {
+pub(super) fn fault<T: DeserializeOwned>(body: &[u8]) -> ApiError {
     let mut json = serde_json::Deserializer::from_slice(body);
     let (field, error) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Err(error) => (error.path().to_string(), error.into_inner()),

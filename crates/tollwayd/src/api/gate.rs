@@ -27,6 +27,7 @@ use tollway_core::wire::{
 use super::Doors;
 use super::body::{JsonBody, segment};
 use super::error::ApiError;
+use super::holds;
 use crate::entropy;
 use crate::ledger::{ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome};
 use crate::x402;
@@ -34,6 +35,7 @@ use crate::x402;
 pub(super) fn router() -> Router<Doors> {
     Router::new()
         .route(CHALLENGES_PATH, post(challenge))
+        .route(HOLDS_PATH, post(holds::hold_all))
         .route(&format!("{HOLDS_PATH}/{{id}}"), put(hold))
         .route(&format!("{HOLDS_PATH}/{{id}}/{EXTENSIONS_SEGMENT}"), post(extend))
         .route(&format!("{HOLDS_PATH}/{{id}}/{RAIL_SEGMENT}"), put(hold_on_rail))
@@ -108,6 +110,14 @@ async fn hold(
     JsonBody(request): JsonBody<HoldRequest>,
 ) -> Result<Json<HoldReply>, ApiError> {
     let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
+    place(&doors, id, request).await.map(Json)
+}
+
+pub(super) async fn place(
+    doors: &Doors,
+    id: HoldId,
+    request: HoldRequest,
+) -> Result<HoldReply, ApiError> {
     check_route("route", &request.route)?;
     check_positive("amount_msat", request.amount_msat)?;
     if let Some(min) = request.min_msat {
@@ -117,7 +127,7 @@ async fn hold(
     check_ttl(request.ttl_ms)?;
     check_budgets(&request.budgets)?;
     let import = request.import_msat;
-    answered(doors.paywall.hold_or_import(HoldOrder::new(id, request), import).await?).map(Json)
+    answered(doors.paywall.hold_or_import(HoldOrder::new(id, request), import).await?)
 }
 
 /// The same for a credential of another rail.

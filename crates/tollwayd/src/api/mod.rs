@@ -13,6 +13,7 @@ mod error;
 mod failpoint;
 mod gate;
 mod health;
+mod holds;
 mod hooks;
 mod prices;
 mod serve;

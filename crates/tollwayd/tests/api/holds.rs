@@ -4,7 +4,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
-use tollway_core::wire::{HoldRefusal, HoldReply, HoldRequest, PostingOutcome};
+use tollway_core::wire::{
+    HOLDS_PER_BATCH_MAX, HoldRefusal, HoldReply, HoldRequest, PostingOutcome,
+};
 
 use crate::support::*;
 
@@ -207,4 +209,51 @@ async fn a_restart_keeps_everything_a_customer_has() {
     // The invoice of the former life can still be paid.
     let late = server.paid_invoice(&waiting).await;
     assert!(matches!(server.hold(new_id(), &late, 3_000).await, HoldReply::Granted { .. }));
+}
+
+/// Several holds in one call mean what each means alone.
+#[tokio::test]
+async fn each_line_of_a_call_is_answered_as_if_it_came_alone() {
+    let server = Server::start().await;
+    let paid = server.paid(10_000).await;
+    let ids = [new_id(), new_id(), new_id(), new_id()];
+    let body = |amount| serde_json::to_string(&hold_request(&paid, amount)).unwrap();
+    let lines = format!(
+        "[\"{}\",{}]\n[\"{}\",{}]\n[\"no id\",{}]\n[\"{}\",{{}}]\n",
+        ids[0],
+        body(4_000),
+        ids[1],
+        body(0),
+        body(1_000),
+        ids[2],
+    );
+    let answers = server.hold_lines(&lines).await;
+    let statuses: Vec<_> = answers.iter().map(|answer| answer[0].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [200, 422, 422, 422]);
+    assert_eq!(answers[0][1]["granted_msat"], 4_000);
+    assert_eq!(answers[1][1]["detail"], "amount_msat: expected at least 1, but found 0");
+    assert!(answers[3][1]["detail"].as_str().unwrap().contains("missing field"), "{answers:?}");
+    // The same again, as after a lost answer, changes nothing; by itself neither.
+    assert_eq!(server.hold_lines(&lines).await[0], answers[0]);
+    let alone = server.hold(ids[0], &paid, 4_000).await;
+    assert_eq!(value(alone), answers[0][1]);
+    assert_eq!(server.account(paid.hash).await["held_msat"], 4_000);
+}
+
+#[tokio::test]
+async fn a_call_has_no_more_lines_than_it_may() {
+    let server = Server::start().await;
+    let paid = server.paid(1_000_000).await;
+    let line = || {
+        let body = serde_json::to_string(&hold_request(&paid, 1_000)).unwrap();
+        format!("[\"{}\",{body}]\n", new_id())
+    };
+    let full: String = (0..HOLDS_PER_BATCH_MAX).map(|_| line()).collect();
+    let answers = server.hold_lines(&full).await;
+    assert!(answers.iter().all(|answer| answer[1]["outcome"] == "granted"), "{answers:?}");
+    assert_eq!(server.account(paid.hash).await["held_msat"], 1_000 * HOLDS_PER_BATCH_MAX as u64);
+    for text in [String::new(), "\n".to_owned(), full + &line()] {
+        let refused = problem(server.post_hold_lines(&text).await).await;
+        assert_eq!((refused.status, refused.code.as_str()), (422, "invalid_field"));
+    }
 }

@@ -304,3 +304,35 @@ async fn a_node_that_hangs_is_asked_a_few_questions_at_a_time() {
         assert_served(&server, paid).await;
     }
 }
+
+/// The requests beside it have nothing to do with that.
+#[tokio::test]
+async fn a_hold_for_which_the_node_is_asked_keeps_no_other_one_waiting() {
+    let server = Server::start().await;
+    let lost = bought_and_lost(&server, 10_000, json!({})).await;
+    let known = server.paid(10_000).await;
+    let (memory, pipe) = (memory(&server), server.directory.path().join("pipe"));
+    let remembered = fs::read(&memory).unwrap();
+    fs::remove_file(&memory).unwrap();
+    assert!(Command::new("mkfifo").arg(&memory).status().unwrap().success());
+    let line = |paid: &Paid| {
+        let body = serde_json::to_string(&hold_request(paid, 1_000)).unwrap();
+        format!("[\"{}\",{body}]\n", new_id())
+    };
+    let answers = server.hold_lines(&(line(&lost) + &line(&known))).await;
+    assert_eq!(answers[0], json!([202, null]), "it is to be asked for alone");
+    assert_eq!((&answers[1][0], &answers[1][1]["outcome"]), (&json!(200), &json!("granted")));
+
+    fs::rename(&memory, &pipe).unwrap();
+    fs::write(&memory, remembered).unwrap();
+    until("the lost payment to be found", async || {
+        // What still hangs on the pipe reads an empty memory from it, and believes it for a while.
+        let _ = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&pipe);
+        server.clock.advance_ms(UNPAID_MS);
+        let response = server.put_hold(new_id(), &hold_request(&lost, 1_000)).await;
+        let answered = response.status() == StatusCode::OK;
+        let reply = if answered { Some(expect(response, StatusCode::OK).await) } else { None };
+        matches!(reply, Some(HoldReply::Granted { .. })).then_some(())
+    })
+    .await;
+}

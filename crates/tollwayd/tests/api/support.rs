@@ -196,6 +196,19 @@ impl Doors {
         expect(self.put_hold(id, &hold_request(paid, amount)).await, StatusCode::OK).await
     }
 
+    /// Asks for several holds at once.
+    pub(crate) async fn post_hold_lines(&self, lines: &str) -> Response {
+        self.call(Method::POST, "/v1/holds").body(lines.to_owned()).send().await.unwrap()
+    }
+
+    /// The answer to each line: its status and its body.
+    pub(crate) async fn hold_lines(&self, lines: &str) -> Vec<Value> {
+        let reply = self.post_hold_lines(lines).await;
+        assert_eq!(reply.status(), StatusCode::OK);
+        let text = reply.text().await.unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     pub(crate) async fn post(&self, postings: Vec<Posting>) -> Vec<PostingOutcome> {
         let call = self.call(Method::POST, "/v1/postings").json(&PostingBatch { postings });
         let reply: PostingReply = expect(call.send().await.unwrap(), StatusCode::OK).await;
