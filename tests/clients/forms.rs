@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use regex::Regex;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use tollway_client::ChallengeError;
 use tollway_core::macaroon::Macaroon;
 use tollway_core::secret::RootKey;
 use tollway_testkit::stack::{Stack, StackOptions};
@@ -300,13 +301,33 @@ fn old_form(macaroon: &Macaroon) -> Vec<u8> {
     bytes
 }
 
-/// Macaroons for the forms: one whose text is padded and has both of the alphabets' own letters,
-/// so that every way of writing it differs from the others.
-fn samples() -> Vec<(&'static str, String)> {
+fn mint(identifier: &[u8]) -> Macaroon {
     let key = RootKey::from_bytes([7; 32]);
-    let mint = |identifier: &[u8]| {
-        Macaroon::mint(&key, "lsat", identifier).attenuate(b"services=service10:0")
-    };
+    Macaroon::mint(&key, "lsat", identifier).attenuate(b"services=service10:0")
+}
+
+/// What stands in the forms: these macaroons, written in all ways, and these invoices.
+fn written(whole: &Macaroon, raw: &Macaroon, invoices: [&str; 2]) -> Vec<(&'static str, String)> {
+    let payment =
+        "eHh4\", realm=\"demo\", method=\"lightning\", intent=\"charge\", request=\"e30\"";
+    let [invoice, of_other_chain] = invoices.map(str::to_owned);
+    vec![
+        ("M", whole.to_base64()),
+        ("U", URL_SAFE_NO_PAD.encode(whole.encode())),
+        ("R", raw.to_base64()),
+        ("V", STANDARD.encode(old_form(whole))),
+        ("N", URL_SAFE.encode(old_form(raw))),
+        ("C", whole.clone().attenuate(b"sealed").to_base64()),
+        ("I", invoice),
+        ("G", of_other_chain),
+        ("H", hex::encode([0x42; 32])),
+        ("P", payment.to_owned()),
+    ]
+}
+
+/// Samples whose text is padded and has both of the alphabets' own letters, so that every way of
+/// writing them differs from the others.
+fn samples() -> Vec<(&'static str, String)> {
     let differs = |text: &str| text.contains('+') && text.contains('/') && text.ends_with('=');
     let (whole, raw) = (0..=u8::MAX)
         .map(|byte| (mint(&[&[0; 2][..], &[byte; 64]].concat()), mint(&[byte; 32])))
@@ -314,20 +335,13 @@ fn samples() -> Vec<(&'static str, String)> {
             differs(&whole.to_base64()) && differs(&STANDARD.encode(old_form(raw)))
         })
         .unwrap();
-    let hash = hex::encode([0x42; 32]);
-    let payment =
-        "eHh4\", realm=\"demo\", method=\"lightning\", intent=\"charge\", request=\"e30\"";
-    let fixed = [("I", INVOICES[0]), ("G", INVOICES[1]), ("H", &hash), ("P", payment)];
-    let mut samples: Vec<_> = fixed.map(|(name, value)| (name, value.to_owned())).into();
-    samples.extend([
-        ("M", whole.to_base64()),
-        ("U", URL_SAFE_NO_PAD.encode(whole.encode())),
-        ("R", raw.to_base64()),
-        ("V", STANDARD.encode(old_form(&whole))),
-        ("N", URL_SAFE.encode(old_form(&raw))),
-        ("C", whole.clone().attenuate(b"sealed").to_base64()),
-    ]);
-    samples
+    written(&whole, &raw, INVOICES)
+}
+
+/// The lines of a form.
+fn lines_of(form: &Value, values: &[(&'static str, String)]) -> Vec<String> {
+    let values: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    texts(form).iter().map(|line| fill(line, &values)).collect()
 }
 
 /// The restated rules find what the clients are known to find, and nothing where they are known
@@ -336,12 +350,10 @@ fn samples() -> Vec<(&'static str, String)> {
 fn the_rules_read_what_the_clients_read() {
     let fixture = fixture();
     let samples = samples();
-    let samples: Vec<_> = samples.iter().map(|(name, value)| (*name, value.as_str())).collect();
     for (name, reader) in fixture["readers"].as_object().unwrap() {
         for (list, readable) in [("reads", true), ("cannot_read", false)] {
             for form in reader.get(list).map(texts).unwrap_or_default() {
-                let lines = texts(&fixture["forms"][form]);
-                let lines: Vec<_> = lines.iter().map(|line| fill(line, &samples)).collect();
+                let lines = lines_of(&fixture["forms"][form], &samples);
                 let found = read(reader, &lines, &Value::Null);
                 assert_eq!(found.is_some(), readable, "{name}: {form}: {found:?}");
             }
@@ -355,6 +367,24 @@ fn the_rules_read_what_the_clients_read() {
     }
 }
 
+/// Our own client pays whatever a server writes, if it names a token and its invoice.
+async fn our_own_client_reads_all(shop: &Shop, forms: &Value) {
+    let Challenge { macaroon, invoice, .. } = shop.challenge("plain").await;
+    let whole = Macaroon::from_base64(macaroon.as_bytes()).unwrap();
+    let raw = mint(&whole.identifier()[2..34]);
+    let values = written(&whole, &raw, [&invoice, &invoice]);
+    for (name, form) in forms.as_object().unwrap() {
+        let lines = lines_of(form, &values);
+        let lines = lines.iter().map(String::as_bytes);
+        match tollway_client::Challenge::from_headers(lines) {
+            Ok(read) => assert_eq!(read.payment_hash().as_bytes(), raw.identifier(), "{name}"),
+            Err(fault) => {
+                assert_eq!((name.as_str(), fault), ("worker", ChallengeError::NoMacaroon))
+            }
+        }
+    }
+}
+
 /// Plays all of them, and what the challenges of our services are.
 pub(crate) async fn rows() -> Vec<Row> {
     let fixture = fixture();
@@ -363,6 +393,7 @@ pub(crate) async fn rows() -> Vec<Row> {
     for client in fixture["clients"].as_array().unwrap() {
         rows.push(shop.play(client, &fixture["readers"]).await);
     }
+    our_own_client_reads_all(&shop, &fixture["forms"]).await;
     for (service, form) in fixture["ours"].as_object().unwrap() {
         let challenge = shop.challenge(service).await;
         let (macaroon, invoice) = (challenge.macaroon.as_str(), challenge.invoice.as_str());
