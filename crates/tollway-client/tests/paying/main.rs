@@ -10,6 +10,7 @@
 mod charges;
 mod command;
 mod library;
+mod output;
 mod resuming;
 mod sharing;
 mod shop;
