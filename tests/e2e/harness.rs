@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -233,6 +235,21 @@ impl Http {
 
 fn client() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+}
+
+/// Sends a request on to another server, and gives its answer; 502 where there is none.
+pub(crate) async fn forward(target: &str, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut sent = client().request(parts.method, format!("{target}{path}")).body(body);
+    for (name, value) in parts.headers.iter().filter(|(name, _)| *name != "host") {
+        sent = sent.header(name, value);
+    }
+    let Ok(answer) = sent.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let Ok(body) = answer.bytes().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    (status, headers, body).into_response()
 }
 
 /// Looks until there is something to see; panics when patience ends.

@@ -34,6 +34,7 @@ mod pricing;
 mod proofs;
 mod races;
 mod rails;
+mod readme;
 mod refunds;
 mod reload;
 mod restore;

@@ -5,16 +5,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tollway_testkit::stack::Parts;
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, forward};
 
 /// A customer with a folder of their own.
 pub(crate) struct Customer {
@@ -104,26 +102,14 @@ impl Door {
 }
 
 async fn pass(State(door): State<Door>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let stop = match parts.headers.contains_key(door.header) {
+    let stop = match request.headers().contains_key(door.header) {
         true => door.stop.lock().unwrap().take(),
         false => None,
     };
     if stop != Some(Stop::Before) {
-        let body: Bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        let url = format!("{}{}", door.target, parts.uri);
-        let mut forwarded = reqwest::Client::new().request(parts.method, url).body(body);
-        for (name, value) in parts.headers.iter().filter(|(name, _)| *name != "host") {
-            forwarded = forwarded.header(name, value);
-        }
-        let answer = forwarded.send().await;
+        let answer = forward(&door.target, request).await;
         if stop.is_none() {
-            let Ok(answer) = answer else { return StatusCode::BAD_GATEWAY.into_response() };
-            let mut response = Response::builder().status(answer.status());
-            for (name, value) in answer.headers() {
-                response = response.header(name, value);
-            }
-            return response.body(Body::from(answer.bytes().await.unwrap())).unwrap();
+            return answer;
         }
     }
     door.stopped.notify_one();
