@@ -217,6 +217,43 @@ async fn a_charge_for_what_failed_can_be_made_again() {
     assert_eq!(gateway.ledger_at_rest().await["charged_msat"], 1_000);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_under_its_key_gets_the_same_answer_and_costs_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut filter = config();
+    filter["x402"] = json!(true);
+    filter["routes"][1]["idempotency"] = json!("replay");
+    let gateway = gateway_of(filter, Some(without_limits(directory.path()))).await;
+    let challenge = gateway.http.get("/echo", None).await;
+    let accepted = x402_over_lightning::requirement(&challenge);
+    let invoice = accepted["extra"]["invoice"].as_str().unwrap().to_owned();
+    let proof = json!({"preimage": gateway.http.preimage(&invoice).await});
+    let x402 = x402_over_lightning::written(&accepted, &proof);
+    let charge = pay(&gateway.http, &gateway.http.get("/echo", None).await).await;
+    let shown = [
+        ("authorization", charge, "payment-receipt"),
+        ("payment-signature", x402, "payment-response"),
+    ];
+    for (served, (name, credential, receipt)) in (1..).zip(&shown) {
+        let ask = async |key: &str| {
+            let request = gateway.http.request(Method::GET, "/echo");
+            let request = request.header(*name, credential).header("idempotency-key", key);
+            gateway.http.send(request).await
+        };
+        let first = ask("once").await;
+        assert_eq!(first.status, 200, "{first:?}");
+        let charged = gateway.ledger_at_rest().await["charged_msat"].clone();
+        assert_eq!(charged, served * 1_000);
+        let again = ask("once").await;
+        assert_eq!((again.status, &again.body), (first.status, &first.body), "{again:?}");
+        assert_ne!(again.header(receipt), "", "it was paid for");
+        assert_eq!(ask("another").await.status, 402, "a request of its own");
+        assert_eq!(gateway.stack.upstream().hits().of("/echo"), served);
+        assert_eq!(gateway.ledger_at_rest().await["charged_msat"], charged);
+    }
+    gateway.audit();
+}
+
 /// The same payment as a token, as a charge and as a payment of x402.
 async fn on_three_rails(http: &Http, challenge: &Answer) -> [(&'static str, String); 3] {
     let accepted = x402_over_lightning::requirement(challenge);
