@@ -13,6 +13,9 @@ use std::path::Path;
 const PIECE: usize = 64 * 1_024;
 const PIECES_MAX: u64 = 64;
 static ZEROS: [u8; PIECE] = [0; PIECE];
+/// The file is looked at once in so many transactions. Linux gives a file that was looked at an
+/// exact time with its next change, and without a journal a flush then writes that as well.
+const TRANSACTIONS_PER_LOOK: u32 = 16;
 
 /// The log's file.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(super) struct LogRoom {
     /// The file's length as it was left. Another length means that SQLite needed more, or began
     /// the file anew.
     bytes: u64,
+    /// Transactions until the next look.
+    transactions: u32,
 }
 
 impl LogRoom {
@@ -30,12 +35,17 @@ impl LogRoom {
         name.push("-wal");
         let file = OpenOptions::new().write(true).open(Path::new(&name));
         let file = file.inspect_err(|error| tracing::warn!(%error, "the log gets no room"));
-        Some(Self { file: file.ok()?, bytes: 0 })
+        Some(Self { file: file.ok()?, bytes: 0, transactions: 0 })
     }
 
     /// Makes room where there may be none. Only within a transaction that writes: then nobody
     /// else appends.
     pub(super) fn keep(&mut self) -> io::Result<()> {
+        if self.transactions > 0 {
+            self.transactions -= 1;
+            return Ok(());
+        }
+        self.transactions = TRANSACTIONS_PER_LOOK - 1;
         let bytes = self.file.metadata()?.len();
         if bytes != self.bytes {
             let piece = ZEROS.len() as u64;
@@ -59,18 +69,21 @@ mod tests {
         assert!(LogRoom::open(&database).is_none(), "no log is made where there is none");
         std::fs::write(&log, "frames").unwrap();
         let mut room = LogRoom::open(&database).unwrap();
-        room.keep().unwrap();
-        room.keep().unwrap();
+        let look = |room: &mut LogRoom| {
+            (0..TRANSACTIONS_PER_LOOK).for_each(|_| room.keep().unwrap());
+        };
+        look(&mut room);
+        look(&mut room);
         let content = std::fs::read(&log).unwrap();
         assert_eq!(content.len(), "frames".len() + PIECE);
         assert!(content.starts_with(b"frames\0"));
         std::fs::write(&log, vec![1; 3 * PIECE]).unwrap();
-        room.keep().unwrap();
+        look(&mut room);
         let content = std::fs::read(&log).unwrap();
         assert_eq!(content.len(), 6 * PIECE);
         assert!(content[..3 * PIECE].iter().all(|byte| *byte == 1));
         std::fs::write(&log, "").unwrap();
-        room.keep().unwrap();
+        look(&mut room);
         assert_eq!(std::fs::read(&log).unwrap(), ZEROS);
     }
 }
