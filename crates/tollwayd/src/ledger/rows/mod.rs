@@ -36,6 +36,9 @@ pub(super) trait Row: Clone + PartialEq + Send + Sync + 'static {
 
     fn put(&self) -> Vec<Value<'_>>;
 
+    /// The columns that are not as they were.
+    fn changed(&self, was: &Self) -> sql::Columns;
+
     /// `None` if a value is missing or is not one of its column.
     fn get<'a>(values: impl Iterator<Item = Value<'a>>) -> Option<Self>;
 
@@ -70,6 +73,11 @@ macro_rules! table {
 
             fn put(&self) -> Vec<Value<'_>> {
                 vec![$(self.$key.put(),)+ $(self.$field.put(),)*]
+            }
+
+            fn changed(&self, was: &Self) -> $crate::ledger::sql::Columns {
+                let changed = [$(self.$key != was.$key,)+ $(self.$field != was.$field,)*];
+                $crate::ledger::sql::Columns::where_so(changed.into_iter())
             }
 
             fn get<'a>(mut values: impl Iterator<Item = Value<'a>>) -> Option<Self> {

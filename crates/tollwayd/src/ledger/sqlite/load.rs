@@ -1,6 +1,5 @@
 //! The working set of a batch, row by row.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -30,7 +29,7 @@ pub(super) fn working_set(
         }
     }
     let mut set = WorkingSet::default();
-    let mut names: BTreeSet<PaymentHash> = BTreeSet::new();
+    let mut names: Vec<PaymentHash> = Vec::new();
     for payment in &needs.payments {
         let invoice = match known.invoice(payment) {
             Some(invoice) => Some(Arc::clone(invoice)),
@@ -39,7 +38,7 @@ pub(super) fn working_set(
         };
         names.extend(invoice.as_ref().map(|invoice| invoice.account));
         invoice.into_iter().for_each(|invoice| set.invoices.load(invoice));
-        names.insert(*payment);
+        names.push(*payment);
     }
     for offer in &needs.offers {
         for invoice in select::<Invoice>(
@@ -47,12 +46,14 @@ pub(super) fn working_set(
             "WHERE offer = ?1 AND settled_at_ms IS NULL",
             vec![offer.put()],
         )? {
-            names.insert(invoice.account);
+            names.push(invoice.account);
             set.invoices.load(invoice);
         }
     }
     load_holds(connection, known, needs, &mut set, &mut names)?;
     load_due(connection, known, &mut set, &mut names, now_ms)?;
+    names.sort_unstable();
+    names.dedup();
     for name in names {
         let account = match known.account(&name) {
             Some(account) => Some(Arc::clone(account)),
@@ -81,7 +82,7 @@ fn load_holds(
     known: &mut Known,
     needs: &Needs,
     set: &mut WorkingSet,
-    names: &mut BTreeSet<PaymentHash>,
+    names: &mut Vec<PaymentHash>,
 ) -> Result<()> {
     if known.wants_floor() {
         let highest = "SELECT max(id) FROM holds";
@@ -95,7 +96,7 @@ fn load_holds(
             KnownHold::Unsure => read_by_key(connection, [id.put()])?,
         };
         let Some(hold) = hold else { continue };
-        names.insert(hold.account);
+        names.push(hold.account);
         set.holds.load(hold);
     }
     Ok(())
@@ -106,7 +107,7 @@ fn load_due(
     connection: &Connection,
     known: &mut Known,
     set: &mut WorkingSet,
-    names: &mut BTreeSet<PaymentHash>,
+    names: &mut Vec<PaymentHash>,
     now_ms: u64,
 ) -> Result<()> {
     if known.is_early(now_ms) {
@@ -130,7 +131,7 @@ fn load_due(
         false => Some(first_due_ms(connection, now_ms)?),
     };
     for hold in holds {
-        names.insert(hold.account);
+        names.push(hold.account);
         set.holds.load(hold);
     }
     names.extend(tranches.iter().map(|tranche| tranche.account));

@@ -46,9 +46,7 @@ impl<'a> Change<'a> {
 
     /// What is not as it was.
     fn update<R: Row>((was, row): (&R, &'a R)) -> Self {
-        let values = row.put();
-        let changed = values.iter().zip(was.put()).map(|(new, old)| *new != old);
-        Self { columns: Columns::where_so(changed), values }
+        Self { columns: row.changed(was), values: row.put() }
     }
 
     fn written(&self) -> impl Iterator<Item = &Value<'a>> {
