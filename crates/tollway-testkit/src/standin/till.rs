@@ -10,6 +10,9 @@ use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use tokio::sync::watch;
 use tollway_core::payment::{PaymentHash, Preimage};
 
+/// When an invoice was made that is over, since the Unix epoch.
+const LONG_AGO: Duration = Duration::from_secs(1_500_000_000);
+
 /// The invoices of a stand-in, in the order in which they were made.
 #[derive(Debug)]
 pub struct Till {
@@ -84,6 +87,10 @@ pub enum Lie {
     Sooner,
     /// It is for the main network.
     Network,
+    /// It was over before it was handed out.
+    Over,
+    /// It is for another payment hash than the node says.
+    Hash,
 }
 
 /// What goes wrong.
@@ -164,10 +171,13 @@ impl Till {
         let builder = InvoiceBuilder::new(chain)
             .description(wish.description.clone())
             .payment_hash(sha256::Hash::from_byte_array(*hash.as_bytes()))
-            .payment_secret(PaymentSecret(secret))
-            .current_timestamp()
-            .expiry_time(Duration::from_secs(expiry_s))
-            .min_final_cltv_expiry_delta(18);
+            .payment_secret(PaymentSecret(secret));
+        let builder = match lie {
+            Some(Lie::Over) => builder.duration_since_epoch(LONG_AGO),
+            _ => builder.current_timestamp(),
+        };
+        let builder =
+            builder.expiry_time(Duration::from_secs(expiry_s)).min_final_cltv_expiry_delta(18);
         let sign = |message: &_| secp.sign_ecdsa_recoverable(message, &key);
         let invoice = match lie {
             Some(Lie::NoAmount) => builder.build_signed(sign),
@@ -175,6 +185,10 @@ impl Till {
         };
         let invoice = invoice.map_err(|error| format!("{error:?}"))?;
         let made_at_s = invoice.duration_since_epoch().as_secs();
+        let hash = match lie {
+            Some(Lie::Hash) => Preimage::from_bytes(secret).payment_hash(),
+            _ => hash,
+        };
         let sold = Sold {
             hash,
             preimage,

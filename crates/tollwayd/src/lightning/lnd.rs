@@ -4,6 +4,8 @@
 //! 64-bit numbers are JSON strings and bytes are base64. The macaroon needs `invoices:read` and
 //! `invoices:write`, no more. LND keeps no note with an invoice.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use reqwest::StatusCode;
@@ -43,6 +45,7 @@ struct NewInvoice<'a> {
 
 #[derive(Deserialize)]
 struct Added {
+    r_hash: String,
     payment_request: String,
 }
 
@@ -114,8 +117,9 @@ impl Node for Lnd {
                 private: true,
             };
             let reply = http::send(self.http.post("/v1/invoices", &new)).await?;
-            let Added { payment_request: bolt11 } = json(&reply)?;
-            let payment_hash = hash_in(&bolt11)?;
+            let Added { r_hash, payment_request: bolt11 } = json(&reply)?;
+            let hash = BASE64.decode(r_hash).ok().and_then(|bytes| bytes.try_into().ok());
+            let payment_hash = hash.map(PaymentHash::from_bytes).ok_or(NodeFault::Unreadable)?;
             Ok(MadeInvoice { payment_hash, bolt11 })
         })
     }
@@ -210,13 +214,8 @@ fn event(line: &[u8]) -> Result<Option<Event>, NodeFault> {
     }
     let position = invoice.settle_index.parse().map_err(|_| NodeFault::Unreadable)?;
     let settled = invoice.settled()?;
-    let payment_hash = hash_in(&settled.bolt11)?;
+    let payment_hash = payment_hash_of(&settled.bolt11).ok_or(NodeFault::Unreadable)?;
     Ok(Some(Event { payment_hash, settled, position }))
-}
-
-/// The node names the hash apart from the invoice as well, but the invoice is what is paid.
-fn hash_in(bolt11: &str) -> Result<PaymentHash, NodeFault> {
-    payment_hash_of(bolt11).ok_or(NodeFault::Unreadable)
 }
 
 /// Where a stream of lines stands.

@@ -60,6 +60,8 @@ struct Refusal {
 #[derive(Deserialize)]
 struct Made {
     invoice: String,
+    /// Some leave it empty.
+    payment_hash: Option<String>,
 }
 
 /// The fields of a transaction that matter here.
@@ -225,7 +227,12 @@ impl Node for Nwc {
             });
             let reply = self.call("make_invoice", params).await?;
             let made: Made = reply.read()?.ok_or(NodeFault::Refused)?;
-            let payment_hash = payment_hash_of(&made.invoice).ok_or(NodeFault::Unreadable)?;
+            let said = made.payment_hash.filter(|hash| !hash.is_empty());
+            let payment_hash = match said {
+                Some(hash) => PaymentHash::from_hex(hash.as_bytes()).ok(),
+                None => payment_hash_of(&made.invoice),
+            };
+            let payment_hash = payment_hash.ok_or(NodeFault::Unreadable)?;
             Ok(MadeInvoice { payment_hash, bolt11: made.invoice })
         })
     }

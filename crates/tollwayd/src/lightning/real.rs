@@ -60,6 +60,10 @@ async fn lnd_keeps_the_contract() {
     assert_eq!(other.node.create_invoice(&order).await, Err(NodeFault::Down));
     assert_eq!(lightning.node.may_pay().await, Ok(Some(false)));
     assert_eq!(lnd(payee, "admin").node.may_pay().await, Ok(Some(true)));
+    // The payer's part of the channel, which only another credential may see.
+    assert_eq!(lightning.node.inbound().await, Ok(None));
+    let inbound = lnd(payee, "readonly").node.inbound().await.unwrap().unwrap();
+    assert!((700_000_000..800_000_000).contains(&inbound.get()), "{inbound}");
     let (invoices, payments) = tokio::sync::mpsc::unbounded_channel::<Payment>();
     let subject = Subject {
         lightning,
