@@ -17,11 +17,19 @@ const AT_ONCE: usize = 20;
 /// How long a slow machine may take to credit them all.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An invoice of tollwayd's, as the gate asks for it.
 async fn invoice(market: &Market, http: &reqwest::Client) -> String {
+    invoice_of(market, http, PRICE_MSAT).await
+}
+
+/// An invoice of tollwayd's, as the gate asks for it.
+pub(crate) async fn invoice_of(
+    market: &Market,
+    http: &reqwest::Client,
+    amount_msat: usize,
+) -> String {
     let order = json!({
-        "route": "joke", "service": "demo", "memo": "a joke", "amount_msat": PRICE_MSAT,
-        "credit_msat": PRICE_MSAT,
+        "route": "joke", "service": "demo", "memo": "a joke", "amount_msat": amount_msat,
+        "credit_msat": amount_msat,
     });
     let call = http
         .post(format!("{}/v1/challenges", market.stack.gate_url()))
@@ -45,7 +53,7 @@ async fn credited(market: &Market, payments: usize) {
 }
 
 /// tollwayd's books agree with themselves.
-fn audit(market: &Market) {
+pub(crate) fn audit(market: &Market) {
     let output = Command::new(Parts::locate().unwrap().tollwayd)
         .args(["audit", "--config"])
         .arg(market.stack.tollwayd_config().unwrap())

@@ -12,6 +12,7 @@
 )]
 
 mod downtime;
+mod shares;
 mod story;
 mod wallets;
 

@@ -29,7 +29,7 @@ impl Market {
     }
 
     /// The same with more lines at the end of tollwayd's configuration.
-    async fn open_with(lightning: &str, more: &str) -> Self {
+    pub(crate) async fn open_with(lightning: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shipped = std::fs::read_to_string(root().unwrap().join("envoy/tollwayd.toml")).unwrap();
         let config = shipped.replacen("backend = \"simulated\"", lightning, 1);
@@ -107,7 +107,7 @@ impl Market {
     }
 }
 
-async fn eventually(mut look: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(mut look: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !look().await {
         assert!(begun.elapsed() < PATIENCE, "waited in vain");
@@ -187,10 +187,10 @@ async fn lnbits_sells_through_envoy_and_a_wallet_behind_a_relay_pays() {
     market.story().await;
 }
 
-/// What was paid while tollwayd was down, without the payer showing any proof, is credited when
-/// it is back.
+/// What was paid while tollwayd was down is credited when it is back: without the payer showing
+/// any proof, or by the proof, where the node cannot say it.
 #[tokio::test]
-async fn what_was_paid_at_lnd_while_tollwayd_was_down_is_credited_once() {
+async fn what_was_paid_at_lnd_while_tollwayd_was_down_is_credited_once_with_its_proof_or_without() {
     let Some(mut network) = network().await else { return };
     let mut market = Market::open(&lnd(&network)).await;
     let url = format!("{}/api/joke", market.stack.gateway_url());
@@ -201,14 +201,26 @@ async fn what_was_paid_at_lnd_while_tollwayd_was_down_is_credited_once() {
     let credited = async || market.stats().await["credited_msat"] == 20_000;
     eventually(credited).await;
 
-    // The node dies and comes back: what it repeats changes nothing, and it sells again.
+    // The next one is credited by its proof alone: the node is dead by then, and tells nothing.
+    let url = format!("{}/api/joke", market.stack.gateway_url());
+    let challenge: Value = reqwest::get(&url).await.unwrap().json().await.unwrap();
+    market.stack.kill_tollwayd();
+    let preimage = network.payer.pay(challenge["invoice"].as_str().unwrap()).await.unwrap();
     network.payee.kill();
+    market.stack.start_tollwayd().await.unwrap_or_else(|error| panic!("{error}"));
+    let credential = format!("L402 {}:{preimage}", challenge["macaroon"].as_str().unwrap());
+    let call = reqwest::Client::new().get(&url).header("authorization", credential);
+    assert_eq!(call.send().await.unwrap().status().as_u16(), 200);
+    assert_eq!(market.stats().await["credited_msat"], 40_000);
+
+    // The node comes back: what it repeats changes nothing, and it sells again.
     network.payee.start_again().await.unwrap_or_else(|error| panic!("{error}"));
     network.payee.wait_for_channel().await.unwrap_or_else(|error| panic!("{error}"));
     network.payer.wait_for_channel().await.unwrap_or_else(|error| panic!("{error}"));
     lnd_wallet(&market, &network).await;
     market.get("/api/joke").await;
-    assert_eq!(market.stats().await["credited_msat"], 40_000);
+    let stats = market.stats().await;
+    assert_eq!((&stats["credited_msat"], &stats["payments"]), (&60_000.into(), &3.into()));
 }
 
 /// The node falls silent with a payment on its way, dies, and comes back: the payment arrives, and
