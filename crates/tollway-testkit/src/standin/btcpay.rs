@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use self::rights::{MAKE_OF_NODE, MAKE_OF_STORE, Missing, SEE_OF_NODE, SEE_OF_STORE, USE_NODE};
-use super::till::{Sold, Till, Wish};
+use super::till::{Mischief, Sold, Till, Wish};
 use super::{Refusal, STORE};
 
 /// The way to pay that it knows: as its first versions called it, which all of them understand,
@@ -58,6 +58,9 @@ async fn key(State(till): State<Arc<Till>>) -> Response {
 
 async fn create_of_node(State(till): State<Arc<Till>>, Json(new): Json<Value>) -> Answer {
     rights::check(&till, MAKE_OF_NODE)?;
+    if till.is(Mischief::NoNode) {
+        return Ok(no_node());
+    }
     let amount_msat = new.get("amount").and_then(Value::as_str).and_then(|text| text.parse().ok());
     let Some(amount_msat) = amount_msat else {
         return Ok(invalid("amount", "Amount should be more or equals to 0"));
@@ -76,6 +79,9 @@ async fn create_of_node(State(till): State<Arc<Till>>, Json(new): Json<Value>) -
 
 async fn look_up_of_node(State(till): State<Arc<Till>>, Path(id): Path<String>) -> Answer {
     rights::check(&till, SEE_OF_NODE)?;
+    if till.is(Mischief::NoNode) {
+        return Ok(no_node());
+    }
     Ok(till.find(&id).map_or_else(
         || {
             let message = "Impossible to find a lightning invoice with this id";
@@ -211,6 +217,11 @@ fn shown_by_store(sold: &Sold) -> Value {
         "checkout": { "paymentMethods": ["BTC-LNURL", "BTC-LN"] },
         "receipt": {},
     })
+}
+
+fn no_node() -> Response {
+    let message = "The lightning node is not set up";
+    error(StatusCode::NOT_FOUND, "lightning-not-configured", message)
 }
 
 fn not_found() -> Response {

@@ -100,6 +100,8 @@ pub enum Mischief {
     Down,
     /// The credential may do everything, also pay.
     Generous,
+    /// BTCPay's store has lost its Lightning node.
+    NoNode,
     /// No settlement is told of.
     Silent,
     /// Every settlement is told of twice, and every stream begins with the first.

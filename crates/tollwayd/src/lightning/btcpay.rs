@@ -30,6 +30,8 @@ use super::{
 };
 use crate::config::BtcpayConfig;
 
+/// How a store's missing node is named.
+const NO_NODE: &str = "lightning-not-configured";
 /// BTCPay counts the time of a store's invoice from before it asks the node for it.
 const STORE_EARLY_S_MAX: u64 = 10;
 
@@ -168,6 +170,11 @@ impl Node for Btcpay {
             let path = format!("{}/{}", self.invoices, hash.to_hex());
             let reply = http::send(self.http.get(&path)).await?;
             if reply.status() == StatusCode::NOT_FOUND {
+                // Without a node, nobody knows what was paid.
+                if reply.said().contains(NO_NODE) {
+                    tracing::error!("the BTCPay store has no Lightning node");
+                    return Err(NodeFault::Down);
+                }
                 return Ok(Answer::Unknown);
             }
             let invoice: Invoice = reply.json()?;

@@ -157,6 +157,23 @@ async fn an_invoice_that_is_not_the_ordered_one_is_not_handed_out() {
     }
 }
 
+/// Its status is that of an unknown invoice, but a paid one must not be called unpaid.
+#[tokio::test]
+async fn a_btcpay_store_that_lost_its_node_knows_no_invoice_and_denies_none() {
+    let standin = StandIn::start(Kind::Btcpay).await.unwrap();
+    let lightning = connect(Kind::Btcpay, &standin.url(), standin.credential);
+    let made = lightning.make_invoice(&order(), SystemClock.now_s()).await.unwrap();
+    standin.till.pay(&made.bolt11, 0).unwrap();
+    standin.till.set(Mischief::NoNode, true);
+    let looked = lightning.node.look_up(&made.payment_hash).await;
+    assert_eq!(looked, Err(NodeFault::Down));
+    let again = lightning.make_invoice(&order(), SystemClock.now_s()).await;
+    assert_eq!(again, Err(MakeError::Node(NodeFault::Refused)));
+    standin.till.set(Mischief::NoNode, false);
+    let looked = lightning.node.look_up(&made.payment_hash).await;
+    assert!(matches!(looked, Ok(Answer::Settled(_))), "{looked:?}");
+}
+
 #[tokio::test]
 async fn more_than_was_asked_is_known_as_received() {
     for (kind, known_msat) in
