@@ -8,7 +8,7 @@ use tollway_testkit::returning::return_invoice;
 use tollway_testkit::stack::{Listeners, StackOptions};
 
 use crate::harness::{Answer, Gateway, Http, config, eventually};
-use crate::rails::{PROBLEMS, decoded, echo_in, request, sent, without_limits};
+use crate::rails::{PATIENT_MS, PROBLEMS, decoded, echo_in, request, sent, without_limits};
 
 /// What sells sessions, and what may pay for them besides.
 fn tollwayd_config(directory: &Path) -> PathBuf {
@@ -20,6 +20,7 @@ fn tollwayd_config(directory: &Path) -> PathBuf {
 
 fn filter(shadow: bool) -> Value {
     let mut filter = config();
+    filter["tollwayd"]["timeout_ms"] = json!(PATIENT_MS);
     filter["payment_scheme"] = json!(true);
     filter["shadow"] = json!(shadow);
     filter
@@ -88,6 +89,19 @@ async fn joke(http: &Http, credential: String) -> Answer {
     http.get("/api/joke", Some(&credential)).await
 }
 
+/// Closes a session; so many sats go back, at once or soon.
+async fn close(http: &Http, session: &Deposit, sats: u64) {
+    let answer = eventually("what is left has gone back", async || {
+        let answer = joke(http, session.act("close")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        (answer.json()["refundStatus"] == "succeeded").then_some(answer)
+    })
+    .await;
+    let expected = json!({"status": "closed", "refundSats": sats, "refundStatus": "succeeded"});
+    assert_eq!(answer.json(), expected);
+    assert_eq!(decoded(answer.header("payment-receipt"))["refundSats"], sats);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_is_opened_spent_topped_up_and_closed_and_its_rest_returned() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,10 +119,7 @@ async fn a_session_is_opened_spent_topped_up_and_closed_and_its_rest_returned() 
     assert_eq!(decoded(added.header("payment-receipt"))["reference"], first.id);
     gateway.ledger_at_rest().await;
 
-    let closed = joke(http, first.act("close")).await;
-    let expected = json!({"status": "closed", "refundSats": 30, "refundStatus": "succeeded"});
-    assert_eq!((closed.status.as_u16(), closed.json()), (200, expected));
-    assert_eq!(decoded(closed.header("payment-receipt"))["refundSats"], 30);
+    close(http, &first, 30).await;
     assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), 2);
     let over = joke(http, first.act("bearer")).await;
     assert_eq!(over.json()["type"], format!("{PROBLEMS}lightning/session-closed"));
@@ -185,10 +196,7 @@ async fn in_shadow_a_session_and_a_charge_pay_for_nothing_and_the_rest_still_goe
     // What the client does with its own money is done, told, and no joke.
     let added = joke(&http, second.top_up(&first.id)).await;
     assert_eq!((added.status.as_u16(), added.json()), (200, json!({"status": "ok"})));
-    let closed = joke(&http, first.act("close")).await;
-    let expected = json!({"status": "closed", "refundSats": 40, "refundStatus": "succeeded"});
-    assert_eq!((closed.status.as_u16(), closed.json()), (200, expected));
-    assert_eq!(decoded(closed.header("payment-receipt"))["refundSats"], 40);
+    close(&http, &first, 40).await;
     assert_eq!(gateway.stack.upstream().hits().of("/api/joke"), before + 4);
     // A session that is over would have been refused.
     assert_eq!(joke(&http, first.act("bearer")).await.status, 200);
@@ -196,7 +204,8 @@ async fn in_shadow_a_session_and_a_charge_pay_for_nothing_and_the_rest_still_goe
         let name = format!("wasmcustom.tollway_shadow.decision={decision}");
         gateway.stack.envoy_stat(&name).await.unwrap()
     };
-    assert_eq!((met("ok").await, met("replayed").await, met("invalid").await), (4, 2, 1));
+    assert_eq!((met("ok").await, met("invalid").await), (4, 1));
+    assert!(met("replayed").await >= 2, "the top-up and the end");
 
     // Enforced again, the charge is as good as before, once.
     reloaded(&mut gateway, false, 402).await;
