@@ -146,6 +146,9 @@ fn environment(
         ("LNBITS_EXTENSIONS_DEACTIVATE_ALL", "true".to_owned()),
         ("LNBITS_EXTENSIONS_MANIFESTS", "[]".to_owned()),
         ("LNBITS_WASM_EXTENSIONS_MANIFESTS", "[]".to_owned()),
+        // Its webhooks may come to a test.
+        ("LNBITS_CALLBACK_URL_RULES", r#"["http://127\\.0\\.0\\.1(:\\d+)?"]"#.to_owned()),
+        ("LNBITS_CALLBACK_ALLOW_PRIVATE_IPS", "true".to_owned()),
     ];
     match funding {
         Some((Kind::Cln, node)) => env.extend([

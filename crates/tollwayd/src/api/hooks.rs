@@ -73,7 +73,7 @@ fn named_by_btcpay(body: &[u8]) -> Option<PaymentHash> {
 }
 
 /// The payment hash of a hint. LNbits sends its object as a text in JSON.
-fn named(body: &[u8]) -> Option<PaymentHash> {
+pub(crate) fn named(body: &[u8]) -> Option<PaymentHash> {
     if body.len() > HINT_BYTES_MAX {
         return None;
     }

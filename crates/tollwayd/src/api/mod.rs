@@ -14,7 +14,7 @@ mod failpoint;
 mod gate;
 mod health;
 mod holds;
-mod hooks;
+pub(crate) mod hooks;
 mod prices;
 mod serve;
 mod simulated;

@@ -149,9 +149,42 @@ async fn lnbits_keeps_the_contract() {
     };
     keeps_the_contract(&subject).await;
     names_what_is_paid(&subject).await;
+    calls_back(&server).await;
     assert_eq!(subject.lightning.node.may_pay().await, Ok(Some(false)));
     let admin = lnbits(&server, &server.buyer_key, Network::Bitcoin);
     assert_eq!(admin.node.may_pay().await, Ok(Some(true)));
+}
+
+/// The webhook that comes from a real LNbits is read as this payment's.
+async fn calls_back(server: &RealLnbits) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hooks/v1/lightning", listener.local_addr().unwrap());
+    let (heard, mut hints) = tokio::sync::mpsc::unbounded_channel();
+    let hear = axum::routing::post(async move |body: axum::body::Bytes| {
+        // It calls twice, and nobody waits for the second.
+        let _ = heard.send(crate::api::hooks::named(&body));
+    });
+    let router = axum::Router::new().route("/hooks/v1/lightning", hear);
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let config = NodeConfig::Lnbits(LnbitsConfig {
+        url: NodeUrl::parse(&server.url).unwrap(),
+        cert: None,
+        api_key: SecretText::new(server.invoice_key.clone()),
+        webhook: Some(NodeUrl::parse(&url).unwrap()),
+    });
+    let lightning = Lightning::connect(&config, Network::Bitcoin).unwrap().unwrap();
+    let order = InvoiceOrder {
+        amount: Msat::new(21_000).unwrap(),
+        memo: "m".to_owned(),
+        note: String::new(),
+        expiry_s: 600,
+    };
+    let made = lightning.make_invoice(&order, SystemClock.now_s()).await.unwrap();
+    server.pay(&made.bolt11).await.unwrap_or_else(|error| panic!("{error}"));
+    let patience = std::time::Duration::from_secs(60);
+    let hint = tokio::time::timeout(patience, hints.recv()).await.expect("it never calls");
+    assert_eq!(hint.unwrap(), Some(made.payment_hash));
+    serving.abort();
 }
 
 /// The socket is open some time after it was asked for, so payments go on until one is named.
