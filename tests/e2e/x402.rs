@@ -73,6 +73,10 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Self {
+        Self::open_with(|_| ()).await
+    }
+
+    async fn open_with(change: impl FnOnce(&mut Value)) -> Self {
         let facilitator = StandIn::start().await;
         let folder = tempfile::tempdir().unwrap();
         let shipped = std::fs::read_to_string(root().unwrap().join("envoy/tollwayd.toml")).unwrap();
@@ -87,9 +91,11 @@ impl Shop {
         std::fs::write(&path, shipped + &more).unwrap();
         let mut filter = config();
         filter["services"][0]["x402"] = json!(true);
+        change(&mut filter);
         let options = StackOptions {
             filter: Some(filter),
             tollwayd_config: Some(path),
+            ready_path: Some("/echo".to_owned()),
             ..StackOptions::default()
         };
         Self { gateway: Gateway::with(options).await, facilitator, _folder: folder }
@@ -201,5 +207,21 @@ async fn of_sixty_four_requests_with_one_payment_the_upstream_sees_one() {
     assert_eq!(shop.facilitator.settlements(), 1);
     let stats = shop.gateway.ledger_at_rest().await;
     assert_eq!((&stats["credited_msat"], &stats["charged_msat"]), (&json!(5_000), &json!(5_000)));
+    shop.gateway.audit();
+}
+
+#[tokio::test]
+async fn in_shadow_no_payment_is_settled() {
+    let shop = Shop::open_with(|filter| filter["routes"][0]["shadow"] = json!(true)).await;
+    let served = show(shop.http(), "/api/joke", &payment(1, "5000")).await;
+    assert_eq!((served.status.as_u16(), shop.hits("/api/joke")), (200, 1), "{served:?}");
+    assert!(served.json()["joke"].is_string());
+    assert_eq!((served.header("payment-response"), served.header("x-toll-cost-msat")), ("", ""));
+    assert_eq!(shop.facilitator.settlements(), 0);
+    // The route beside it is enforced.
+    assert_eq!(show(shop.http(), "/echo", &payment(2, "1000")).await.status, 200);
+    assert_eq!(shop.facilitator.settlements(), 1);
+    let stats = shop.gateway.ledger_at_rest().await;
+    assert_eq!((&stats["credited_msat"], &stats["charged_msat"]), (&json!(1_000), &json!(1_000)));
     shop.gateway.audit();
 }

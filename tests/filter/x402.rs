@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use tollway_gate::exchange::{Exchange, Step};
 use tollway_gate::host::{CallReply, LogField, Reply};
+use tollway_gate::metrics::Decision;
 use tollway_testkit::fake_host::SentCall;
 
 use crate::world::{World, body, config, header, invoice, ok, preimage};
@@ -100,6 +101,25 @@ fn a_stream_that_breaks_before_the_answer_is_never_settled() {
     let world = world();
     let mut exchange = reserved(&world);
     exchange.finished(&world.host);
+    nothing_posted(&world);
+}
+
+#[test]
+fn in_shadow_a_payment_is_reserved_and_never_settled() {
+    let mut config = config();
+    config["services"][0]["x402"] = json!(true);
+    config["shadow"] = json!(true);
+    let world = World::with(&config);
+    let mut exchange = reserved(&world);
+    assert_eq!(world.host.upstream_header("payment-signature"), None);
+    world.host.begin_response(&[(":status", b"200")], false);
+    assert_eq!(exchange.response_headers(&world.host), Step::Continue, "its answer leaves");
+    exchange.response_body(&world.host, 0, true);
+    for name in ["x-toll-cost-msat", "payment-response"] {
+        assert_eq!(world.host.client_header(name), None, "{name}");
+    }
+    exchange.finished(&world.host);
+    assert_eq!(world.host.shadow_of(Decision::Ok), (1, 5_000));
     nothing_posted(&world);
 }
 

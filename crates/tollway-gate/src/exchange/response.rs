@@ -180,7 +180,8 @@ impl Exchange {
                 let amount_msat = ended.map_or(amount_msat, |most| amount_msat.min(most));
                 if self.shadow {
                     self.shadow_cost(stream, Decision::Ok, amount_msat);
-                    if let Payment::Hold(hold) = done.payment {
+                    // A payment that is only reserved has no hold, and is not settled.
+                    if let (Payment::Hold(hold), None) = (done.payment, done.settle) {
                         self.release(hold, &done.route);
                     }
                     return;
