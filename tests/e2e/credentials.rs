@@ -67,6 +67,22 @@ async fn a_token_of_a_foreign_gateway_is_refused() {
 }
 
 #[tokio::test]
+async fn a_bad_credential_is_401_where_the_operator_says_so_and_none_is_402() {
+    let mut config = crate::harness::config();
+    config["reject_status"] = serde_json::json!(401);
+    let gateway = Gateway::with(tollway_testkit::stack::StackOptions {
+        filter: Some(config),
+        ..Default::default()
+    })
+    .await;
+    for (credential, status) in [(None, 402), (Some("L402 not-a-token"), 401)] {
+        let answer = gateway.http.get("/api/joke", credential).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (status, &status.into()));
+        assert!(answer.header("www-authenticate").starts_with("L402 macaroon=\""), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_expired_token_is_refused() {
     let mut config = crate::harness::config();
     config["services"][0]["credential_ttl_s"] = serde_json::json!(1);
