@@ -30,13 +30,19 @@ impl Market {
 
     /// The same with more lines at the end of tollwayd's configuration.
     pub(crate) async fn open_with(lightning: &str, more: &str) -> Self {
+        Self::open_behind(None, lightning, more).await
+    }
+
+    /// The same behind another configuration of the filter.
+    async fn open_behind(filter: Option<Value>, lightning: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shipped = std::fs::read_to_string(root().unwrap().join("envoy/tollwayd.toml")).unwrap();
         let config = shipped.replacen("backend = \"simulated\"", lightning, 1);
         assert_ne!(config, shipped);
         let path = folder.path().join("tollwayd.toml");
         std::fs::write(&path, config + more).unwrap();
-        let options = StackOptions { tollwayd_config: Some(path), ..StackOptions::default() };
+        let options =
+            StackOptions { filter, tollwayd_config: Some(path), ..StackOptions::default() };
         let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         Self { stack, folder }
     }
@@ -221,6 +227,31 @@ async fn what_was_paid_at_lnd_while_tollwayd_was_down_is_credited_once_with_its_
     market.get("/api/joke").await;
     let stats = market.stats().await;
     assert_eq!((&stats["credited_msat"], &stats["payments"]), (&60_000.into(), &3.into()));
+}
+
+/// The payer's wallet shows no preimage: the token alone is served once the node says it is paid.
+#[tokio::test]
+async fn a_token_without_its_preimage_is_served_once_lnd_says_that_it_is_paid() {
+    let Some(network) = network().await else { return };
+    let shipped = std::fs::read(root().unwrap().join("envoy/filter.json")).unwrap();
+    let mut filter: Value = serde_json::from_slice(&shipped).unwrap();
+    filter["services"][0]["proof"] = "lookup".into();
+    let market = Market::open_behind(Some(filter), &lnd(&network), "").await;
+    let url = format!("{}/api/joke", market.stack.gateway_url());
+    let challenge: Value = reqwest::get(&url).await.unwrap().json().await.unwrap();
+    let token = format!("L402 {}", challenge["macaroon"].as_str().unwrap());
+    let http = reqwest::Client::new();
+    let ask = async || {
+        let call = http.get(&url).header("authorization", &token).send().await.unwrap();
+        (call.status().as_u16(), call.json::<Value>().await.unwrap())
+    };
+    let (status, pending) = ask().await;
+    assert_eq!((status, &pending["code"]), (402, &"payment_pending".into()), "{pending}");
+    assert_eq!(pending["invoice"], challenge["invoice"], "the same again");
+    network.payer.pay(challenge["invoice"].as_str().unwrap()).await.unwrap();
+    eventually(async || ask().await.0 == 200).await;
+    assert_eq!(ask().await.0, 200);
+    assert_eq!(market.stats().await["payments"], 1);
 }
 
 /// The node falls silent with a payment on its way, dies, and comes back: the payment arrives, and
