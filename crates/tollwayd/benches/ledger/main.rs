@@ -27,7 +27,7 @@ use doors::Store;
 use load::{Load, Which};
 
 /// Rounds of every comparison.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const ACTIVE: usize = 10_000;
 const ACCOUNTS: usize = 1_000_000;
 /// Clients of the comparisons.
@@ -109,6 +109,8 @@ fn sizes(results: &mut Results, empty: &Store, full: &Store, proofs: &[load::Pro
     results.figure("sqlite.empty_store_holds_per_s", empty_per_s);
     results.figure("sqlite.full_store_10k_holds_per_s", active_per_s);
     results.at_least("sqlite_10k_active_of_1m_to_empty", active_per_s / empty_per_s, 0.75);
+    // The pages of the file have been read once, too.
+    let _ = all();
     let (empty_per_s, all_per_s) = in_turns(&base, &all);
     results.figure("sqlite.full_store_1m_holds_per_s", all_per_s);
     results.at_least("sqlite_1m_touched_to_empty", all_per_s / empty_per_s, 0.50);

@@ -43,6 +43,9 @@ pub(crate) fn fill(store: &Store, accounts: usize) -> Vec<Proof> {
     insert_holds(&connection, &mut rows);
     connection.execute_batch(TOTALS).unwrap();
     connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(connection);
+    // What the kernel would write later would meet what is measured.
+    std::fs::File::open(store.path()).and_then(|file| file.sync_all()).unwrap();
     proofs
 }
 

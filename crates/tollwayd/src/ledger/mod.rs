@@ -142,7 +142,7 @@ impl Ledger {
         let reader = Reader::Sqlite(Arc::new(Mutex::new(sqlite::open::open_reader(path)?)));
         let scanner = Reader::Sqlite(Arc::new(Mutex::new(sqlite::open::open_reader(path)?)));
         metrics.open_holds.set(opened.open_holds);
-        let store = sqlite::SqliteStore::new(opened.connection, opened.lock);
+        let store = sqlite::SqliteStore::new(opened.connection, opened.database, opened.lock);
         let (queue, items) = Queue::new();
         let writer = Writer::start(vec![store], (queue.clone(), items), &clock, &metrics)
             .map_err(OpenError::Thread)?;

@@ -4,6 +4,7 @@
 //! anything that would gather them. Readers use a connection of their own and see only what is
 //! committed.
 
+mod fold;
 mod known;
 mod load;
 pub(super) mod open;
@@ -13,6 +14,7 @@ mod write;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql};
@@ -31,14 +33,23 @@ pub(super) struct SqliteStore {
     known: Known,
     texts: Texts,
     room: Option<LogRoom>,
+    /// Closed after the connection: POSIX gives up a file's locks when any of its handles closes.
+    _database: Arc<File>,
     /// Unlocked when it is dropped, or when the process dies.
     _lock: File,
 }
 
 impl SqliteStore {
-    pub(super) fn new(connection: Connection, lock: File) -> Self {
+    pub(super) fn new(connection: Connection, database: Arc<File>, lock: File) -> Self {
         let room = connection.path().and_then(|path| LogRoom::open(Path::new(path)));
-        Self { connection, known: Known::default(), texts: Texts::default(), room, _lock: lock }
+        Self {
+            connection,
+            known: Known::default(),
+            texts: Texts::default(),
+            room,
+            _database: database,
+            _lock: lock,
+        }
     }
 
     fn write(&mut self, set: &WorkingSet) -> rusqlite::Result<()> {
@@ -107,7 +118,10 @@ impl Store for SqliteStore {
         self.roll_back();
     }
 
-    async fn close(self) {
+    async fn close(mut self) {
+        if let Err(error) = fold::stop(&mut self.connection) {
+            tracing::warn!(%error, "the log may still be folded");
+        }
         let folded =
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_row| Ok(()));
         if let Err(error) = folded {

@@ -4,11 +4,13 @@ use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::fold;
 use crate::entropy::{self, EntropyError};
 use crate::ledger::KeyBytes;
 use crate::ledger::rows::field::Field;
@@ -17,13 +19,12 @@ mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
 }
 
-/// Pages in the write-ahead log before the writer folds it back: 64 MB, and up to 256 MB beside a
+/// Pages in the write-ahead log from which on it is folded back: 64 MB, and up to 256 MB beside a
 /// large database. Accounts that are active among a million may lie on a page each, and the longer
-/// the log, the more of its pages are the same. A separate checkpointer would let the file grow
-/// without end under load.
-const LOG_PAGES: std::ops::RangeInclusive<i64> = 16_000..=64_000;
+/// the log, the more of its pages are the same.
+const LOG_PAGES: std::ops::RangeInclusive<i32> = 16_000..=64_000;
 /// The log may be so many times smaller than the database.
-const DATABASE_TO_LOG: i64 = 4;
+const DATABASE_TO_LOG: i32 = 4;
 /// The writer's pages in memory: the paths to some 10,000 active accounts among a million, each
 /// with a page of its own in the table and in the index.
 const CACHE_KIB: i64 = 240 * 1_024;
@@ -101,6 +102,8 @@ pub(crate) enum OpenError {
 /// An open file.
 pub(in crate::ledger) struct Opened {
     pub(in crate::ledger) connection: Connection,
+    /// To be closed after the connection.
+    pub(in crate::ledger) database: Arc<File>,
     /// Unlocked when it is dropped, or when the process dies.
     pub(in crate::ledger) lock: File,
     pub(in crate::ledger) node_secret: KeyBytes,
@@ -112,10 +115,10 @@ pub(in crate::ledger) fn open(path: &Path, now_ms: u64) -> Result<Opened, OpenEr
     let file = |source| OpenError::File { path: path.to_path_buf(), source };
     let sqlite = |source| OpenError::Sqlite { path: path.to_path_buf(), source };
     let lock = lock(path)?;
-    restrict(path).map_err(file)?;
+    let database = Arc::new(restrict(path).map_err(file)?);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-    configure(&connection).map_err(sqlite)?;
+    configure(&mut connection, path, &database).map_err(sqlite)?;
     migrate(&mut connection, path)?;
     let first_key = KeyBytes(entropy::random_bytes()?);
     let first_node_secret = KeyBytes(entropy::random_bytes()?);
@@ -126,7 +129,7 @@ pub(in crate::ledger) fn open(path: &Path, now_ms: u64) -> Result<Opened, OpenEr
         .map_err(sqlite)?;
     // What was read to open the store is no sign of what will be used.
     connection.execute_batch("PRAGMA shrink_memory").map_err(sqlite)?;
-    Ok(Opened { connection, lock, node_secret, open_holds })
+    Ok(Opened { connection, database, lock, node_secret, open_holds })
 }
 
 /// Brings the schema up to date. A migration may copy a table that others refer to, which SQLite
@@ -190,23 +193,29 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 
 /// The database holds keys: nobody but the owner may read it. SQLite gives its write-ahead log
 /// the mode of the file.
-fn restrict(path: &Path) -> io::Result<()> {
-    private_file(path)?.set_permissions(Permissions::from_mode(0o600))
+fn restrict(path: &Path) -> io::Result<File> {
+    let file = private_file(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+fn configure(
+    connection: &mut Connection,
+    path: &Path,
+    database: &Arc<File>,
+) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: an answer that was sent survives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let pages: i32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     let log_pages = (pages / DATABASE_TO_LOG).clamp(*LOG_PAGES.start(), *LOG_PAGES.end());
-    connection.pragma_update(None, "wal_autocheckpoint", log_pages)?;
+    fold::keep_short(connection, path, database, log_pages)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // Without it SQLite plans a statement anew for every value of a range that it is asked for.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_on| ())
