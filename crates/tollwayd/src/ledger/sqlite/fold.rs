@@ -17,6 +17,8 @@ use rusqlite::{Connection, OpenFlags};
 const PASSES: u32 = 4;
 /// What is left to the writer is at most such a part of the log.
 const LOG_TO_REST: i32 = 16;
+/// The log grows to so many times its length while it is copied.
+const LOG_TO_LONGEST: i32 = 4;
 /// A log that could not begin anew, because somebody read from it, is tried again when it has
 /// become longer by such a part.
 const LOG_TO_RETRY: i32 = 4;
@@ -72,12 +74,22 @@ impl Folding {
                     self.finish(log, length);
                 }
             },
-            Some(thread) if !thread.is_finished() => {}
+            Some(thread) if !thread.is_finished() && length < self.pages_max() => {}
             Some(_) => {
-                self.thread = None;
+                self.join();
                 self.finish(log, length);
             }
         }
+    }
+
+    /// The log waits for the thread up to here, and then the writer does.
+    fn pages_max(&self) -> i32 {
+        self.pages.saturating_mul(LOG_TO_LONGEST)
+    }
+
+    fn join(&mut self) {
+        // A panic there has been printed, and spoils nothing.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 
     /// Copies what is left. The next transaction begins the log anew, if nobody reads from it.
@@ -103,8 +115,7 @@ impl Folding {
 impl Drop for Folding {
     /// The connection may close, and the file change hands, only when nobody else is at it.
     fn drop(&mut self) {
-        // A panic there has been printed, and spoils nothing.
-        let _ = self.thread.take().map(JoinHandle::join);
+        self.join();
     }
 }
 
@@ -153,6 +164,11 @@ mod tests {
     }
 
     fn fixture() -> Fixture {
+        fixture_with(|_| None)
+    }
+
+    /// With a thread that is at work already; it is told the log's length.
+    fn fixture_with(thread: fn(Arc<AtomicI32>) -> Option<JoinHandle<()>>) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("l.db");
         let database = Arc::new(File::create_new(&path).unwrap());
@@ -161,6 +177,7 @@ mod tests {
         writer.execute_batch(table).unwrap();
         let mut folding = Folding::new(&path, &database, PAGES);
         let length = Arc::clone(&folding.length);
+        folding.thread = thread(Arc::clone(&length));
         let hook = move |log: &mut Wal, length| {
             folding.committed(log, length);
             Ok(())
@@ -228,5 +245,23 @@ mod tests {
         assert_eq!(reader.query_row(count, (), |row| row.get(0)), Ok(1_i64));
         reader.execute_batch("COMMIT").unwrap();
         assert!(fixture.write_until_anew() >= 4 * PAGES);
+    }
+
+    #[test]
+    fn a_writer_that_is_too_fast_waits_for_the_copy() {
+        let mut fixture = fixture_with(|length| {
+            Some(std::thread::spawn(move || {
+                while length.load(Ordering::Relaxed) < 4 * PAGES {
+                    std::thread::yield_now();
+                }
+                // Time to write much more.
+                let reached = Instant::now();
+                while reached.elapsed() < Duration::from_millis(100) {
+                    std::thread::yield_now();
+                }
+            }))
+        });
+        let longest = fixture.write_until_anew();
+        assert!((4 * PAGES..5 * PAGES).contains(&longest), "{longest}");
     }
 }
