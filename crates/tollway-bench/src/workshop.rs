@@ -18,6 +18,8 @@ pub(crate) const SERVER_CORE: &str = "0";
 pub(crate) const LOAD_CORE: &str = "1";
 /// Both, for two workers.
 pub(crate) const ALL_CORES: &str = "0,1";
+/// A connection that was not used for so long is not used again: the server may be closing it.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// Everything that the cases share.
 #[derive(Debug)]
@@ -110,5 +112,5 @@ impl Workshop {
 
 fn http_client() -> Result<Client> {
     let client = Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_secs(60));
-    Ok(client.build()?)
+    Ok(client.pool_idle_timeout(IDLE).build()?)
 }
