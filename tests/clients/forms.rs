@@ -193,7 +193,7 @@ fn filter() -> Value {
     let ready = json!({"name": "ready", "service": "plain", "price_sats": 1,
                        "match": {"path": "/api/joke"}});
     json!({
-        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 2000,
+        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 30_000,
                      "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": SERVICES.map(service),
         "routes": SERVICES.map(route).into_iter().chain([ready]).collect::<Vec<_>>(),

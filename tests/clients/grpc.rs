@@ -58,7 +58,7 @@ pub(crate) async fn aperture(network: &Network) -> Row {
 
 fn filter() -> Value {
     json!({
-        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 2000,
+        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 30_000,
                      "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": [{"name": "demo", "purchase": {"default_sats": 20}}],
         "routes": [{"name": "check", "service": "demo", "price_sats": 5,

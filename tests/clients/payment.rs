@@ -34,7 +34,7 @@ pub(crate) async fn rows() -> Vec<Row> {
 /// Tokens are sold for more than a request costs, so that a charge has an invoice of its own.
 pub(crate) fn filter() -> Value {
     json!({
-        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 2000,
+        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 30_000,
                      "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": [{"name": "demo", "purchase": {"default_sats": 20}, "payment_scheme": true}],
         "routes": [{"name": "joke", "service": "demo", "price_sats": 5,

@@ -112,7 +112,7 @@ fn tollwayd_config(market: &Market, folder: &Path) -> PathBuf {
 
 fn filter() -> Value {
     json!({
-        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 5000,
+        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 30_000,
                      "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": [{"name": "demo", "purchase": {"default_sats": 20}, "x402": true}],
         "routes": [{"name": "joke", "service": "demo", "price_sats": 5,

@@ -15,10 +15,14 @@ use tollway_testkit::stack::{Parts, Stack, StackOptions};
 /// How long a condition may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the filter waits for tollwayd where a test is not about that: on a busy machine, or
+/// beside a slow disk, the usual time is too short.
+const PATIENT_MS: u64 = 30_000;
+
 /// The filter's configuration of most scenarios: every route of the upstream has a price.
 pub(crate) fn config() -> Value {
     json!({
-        "tollwayd": {"cluster": "tollwayd", "timeout_ms": 2000,
+        "tollwayd": {"cluster": "tollwayd", "timeout_ms": PATIENT_MS,
                      "gate_token": "env:TOLLWAY_GATE_TOKEN"},
         "services": [
             {"name": "demo", "purchase": {"default_sats": 20}},

@@ -11,9 +11,6 @@ use tollway_testkit::stack::StackOptions;
 use crate::harness::{Answer, Gateway, Http, config, repository};
 use crate::x402_over_lightning;
 
-/// How long the filter waits for tollwayd where a test is not about that: on a busy machine the
-/// usual time is too short for a race.
-pub(crate) const PATIENT_MS: u64 = 30_000;
 pub(crate) const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 /// A stack whose services are paid by the scheme too.
@@ -280,7 +277,6 @@ async fn a_thousand_payments_shown_on_three_rails_at_once_are_spent_once() {
     const AT_ONCE: u64 = 8;
     let directory = tempfile::tempdir().unwrap();
     let mut filter = config();
-    filter["tollwayd"]["timeout_ms"] = json!(PATIENT_MS);
     filter["x402"] = json!(true);
     let gateway = gateway_of(filter, Some(without_limits(directory.path()))).await;
     let racers = (0..AT_ONCE).map(|racer| {

@@ -8,7 +8,7 @@ use tollway_testkit::returning::return_invoice;
 use tollway_testkit::stack::{Listeners, StackOptions};
 
 use crate::harness::{Answer, Gateway, Http, config, eventually};
-use crate::rails::{PATIENT_MS, PROBLEMS, decoded, echo_in, request, sent, without_limits};
+use crate::rails::{PROBLEMS, decoded, echo_in, request, sent, without_limits};
 
 /// What sells sessions, and what may pay for them besides.
 fn tollwayd_config(directory: &Path) -> PathBuf {
@@ -20,7 +20,6 @@ fn tollwayd_config(directory: &Path) -> PathBuf {
 
 fn filter(shadow: bool) -> Value {
     let mut filter = config();
-    filter["tollwayd"]["timeout_ms"] = json!(PATIENT_MS);
     filter["payment_scheme"] = json!(true);
     filter["shadow"] = json!(shadow);
     filter
