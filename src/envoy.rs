@@ -201,6 +201,10 @@ impl Stream for EnvoyHost {
         let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, value);
     }
 
+    fn add_request_header(&self, name: &str, value: &[u8]) {
+        let _ = hostcalls::add_map_value_bytes(MapType::HttpRequestHeaders, name, value);
+    }
+
     fn client_address(&self) -> Option<String> {
         let address = text(hostcalls::get_property(vec!["source", "address"]))?;
         let (ip, _port) = address.rsplit_once(':')?;

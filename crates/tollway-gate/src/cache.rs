@@ -15,6 +15,7 @@ use tollway_core::credential::VerifiedCredential;
 
 use crate::config::CacheLimits;
 use crate::host::HeaderList;
+use crate::prehashed::Prehashed;
 
 /// The headers that can carry a credential.
 const CARRIERS: [&str; 3] = ["authorization", "macaroon", "grpc-metadata-macaroon"];
@@ -73,7 +74,7 @@ impl Kept {
 
 /// Entries by the hash of their carriers. The hash is keyed, so that nobody can make two alike;
 /// if two are, the later one takes the place.
-type Generation = HashMap<u64, Kept>;
+type Generation = HashMap<u64, Kept, Prehashed>;
 
 /// The cache.
 #[derive(Debug)]
@@ -90,8 +91,8 @@ impl CredentialCache {
         Self {
             limits,
             hasher: RandomState::new(),
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
             young_bytes: 0,
         }
     }

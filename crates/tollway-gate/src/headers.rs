@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use tollway_core::HexDigits;
 use tollway_core::header::{PAYMENT_AUTHORIZATION, read_credential, read_payment};
 use tollway_core::minted::MintedCaveat;
 use tollway_core::money::{MSAT_PER_SAT, Msat};
-use tollway_core::payment::PaymentHash;
 
 use crate::decimal::Decimal;
 use crate::host::{HeaderList, Stream};
@@ -74,22 +74,22 @@ pub(crate) fn authorization_rest(headers: &HeaderList, rails: bool) -> Option<Ve
     if rails { read_payment(headers, rest).authorization_rest } else { rest }
 }
 
-/// Tells the upstream who paid and what.
+/// Tells the upstream who paid and what. As all of these, of a request that was stripped before.
 pub(crate) fn mark_paid_request(
     stream: &impl Stream,
-    account: &PaymentHash,
+    account: &HexDigits,
     cost: Msat,
     balance: Msat,
 ) {
-    stream.set_request_header("x-toll-account", Some(account.hex_digits().as_str().as_bytes()));
-    stream.set_request_header("x-toll-cost-msat", Some(Decimal::of(cost.get()).as_bytes()));
-    stream.set_request_header("x-toll-balance-msat", Some(Decimal::of(balance.get()).as_bytes()));
+    stream.add_request_header("x-toll-account", account.as_str().as_bytes());
+    stream.add_request_header("x-toll-cost-msat", Decimal::of(cost.get()).as_bytes());
+    stream.add_request_header("x-toll-balance-msat", Decimal::of(balance.get()).as_bytes());
 }
 
 /// Tells the upstream what is left as toll-booth does.
 pub(crate) fn mark_toll_booth_request(stream: &impl Stream, balance: Msat) {
     let sats = Decimal::of(balance.get() / MSAT_PER_SAT);
-    stream.set_request_header(TOLL_BOOTH_BALANCE, Some(sats.as_bytes()));
+    stream.add_request_header(TOLL_BOOTH_BALANCE, sats.as_bytes());
 }
 
 /// Tells the client the same.
@@ -99,10 +99,15 @@ pub(crate) fn mark_toll_booth_response(stream: &impl Stream, balance: Msat) {
 }
 
 /// Tells the upstream whose session it is.
-pub(crate) fn mark_session_request(stream: &impl Stream, account: &PaymentHash) {
-    stream.set_request_header("x-toll-account", Some(account.hex_digits().as_str().as_bytes()));
-    stream.set_request_header("x-toll-cost-msat", Some(b"0"));
-    stream.set_request_header("x-toll-tier", Some(b"session"));
+pub(crate) fn mark_session_request(stream: &impl Stream, account: &HexDigits) {
+    stream.add_request_header("x-toll-account", account.as_str().as_bytes());
+    stream.add_request_header("x-toll-cost-msat", b"0");
+    mark_tier(stream, b"session");
+}
+
+/// Tells the upstream in which tier it is asked.
+pub(crate) fn mark_tier(stream: &impl Stream, tier: &[u8]) {
+    stream.add_request_header("x-toll-tier", tier);
 }
 
 /// Tells the upstream what the operator has written into the token.
@@ -115,7 +120,7 @@ pub(crate) fn mark_minted(stream: &impl Stream, minted: &[MintedCaveat]) {
 
 /// Tells the upstream that nobody paid.
 pub(crate) fn mark_free_request(stream: &impl Stream) {
-    stream.set_request_header("x-toll-free", Some(b"true"));
+    stream.add_request_header("x-toll-free", b"true");
 }
 
 /// What a client is told beside the upstream's response.
@@ -164,8 +169,10 @@ pub(crate) fn mark_response(stream: &impl Stream, marks: ResponseMarks, from_bro
         }
     }
     let upstream = stream.response_header("cache-control");
-    if let Some(value) = private_cache_control(upstream.as_deref()) {
-        stream.set_response_header("cache-control", Some(&value));
+    match (private_cache_control(upstream.as_deref()), upstream) {
+        (Some(value), None) => stream.add_response_header("cache-control", &value),
+        (Some(value), Some(_)) => stream.set_response_header("cache-control", Some(&value)),
+        (None, _) => {}
     }
     if from_browser {
         stream.add_response_header("access-control-expose-headers", EXPOSED.as_bytes());

@@ -200,6 +200,9 @@ pub trait Stream: Host {
     /// Sets a request header, or removes it.
     fn set_request_header(&self, name: &str, value: Option<&[u8]>);
 
+    /// Adds a request header that is not there. Dearer is to set it, which looks for it first.
+    fn add_request_header(&self, name: &str, value: &[u8]);
+
     /// The client's address without its port, as the proxy trusts it.
     fn client_address(&self) -> Option<String>;
 

@@ -24,6 +24,7 @@ mod keep;
 mod lease;
 mod ledger;
 mod outbox;
+mod prehashed;
 mod reply;
 mod settle;
 mod tiers;

@@ -112,6 +112,8 @@ impl Stream for Proxy {
 
     fn set_request_header(&self, _: &str, _: Option<&[u8]>) {}
 
+    fn add_request_header(&self, _: &str, _: &[u8]) {}
+
     fn client_address(&self) -> Option<String> {
         Some("192.0.2.1".to_owned())
     }

@@ -323,6 +323,13 @@ impl Stream for FakeHost {
         set(&mut self.request.borrow_mut(), name, value);
     }
 
+    fn add_request_header(&self, name: &str, value: &[u8]) {
+        self.asked("add_request_header");
+        let mut request = self.request.borrow_mut();
+        assert!(request.iter().all(|(known, _)| known != name), "{name} is there already");
+        request.push((name.into(), value.into()));
+    }
+
     fn client_address(&self) -> Option<String> {
         self.asked("client_address");
         self.client_address.borrow().clone()

@@ -57,21 +57,22 @@ impl Exchange {
         let Admission { context, payment, token, account, balance, keyed, receipt, settle } =
             admission;
         let tier = context.tier(self.gate.tier_of(&token));
+        let digits = account.hex_digits();
         let Context { route, cost, ceiling, quote, headers: list, call_started_ms, .. } = context;
         self.strip(stream, &list, context.authorization_rest.as_deref());
         if self.shadow {
             headers::mark_free_request(stream);
         } else {
-            headers::mark_paid_request(stream, &account, cost, balance);
+            headers::mark_paid_request(stream, &digits, cost, balance);
             if route.service.form.profile == Format::TollBooth {
                 headers::mark_toll_booth_request(stream, balance);
             }
             if !tier.is_none() {
-                stream.set_request_header("x-toll-tier", Some(tier.name().as_bytes()));
+                headers::mark_tier(stream, tier.name().as_bytes());
             }
             headers::mark_minted(stream, &context.minted);
         }
-        stream.note(LogField::Account, account.hex_digits().as_str());
+        stream.note(LogField::Account, digits.as_str());
         self.decided(stream, Decision::Ok);
         // A gRPC response ends with trailers, which a stored one has not.
         let replayable = keyed && !context.grpc && route.idempotency == Idempotency::Replay;
@@ -110,11 +111,11 @@ impl Exchange {
         context: Context,
         credential: &VerifiedCredential,
     ) -> Step {
-        let account = credential.payment_hash();
+        let account = credential.payment_hash().hex_digits();
         self.strip(stream, &context.headers, context.authorization_rest.as_deref());
         headers::mark_session_request(stream, &account);
         headers::mark_minted(stream, &context.minted);
-        stream.note(LogField::Account, account.hex_digits().as_str());
+        stream.note(LogField::Account, account.as_str());
         stream.note(LogField::CostMsat, "0");
         self.pass(stream, Decision::Ok, Some(ResponseMarks::Session), context.from_browser)
     }

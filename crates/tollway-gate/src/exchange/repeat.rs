@@ -62,13 +62,14 @@ impl Exchange {
         balance: Msat,
         stored: Option<StoredResponse>,
     ) -> Step {
-        stream.note(LogField::Account, &account.to_hex());
+        let account = account.hex_digits();
+        stream.note(LogField::Account, account.as_str());
         stream.note(LogField::CostMsat, "0");
         let stored = stored.filter(|_| context.route.idempotency == Idempotency::Replay);
         let Some(stored) = stored else {
             let rest = context.authorization_rest.as_deref();
             self.strip(stream, &context.headers, rest);
-            headers::mark_paid_request(stream, account, Msat::ZERO, balance);
+            headers::mark_paid_request(stream, &account, Msat::ZERO, balance);
             let marks = ResponseMarks::Paid { cost: Msat::ZERO, balance, low: None };
             return self.pass(stream, Decision::Ok, Some(marks), context.from_browser);
         };

@@ -26,6 +26,7 @@ use tollway_core::wire::Posting;
 
 use crate::config::Route;
 use crate::host::Host;
+use crate::prehashed::Prehashed;
 use refill::Refill;
 use slot::{Pending, Slot, larger_size, less, room, sum};
 use table::{Change, Edited, TRIES, Which, edit};
@@ -43,7 +44,7 @@ const KNOWN_MAX: usize = 104_000;
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     /// The leases that this worker has spent from.
-    known: RefCell<HashMap<HoldId, Rc<Tally>>>,
+    known: RefCell<HashMap<HoldId, Rc<Tally>, Prehashed>>,
     /// Those of them with something to report.
     dirty: RefCell<Vec<Rc<Tally>>>,
     /// When to look whether one is idle. One entry for each that is known.
