@@ -166,7 +166,9 @@ async fn no_credit_stays_set_aside_for_clients_that_left_while_tollwayd_was_slow
     let mut leased = config();
     leased["services"][0]["spend"] = json!("leased");
     leased["services"][0]["lease_max_sats"] = json!(10);
-    for config in [config(), leased] {
+    for mut config in [config(), leased] {
+        // What is to be reported waits for the report before, of which nobody hears.
+        config["tollwayd"]["timeout_ms"] = json!(1_000);
         let options = StackOptions { filter: Some(config), ..StackOptions::default() };
         let gateway = Gateway::with(options).await;
         let mut credentials = Vec::new();

@@ -51,7 +51,8 @@ fn a_paid_request_asks_for_no_more_than_this() {
     let mut exchange = admitted(&world);
     let mut expected = vec!["now_ms", "record_call_ms"];
     // The credential goes; account, cost and balance come.
-    expected.extend(["set_request_header"; 4]);
+    expected.push("set_request_header");
+    expected.extend(["add_request_header"; 3]);
     expected.extend(["account", "count", "decision"]);
     assert_eq!(world.host.take_asked(), expected);
 
@@ -59,7 +60,7 @@ fn a_paid_request_asks_for_no_more_than_this() {
     let mut expected = vec!["response_header"];
     // Cost and balance; then whether the upstream keeps caches out, and that they stay out.
     expected.extend(["set_response_header"; 2]);
-    expected.extend(["response_header", "set_response_header"]);
+    expected.extend(["response_header", "add_response_header"]);
     assert_eq!(world.host.take_asked(), expected);
 
     exchange.response_body(&world.host, 3, false);
@@ -84,7 +85,8 @@ fn a_request_that_a_lease_pays_for_asks_for_no_more_than_this() {
     assert_eq!(step, Step::Continue);
     // One look and one swap stand in for the call, its reply and their time.
     let mut expected = vec!["request_headers", "route", "now_ms", "shared", "set_shared"];
-    expected.extend(["set_request_header"; 4]);
+    expected.push("set_request_header");
+    expected.extend(["add_request_header"; 3]);
     expected.extend(["account", "count", "decision"]);
     assert_eq!(world.host.take_asked(), expected);
     respond(&world, &mut exchange, b"200");
@@ -105,7 +107,8 @@ fn a_session_asks_for_no_more_than_this() {
         world.get("/api/dear", &[("authorization", session.as_bytes())]);
     }
     let mut expected = vec!["request_headers", "route", "now_ms"];
-    expected.extend(["set_request_header"; 4]);
+    expected.push("set_request_header");
+    expected.extend(["add_request_header"; 3]);
     expected.extend(["account", "cost_msat", "count", "decision"]);
     assert_eq!(world.host.take_asked(), expected);
 }
