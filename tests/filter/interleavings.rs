@@ -15,10 +15,14 @@ use tollway_testkit::fake_host::{FakeHost, SentCall};
 use crate::leases::leased;
 use crate::world::{GATE_TOKEN, NOW_MS, credential, keyring_json, ok, preimage};
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 100;
 const STEPS: u32 = 500;
 /// Some accounts run dry, some never do.
-const CREDITS_MSAT: [u64; 3] = [200_000, 900_000, 9_000_000];
+const CREDITS_MSAT: [u64; 3] = [200_000, 900_000, 90_000_000];
+/// Of those that never run dry; the leases of the others have up to 45 sats.
+const LARGE_LEASE_SATS: u64 = 2_000;
+/// At most so many requests come in a row now and then.
+const BURST: u64 = 60;
 const ROUTES: [(&str, u64); 3] =
     [("/api/joke", 5_000), ("/api/strict", 5_000), ("/api/dear", 50_000)];
 
@@ -195,9 +199,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(host: FakeHost, seed: u64) -> Self {
+    fn new(host: FakeHost, seed: u64, credit: u64) -> Self {
         let env = |_: &str| Some(GATE_TOKEN.to_owned());
-        let config = Config::parse(leased().to_string().as_bytes(), &env).unwrap();
+        let mut config = leased();
+        if credit == CREDITS_MSAT[2] {
+            config["services"][0]["lease_max_sats"] = json!(LARGE_LEASE_SATS);
+        }
+        let config = Config::parse(config.to_string().as_bytes(), &env).unwrap();
         let gate = Rc::new(Gate::new(config, &seed.to_be_bytes()));
         gate.tick(&host);
         let call = host.take_calls().remove(0);
@@ -231,9 +239,9 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let first = Worker::new(FakeHost::at(NOW_MS), seed);
-        let second = Worker::new(first.host.beside(), seed ^ 1);
         let credit = CREDITS_MSAT[(seed / 3 % 3) as usize];
+        let first = Worker::new(FakeHost::at(NOW_MS), seed, credit);
+        let second = Worker::new(first.host.beside(), seed ^ 1, credit);
         let ledger = Ledger { available: credit, charged: 0, holds: BTreeMap::new() };
         Self {
             chance: Chance(seed),
@@ -257,7 +265,8 @@ impl World {
             self.workers[0].host.shared_data().conflict_next(conflicts);
         }
         match self.chance.below(100) {
-            0..=29 => self.request(worker),
+            0..=2 => self.burst(worker),
+            3..=29 => self.request(worker),
             30..=64 => self.carry(),
             65..=84 => self.upstream(worker),
             85..=94 => self.tick(worker),
@@ -280,6 +289,18 @@ impl World {
         }
     }
 
+    /// Requests in a row, until one has to wait.
+    fn burst(&mut self, worker: usize) {
+        for _ in 0..BURST {
+            self.request(worker);
+            if !self.workers[worker].flights.last().is_some_and(|flight| flight.admitted) {
+                break;
+            }
+        }
+        // What they ask for is answered before long, so that the lease can grow.
+        (0..BURST).for_each(|_| self.carry());
+    }
+
     fn request(&mut self, worker: usize) {
         let (path, price_msat) =
             ROUTES[if self.chance.one_in(12) { 2 } else { self.chance.below(2) as usize }];
@@ -293,6 +314,9 @@ impl World {
         ]);
         let mut exchange = Exchange::new(Rc::clone(&self.workers[worker].gate));
         let step = exchange.request_headers(&host, true);
+        if step == Step::Continue && !host.take_asked().contains(&"shared") {
+            *self.seen.entry("paid from what was set aside").or_default() += 1;
+        }
         let at = self.workers[worker].flights.len();
         self.workers[worker].flights.push(Flight { host, exchange, price_msat, admitted: false });
         self.proceed(worker, at, step);
@@ -418,13 +442,13 @@ impl World {
         self.kills += 1;
         let host = self.workers[worker].host.beside();
         let seed = self.chance.next();
-        self.workers[worker] = Worker::new(host, seed);
+        self.workers[worker] = Worker::new(host, seed, self.credit);
     }
 
     /// Everything arrives and everything ends.
     fn settle(&mut self) {
         self.faults = false;
-        for _ in 0..400 {
+        for _ in 0..1_200 {
             while !self.messages.is_empty() {
                 self.carry();
             }
@@ -498,5 +522,5 @@ fn no_order_of_events_charges_anything_but_what_was_delivered() {
     for (what, count) in &seen {
         assert!(*count > 0, "no {what} in all seeds");
     }
-    assert_eq!(seen.len(), LeaseEvent::ALL.len() + 3, "{seen:?}");
+    assert_eq!(seen.len(), LeaseEvent::ALL.len() + 4, "{seen:?}");
 }

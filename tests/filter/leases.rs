@@ -25,14 +25,14 @@ pub(crate) fn leased() -> Value {
 }
 
 /// A request of one worker, on a host of its own.
-struct Request {
-    host: FakeHost,
+pub(crate) struct Request {
+    pub(crate) host: FakeHost,
     exchange: Exchange,
 }
 
 impl Request {
     /// A paid request for this path, and what becomes of it at once.
-    fn new(world: &World, path: &str, more: &[(&str, &[u8])]) -> (Self, Step) {
+    pub(crate) fn new(world: &World, path: &str, more: &[(&str, &[u8])]) -> (Self, Step) {
         let host = world.host.beside();
         let credential = world.credential("demo");
         let mut headers: Vec<(&str, &[u8])> = vec![
@@ -57,7 +57,7 @@ impl Request {
     }
 
     /// One that a lease pays for.
-    fn paid(world: &World, path: &str) -> Self {
+    pub(crate) fn paid(world: &World, path: &str) -> Self {
         let (request, step) = Self::new(world, path, &[]);
         assert_eq!(step, Step::Continue);
         assert_eq!(request.host.take_calls(), []);
@@ -96,12 +96,12 @@ impl Request {
         self.one_call()
     }
 
-    fn balance(&self) -> u64 {
+    pub(crate) fn balance(&self) -> u64 {
         let value = self.host.upstream_header("x-toll-balance-msat").unwrap();
         String::from_utf8(value).unwrap().parse().unwrap()
     }
 
-    fn ends(mut self, status: &str) {
+    pub(crate) fn ends(mut self, status: &str) {
         self.host.begin_response(&[(":status", status.as_bytes())], false);
         self.exchange.response_headers(&self.host);
         self.exchange.finished(&self.host);
@@ -116,7 +116,7 @@ fn with_lease(lease_msat: u64, balance_msat: u64) -> (World, Request) {
     (world, request)
 }
 
-fn open(world: &World, lease_msat: u64, balance_msat: u64) -> Request {
+pub(crate) fn open(world: &World, lease_msat: u64, balance_msat: u64) -> Request {
     // The first lease is for one request; those that wait make the next one larger.
     let (mut first, call) = Request::asking(world, "/api/joke");
     let waiting: Vec<Request> =
@@ -136,12 +136,12 @@ fn tick(world: &World) -> Vec<SentCall> {
     world.host.take_calls()
 }
 
-fn answer_gate(world: &World, call: &SentCall, reply: &CallReply) {
+pub(crate) fn answer_gate(world: &World, call: &SentCall, reply: &CallReply) {
     world.gate.call_answered(&world.host, call.id, reply);
 }
 
 /// Has all postings of a tick posted, and returns their rows.
-fn posted(world: &World) -> Vec<Value> {
+pub(crate) fn posted(world: &World) -> Vec<Value> {
     let calls = tick(world);
     let Some(call) = calls.iter().find(|call| call.header(":path") == POSTINGS_PATH) else {
         return Vec::new();
@@ -153,7 +153,7 @@ fn posted(world: &World) -> Vec<Value> {
 }
 
 /// The refill that the tick asks for.
-fn refill(world: &World) -> SentCall {
+pub(crate) fn refill(world: &World) -> SentCall {
     let mut calls = tick(world);
     calls.retain(|call| call.header(":path").ends_with("/extensions"));
     assert_eq!(calls.len(), 1, "{calls:?}");
@@ -354,7 +354,7 @@ fn a_refill_whose_answer_was_lost_is_asked_for_in_the_same_words() {
 }
 
 /// Another worker of the same proxy.
-fn second_worker(world: &World) -> World {
+pub(crate) fn second_worker(world: &World) -> World {
     let other = World::with(&leased());
     World { host: world.host.beside(), gate: other.gate }
 }

@@ -33,6 +33,7 @@ mod repeats;
 mod requests;
 mod sessions;
 mod shadow;
+mod shares;
 mod stocks;
 mod streams;
 mod terms;

@@ -8,6 +8,7 @@
 //! See docs/adr/0013-leases.md for what this can cost whom.
 
 mod refill;
+mod share;
 mod slot;
 mod table;
 mod take_back;
@@ -28,6 +29,7 @@ use crate::config::Route;
 use crate::host::Host;
 use crate::prehashed::Prehashed;
 use refill::Refill;
+use share::Shares;
 use slot::{Pending, Slot, larger_size, less, room, sum};
 use table::{Change, Edited, TRIES, Which, edit};
 use tally::{Earned, LANE_BITS};
@@ -47,6 +49,8 @@ pub(crate) struct Leases {
     known: RefCell<HashMap<HoldId, Rc<Tally>, Prehashed>>,
     /// Those of them with something to report.
     dirty: RefCell<Vec<Rc<Tally>>>,
+    /// What of them nobody else can spend before the next tick.
+    shares: Shares,
     /// When to look whether one is idle. One entry for each that is known.
     watch: RefCell<VecDeque<(u64, Rc<Tally>)>>,
     refills: RefCell<Vec<Refill>>,
@@ -120,16 +124,22 @@ pub(crate) enum Opened {
 impl Leases {
     /// Pays from the token's lease, if it can.
     pub(crate) fn spend(&self, host: &impl Host, ask: &Ask) -> Spend {
+        if let Some(paid) = self.shares.pay(ask) {
+            return Spend::Paid(paid);
+        }
         let mut lane = None;
         let mut refill = false;
         let mut spent = None;
         let mut open = None;
+        let mut aside = Msat::ZERO;
         let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot, elsewhere| {
             (lane, refill, spent, open) = (None, false, None, None);
             let Some(mut slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
                 open = Size::new(ask, ask.cost, elsewhere);
                 return Change::Leave;
             };
+            let (left, wanted) = self.shares.left_and_wanted(slot.hold, ask);
+            slot.spent = less(slot.spent, left);
             if !slot.can_pay(ask) {
                 if !slot.is_refilling() {
                     let size = larger_size(slot.size, ask, slot.total());
@@ -140,6 +150,7 @@ impl Leases {
             if !self.take_part(&mut slot, &mut lane) {
                 return Change::Leave;
             }
+            aside = slot.set_aside(wanted, ask.cost);
             refill = slot.spend(ask, elsewhere);
             spent = Some(slot);
             Change::Put(slot)
@@ -149,7 +160,9 @@ impl Leases {
                 if refill {
                     self.ask_refill(&slot);
                 }
-                Spend::Paid(self.paid(&slot, lane, ask.now_ms))
+                let mut paid = self.paid(&slot, lane, ask.now_ms);
+                self.shares.taken(&slot, &mut paid, aside);
+                Spend::Paid(paid)
             }
             (Edited::Left, _, Some(size)) => Spend::Open(size),
             _ => Spend::Busy,
@@ -325,6 +338,7 @@ impl Leases {
 
     /// Nobody may spend from this lease any more.
     fn drop_slot(&self, host: &impl Host, token: &PaymentHash, hold: HoldId) {
+        self.shares.forget(hold);
         edit(host, (token, Which::Of(hold)), table::TRIES_BETWEEN, &mut |slot, _| match slot {
             Some(_) => Change::Remove,
             None => Change::Leave,

@@ -22,7 +22,7 @@ use crate::outbox::Outbox;
 /// The pause before a refill is asked for again when no answer came.
 const RETRY_MS: u64 = 200;
 /// For so long this worker asks again; then whoever spends from the lease next does.
-const RETRY_FOR_MS: u64 = 20_000;
+pub(super) const RETRY_FOR_MS: u64 = 20_000;
 
 /// A refill that this worker asks for.
 #[derive(Debug)]
@@ -68,6 +68,7 @@ impl Leases {
         outbox: &mut Outbox,
     ) -> Option<CallFault> {
         let now_ms = host.now_ms();
+        self.return_shares();
         self.report(host, outbox);
         self.give_back_idle(host, now_ms, idle_ms, outbox);
         self.demand.borrow_mut().clear();
@@ -215,9 +216,15 @@ impl Leases {
                 self.drop_slot(host, &refill.token, refill.hold);
                 Ok(())
             }
-            // The ledger has ended the hold, or knows it in other words.
-            Err(CallFault::Status(404 | 409 | 410 | 422)) => {
+            // The ledger has ended the hold.
+            Err(CallFault::Status(404 | 410)) => {
                 self.drop_slot(host, &refill.token, refill.hold);
+                Ok(())
+            }
+            // It knows the refill in other words; or this is a late copy of one that was answered
+            // to another worker, and the lease has had others since.
+            Err(CallFault::Status(409 | 422)) => {
+                self.drop_waiting(host, &refill);
                 Ok(())
             }
             Err(fault) => {
@@ -227,6 +234,18 @@ impl Leases {
                 Err(fault)
             }
         })
+    }
+
+    /// Drops the lease's record, if it still waits for this refill.
+    fn drop_waiting(&self, host: &impl Host, refill: &Refill) {
+        let lease = (&refill.token, Which::Of(refill.hold));
+        let edited = edit(host, lease, TRIES_BETWEEN, &mut |slot, _| match slot {
+            Some(slot) if refill.is_of(&slot) => Change::Remove,
+            _ => Change::Leave,
+        });
+        if edited == Edited::Done {
+            self.shares.forget(refill.hold);
+        }
     }
 
     /// Changes the lease's record, if it still waits for this refill.

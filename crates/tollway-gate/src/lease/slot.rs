@@ -18,6 +18,10 @@ const REFILLED_FOR_MS: u64 = 600_000;
 const REFUSED_PAUSE_MS: u64 = 1_000;
 /// After so long another worker asks again for a refill that was asked for and not answered.
 const REFILL_STALE_MS: u64 = 5_000;
+/// A worker sets aside at most such a part of what a lease has left.
+const REST_TO_SHARE: u64 = 16;
+/// After so long whoever asked for a refill has stopped asking.
+const REFILL_GIVEN_UP_MS: u64 = 2 * super::refill::RETRY_FOR_MS;
 /// A lane is one worker's own part of a lease's posting numbers; there are so many.
 const LANES_MAX: u8 = u8::MAX;
 
@@ -104,9 +108,13 @@ impl Slot {
         self.spent == self.settled && !waits
     }
 
-    /// Nothing is under way and nobody has spent from it for so long.
+    /// Nothing is under way and nobody has spent from it for so long. A refill that nobody asks
+    /// for any more may or may not have been granted: what ends the hold gives back either.
     pub(super) fn is_idle(&self, now_ms: u64, idle_ms: u64) -> bool {
-        self.is_quiet() && self.used_at_ms.saturating_add(idle_ms) <= now_ms
+        let given_up = matches!(self.pending, Pending::Refill { since_ms }
+            if since_ms.saturating_add(REFILL_GIVEN_UP_MS) <= now_ms);
+        let quiet = self.is_quiet() || (given_up && self.spent == self.settled);
+        quiet && self.used_at_ms.saturating_add(idle_ms) <= now_ms
     }
 
     pub(super) fn is_refilling(&self) -> bool {
@@ -144,6 +152,19 @@ impl Slot {
             Pending::Refill { since_ms } => ask.now_ms >= since_ms.saturating_add(REFILL_STALE_MS),
             Pending::TakeBack | Pending::End => false,
         }
+    }
+
+    /// Sets credit aside for the requests of one worker that follow one of this price: little of
+    /// what is left, so that other workers find enough, and nothing if that is of no use.
+    pub(super) fn set_aside(&mut self, wanted: Msat, cost: Msat) -> Msat {
+        // Rounds down: what is not set aside stays for all.
+        let most = Msat::new(self.rest().get() / REST_TO_SHARE).unwrap_or(Msat::ZERO);
+        let aside = wanted.min(most);
+        if aside < cost {
+            return Msat::ZERO;
+        }
+        self.spent = sum(self.spent, aside);
+        aside
     }
 
     fn mark_refill(&mut self, ask: &Ask, elsewhere: Msat) -> bool {
@@ -379,6 +400,34 @@ mod tests {
             assert_eq!(Slot::decode(&record[1..]), None);
         }
         assert_eq!(Slot::decode(&[0xff; SLOT_BYTES]), None);
+    }
+
+    #[test]
+    fn a_refill_that_nobody_asks_for_any_more_keeps_no_lease() {
+        let pending = Pending::Refill { since_ms: 2_000 };
+        let asked = Slot { spent: msat(50), pending, ..slot() };
+        let given_up_ms = 2_000 + REFILL_GIVEN_UP_MS;
+        assert!(!asked.is_idle(given_up_ms - 1, 5_000));
+        assert!(asked.is_idle(given_up_ms, 5_000));
+        let under_way = Slot { spent: msat(51), ..asked };
+        assert!(!under_way.is_idle(u64::MAX, 5_000));
+        let taken = Slot { pending: Pending::TakeBack, ..asked };
+        assert!(!taken.is_idle(u64::MAX, 5_000), "its credit is on its way elsewhere");
+    }
+
+    #[test]
+    fn little_is_set_aside_or_nothing() {
+        let slot = Slot { granted: msat(1_660), ..slot() };
+        let aside = |wanted, cost| {
+            let mut after = slot;
+            let aside = after.set_aside(msat(wanted), msat(cost));
+            assert_eq!(after, Slot { spent: sum(slot.spent, aside), ..slot });
+            aside.get()
+        };
+        assert_eq!(aside(80, 10), 80);
+        assert_eq!(aside(101, 10), 100, "a sixteenth of 1,600");
+        assert_eq!(aside(101, 101), 0, "not even one request's price");
+        assert_eq!(aside(0, 1), 0);
     }
 
     #[test]

@@ -74,12 +74,17 @@ fn token(bucket: u16, number: u32) -> PaymentHash {
     PaymentHash::from_bytes(bytes)
 }
 
-/// A token whose hash is as good as random.
-fn any_token(number: u32) -> PaymentHash {
-    let mut mixed = u64::from(number).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// As good as random.
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let [a, b, ..] = (mixed ^ (mixed >> 31)).to_be_bytes();
+    mixed ^ (mixed >> 31)
+}
+
+/// A token in any bucket.
+fn any_token(number: u32) -> PaymentHash {
+    let [a, b, ..] = mixed(number.into()).to_be_bytes();
     token(u16::from_be_bytes([a, b]), number)
 }
 
@@ -91,6 +96,8 @@ fn ask(token: PaymentHash, now_ms: u64) -> Ask {
 fn opened(leases: &Leases, host: &Shared, token: PaymentHash, now_ms: u64) -> Opened {
     let mut id = [0; 16];
     id.copy_from_slice(&token.as_bytes()[..16]);
+    let first = u64::from_be_bytes(*token.as_bytes().first_chunk().unwrap());
+    id[8..].copy_from_slice(&mixed(first).to_be_bytes());
     let grant = Grant {
         hold: HoldId::from_bytes(id),
         account: token,
