@@ -223,7 +223,11 @@ impl Http {
 
     /// An operator acts on an account, for the first time under this id.
     pub(crate) async fn act(&self, id: u8, account: &str, act: &str) -> Answer {
-        let path = format!("{}/admin/v1/accounts/{account}/{act}", self.admin);
+        self.act_on(id, &format!("accounts/{account}/{act}")).await
+    }
+
+    pub(crate) async fn act_on(&self, id: u8, path: &str) -> Answer {
+        let path = format!("{}/admin/v1/{path}", self.admin);
         let id = format!("01890a5d-ac96-774b-bcce-b302099a80{id:02}");
         let body = json!({"id": id, "actor": "ann", "reason": "a test"});
         self.send(self.client.post(path).bearer_auth(&self.admin_token).json(&body)).await

@@ -165,6 +165,35 @@ async fn a_revoked_token_is_out_within_the_tick_though_its_lease_has_credit() {
     gateway.audit();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_revoked_and_another_of_its_account_goes_on() {
+    let gateway = gateway(1_000).await;
+    let first = gateway.http.buy("/echo").await;
+    let top_up = |credential: &str| {
+        let request = gateway.http.request(reqwest::Method::GET, "/echo");
+        gateway.http.send(request.header("authorization", credential).header("x-toll-top-up", "1"))
+    };
+    let challenge = top_up(&first).await;
+    let token = challenge.json()["paymentHash"].as_str().unwrap().to_owned();
+    let second = gateway.http.pay(&challenge).await;
+    for credential in [&first, &second] {
+        assert_eq!(served(&crowd(&gateway.http, credential, 4, 20).await), 80);
+    }
+    gateway.http.act_on(1, &format!("tokens/{token}/revoke")).await;
+    let refused = eventually("the token is refused", async || {
+        let answer = gateway.http.get("/echo", Some(&second)).await;
+        (answer.status == 402).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.code(), "account_revoked");
+    let no_top_up = top_up(&second).await;
+    assert_eq!((no_top_up.status.as_u16(), no_top_up.code()), (402, "no_top_up".into()));
+    assert_eq!(served(&crowd(&gateway.http, &first, 4, 20).await), 80);
+    // What the revoked token's lease had left is the account's again.
+    gateway.ledger_at_rest().await;
+    gateway.audit();
+}
+
 /// Sends requests until it is told to stop; returns how many were answered in full.
 async fn until(http: Http, credential: String, stop: Arc<AtomicBool>) -> u64 {
     let mut answers = 0;

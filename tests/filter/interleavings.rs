@@ -62,6 +62,8 @@ struct Hold {
 struct Ledger {
     available: u64,
     charged: u64,
+    /// The token is revoked for now.
+    revoked: bool,
     holds: BTreeMap<String, Hold>,
 }
 
@@ -99,7 +101,8 @@ impl Ledger {
     }
 
     fn refused(&self) -> Value {
-        json!({"outcome": "refused", "refusal": "insufficient_credit",
+        let refusal = if self.revoked { "account_revoked" } else { "insufficient_credit" };
+        json!({"outcome": "refused", "refusal": refusal,
                "balance_msat": self.available})
     }
 
@@ -115,7 +118,7 @@ impl Ledger {
             available += taken;
         }
         let grant = amount.min(available);
-        if grant < min {
+        if grant < min || self.revoked {
             return self.refused();
         }
         if let Some(giver) = from.and_then(|id| self.holds.get_mut(&id)) {
@@ -147,7 +150,7 @@ impl Ledger {
         let add = body["add_msat"].as_u64().unwrap();
         let min = body["min_msat"].as_u64().unwrap_or(add);
         let add = add.min(available);
-        if add < min {
+        if add < min || self.revoked {
             return (200, self.refused());
         }
         hold.amount += add;
@@ -159,7 +162,11 @@ impl Ledger {
     }
 
     fn post(&mut self, row: &Value) -> Value {
-        let said = |outcome| json!({"outcome": outcome, "charged_msat": row["amount_msat"]});
+        let revoked = self.revoked;
+        let said = |outcome| {
+            let charged = &row["amount_msat"];
+            json!({"outcome": outcome, "charged_msat": charged, "revoked": revoked})
+        };
         let amount = row["amount_msat"].as_u64().unwrap();
         let seq = row["seq"].as_u64().unwrap();
         let Some(hold) = self.holds.get_mut(row["hold"].as_str().unwrap()) else {
@@ -242,7 +249,8 @@ impl World {
         let credit = CREDITS_MSAT[(seed / 3 % 3) as usize];
         let first = Worker::new(FakeHost::at(NOW_MS), seed, credit);
         let second = Worker::new(first.host.beside(), seed ^ 1, credit);
-        let ledger = Ledger { available: credit, charged: 0, holds: BTreeMap::new() };
+        let ledger =
+            Ledger { available: credit, charged: 0, revoked: false, holds: BTreeMap::new() };
         Self {
             chance: Chance(seed),
             ledger,
@@ -276,6 +284,11 @@ impl World {
                 self.advance(by_ms);
             }
             _ if kills && self.chance.one_in(4) => self.kill(worker),
+            // Seldom revoked, and not for long.
+            _ if self.chance.one_in(if self.ledger.revoked { 1 } else { 6 }) => {
+                self.ledger.revoked = !self.ledger.revoked;
+                *self.seen.entry("revoked").or_default() += 1;
+            }
             _ => {}
         }
         self.workers[0].host.shared_data().conflict_next(0);
@@ -522,5 +535,5 @@ fn no_order_of_events_charges_anything_but_what_was_delivered() {
     for (what, count) in &seen {
         assert!(*count > 0, "no {what} in all seeds");
     }
-    assert_eq!(seen.len(), LeaseEvent::ALL.len() + 4, "{seen:?}");
+    assert_eq!(seen.len(), LeaseEvent::ALL.len() + 5, "{seen:?}");
 }

@@ -5,7 +5,7 @@ use tollway_gate::exchange::Step;
 use tollway_gate::host::{CallReply, GrpcStatus, LogField, Reply};
 use tollway_gate::metrics::Decision;
 
-use crate::world::{World, body, config, header, refused};
+use crate::world::{World, body, config, header, ok, refused};
 
 fn shop() -> World {
     let mut config = config();
@@ -137,6 +137,27 @@ fn a_top_up_can_be_asked_for_while_there_is_credit_and_the_request_goes_nowhere(
     // Without a credential it is a purchase like any other, and a bad one is told.
     let (mut exchange, _) = world.get("/api/joke", &[("x-toll-top-up", b"1")]);
     assert_eq!(world.answer_challenge(&mut exchange).0.get("top_up"), None);
+}
+
+#[test]
+fn a_token_that_takes_no_top_up_is_offered_a_new_one_and_passes_nothing() {
+    let mut config = config();
+    config["failure_mode_allow"] = true.into();
+    let world = World::with(&config);
+    let credential = world.credential("demo");
+    let top_up = [("authorization", credential.as_bytes()), ("x-toll-top-up", &b"1"[..])];
+    let (mut exchange, _) = world.get("/api/joke", &top_up);
+    let call = world.one_call("POST", "/v1/challenges");
+    assert!(call.json()["top_up"].is_string());
+    let refused = CallReply { status: Some(404), ..ok(&json!({"code": "top_up_unknown"})) };
+    assert_eq!(exchange.call_answered(&world.host, call.id, &refused), Step::Wait);
+    let (asked, reply) = world.answer_challenge(&mut exchange);
+    assert_eq!(asked.get("top_up"), None);
+    assert_eq!(body(&reply)["code"], "no_top_up");
+    // A purchase that was not for an account's sake has no such answer.
+    let (mut exchange, _) = world.get("/api/joke", &[]);
+    let call = world.one_call("POST", "/v1/challenges");
+    assert_eq!(exchange.call_answered(&world.host, call.id, &refused), Step::Continue);
 }
 
 #[test]

@@ -113,8 +113,8 @@ impl Mutation {
                 &["were granted", "without its hold"]
             }
             Self::RefusesCredit => &["but found 200 {\"balance_msat\":0,\"outcome\":\"refused\""],
-            // Or a row is told as counted whose hold nobody knows.
-            Self::DropsPostings => &["_msat of", "entries", "but found (\"posted\", 0)"],
+            // Or a row is told as counted whose hold nobody knows, or has no room for it.
+            Self::DropsPostings => &["_msat of", "entries", "posting 0 of"],
             Self::ChargesRefunds | Self::CapsOverRuns => &["posting"],
             Self::ForgetsCommits => &[
                 "_msat of",
@@ -123,6 +123,7 @@ impl Mutation {
                 "unknown_payment",
                 "404",
                 "subject_unknown",
+                "free request",
             ],
             Self::ReusesTokens => &["a token for one use"],
             Self::ProlongsSessions => &["a session was served"],

@@ -12,7 +12,7 @@ pub(crate) struct Summary {
     counts: [u64; COUNTED.len()],
 }
 
-const COUNTED: [&str; 34] = [
+const COUNTED: [&str; 36] = [
     "requests",
     "served",
     "bills",
@@ -46,6 +46,8 @@ const COUNTED: [&str; 34] = [
     "requests of revoked accounts",
     "postings of revoked accounts",
     "revoked sessions",
+    "tokens revoked alone",
+    "top-ups refused",
     "msat of operator's loss",
 ];
 

@@ -247,6 +247,7 @@ impl Paywall {
     ) -> Result<Option<OpenInvoice>, LedgerError> {
         let found = self.ledger.invoice(hash).await?.filter(|invoice| {
             invoice.state == InvoiceState::Open
+                && invoice.revoked_at_ms.is_none()
                 && invoice.amount_msat == request.amount_msat
                 && invoice.buys == request.buys
                 && invoice.credit_msat == request.credit_msat

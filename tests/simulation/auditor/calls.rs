@@ -55,6 +55,13 @@ impl Auditor {
     }
 
     fn invoice(&mut self, it: &Processed<'_>, asked: &Value) -> Verdict {
+        if it.status == 404 && it.reply["code"] == "top_up_unknown" {
+            let seen = &mut self.requests[it.request.ok_or("a top-up of nobody")?];
+            seen.told.push(Told::NoTopUp);
+            let top_up = asked["top_up"].as_str().unwrap_or_default();
+            let takes_none = self.books.is_token_revoked(top_up) || self.books.is_session(top_up);
+            return agree("no top-up", takes_none, true);
+        }
         if it.status != 200 {
             return Err(format!("a challenge was answered {}: {}", it.status, it.reply));
         }
@@ -82,6 +89,7 @@ impl Auditor {
             credit_msat: sale.credit_msat,
             ttl_ms: sale.ttl_ms,
             credited: false,
+            revoked: false,
         };
         match self.books.invoices.get(&hash) {
             // A client that asks twice for the same is shown the same invoice.
@@ -92,6 +100,9 @@ impl Auditor {
                 Ok(())
             }
             Some(_) => Err(format!("{hash} was used for two invoices")),
+            None if asked["top_up"].as_str().is_some_and(|it| self.books.is_token_revoked(it)) => {
+                Err(format!("{hash} tops up by a revoked token"))
+            }
             None => {
                 self.books.invoices.insert(hash, invoice);
                 Ok(())
@@ -171,7 +182,8 @@ impl Auditor {
         }
         rows.iter().zip(outcomes).try_for_each(|(row, outcome)| {
             let hold = self.books.holds.get(&text(row, "hold"));
-            let revoked = hold.is_some_and(|hold| self.books.is_revoked(&hold.account));
+            let revoked =
+                hold.is_some_and(|hold| self.books.is_token_revoked(&hold.ask.payment_hash));
             agree("revoked, of a posting", outcome["revoked"] == true, revoked)?;
             let (outcome, charged) = (text(outcome, "outcome"), number(outcome, "charged_msat"));
             self.posting(it.now_ms, row, (&outcome, charged))

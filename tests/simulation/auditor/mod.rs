@@ -44,6 +44,7 @@ pub(crate) enum Told {
     Refused(String),
     Free,
     NotFree,
+    NoTopUp,
 }
 
 /// What a client asks.
@@ -55,6 +56,7 @@ pub(crate) struct Asked {
     pub(crate) shown: Shown,
     /// It chose how much to buy.
     pub(crate) chooses: bool,
+    pub(crate) tops_up: bool,
 }
 
 impl Asked {

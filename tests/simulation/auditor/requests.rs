@@ -76,6 +76,11 @@ impl Auditor {
             (503, "payments_unavailable") => true,
             (402, "payment_required") => seen.asked.shown == Shown::Nothing && route.free.is_none(),
             (402, "free_tier_exhausted") => seen.told.contains(&Told::NotFree),
+            (402, "top_up") => {
+                let genuine = matches!(seen.asked.shown, Shown::Genuine { .. });
+                genuine && seen.asked.tops_up && route.mode == Mode::Credits
+            }
+            (402, "no_top_up") => seen.told.contains(&Told::NoTopUp),
             (402, "insufficient_credit") => sold_out && route.mode == Mode::Credits,
             (402, "credential_used") => sold_out && route.mode == Mode::SingleUse,
             (402, "account_revoked") if session => seen.revoked,

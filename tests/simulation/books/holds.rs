@@ -90,7 +90,7 @@ impl Books {
             });
         }
         self.credit(&ask.payment_hash, now_ms)?;
-        if self.accounts[&account].revoked {
+        if self.is_token_revoked(&ask.payment_hash) {
             return Ok(refused("account_revoked", 0));
         }
         let available = self.available_msat(&account, now_ms);
@@ -180,6 +180,7 @@ impl Books {
         };
         self.pass_time(&account, now_ms);
         let available = self.available_msat(&account, now_ms);
+        let revoked = self.is_token_revoked(&self.holds[id].ask.payment_hash);
         let hold = self.holds.get_mut(id).expect("looked up before");
         match hold.extended {
             Some((before, total_msat)) if before == asked => {
@@ -189,7 +190,7 @@ impl Books {
             _ if !hold.is_live(now_ms) => return problem(409, "hold_ended"),
             _ => {}
         }
-        if self.accounts[&account].revoked {
+        if revoked {
             return refused("account_revoked", 0);
         }
         if available < asked.min_msat {

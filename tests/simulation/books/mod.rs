@@ -33,6 +33,8 @@ pub(crate) struct Invoice {
     pub(crate) seed_msat: u64,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) credited: bool,
+    /// Its token is.
+    pub(crate) revoked: bool,
 }
 
 impl Invoice {
@@ -77,11 +79,20 @@ impl Books {
         self.accounts.get(account).is_some_and(|account| account.revoked)
     }
 
-    /// The tokens of all revoked accounts: one that only tops up is none before it is paid.
+    /// Whether a token is revoked, by itself or with its account.
+    pub(crate) fn is_token_revoked(&self, payment_hash: &str) -> bool {
+        let invoice = self.invoices.get(payment_hash);
+        invoice.is_some_and(|it| it.revoked || self.is_revoked(&it.account))
+    }
+
+    /// All revoked tokens, and those of revoked accounts: one that only tops up is none of theirs
+    /// before it is paid.
     pub(crate) fn revoked_tokens(&self) -> BTreeSet<String> {
-        let tokens = self.invoices.iter().filter(|(hash, it)| **hash == it.account || it.credited);
-        let revoked = tokens.filter(|(_, invoice)| self.is_revoked(&invoice.account));
-        revoked.map(|(hash, _)| hash.clone()).collect()
+        let of_account = |hash: &String, it: &Invoice| {
+            (*hash == it.account || it.credited) && self.is_revoked(&it.account)
+        };
+        let named = self.invoices.iter().filter(|(hash, it)| it.revoked || of_account(hash, it));
+        named.map(|(hash, _)| hash.clone()).collect()
     }
 
     /// Every account that was ever sold.

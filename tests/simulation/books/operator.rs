@@ -8,6 +8,8 @@ use super::{Answer, Books};
 /// An act, all of it: a repeat with the same id and fields changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Act {
+    /// "accounts" or "tokens": whose it is.
+    pub(crate) whose: &'static str,
     /// The last part of its path.
     pub(crate) kind: &'static str,
     pub(crate) payment_hash: String,
@@ -32,6 +34,10 @@ impl Books {
             return problem(404, "subject_unknown");
         };
         match act.kind {
+            "revoke" | "unrevoke" if act.whose == "tokens" => {
+                let invoice = self.invoices.get_mut(&act.payment_hash).expect("it has an account");
+                invoice.revoked = act.kind == "revoke";
+            }
             "revoke" => account.revoked = true,
             "unrevoke" => account.revoked = false,
             _ if session => return problem(409, "session_has_no_credit"),

@@ -101,6 +101,7 @@ impl World {
             (_, Some("account_revoked")) => "requests of revoked accounts",
             (Some("exhausted"), _) => "free tiers used up",
             (Some("invoice"), _) if asked["top_up"].is_string() => "top-ups",
+            _ if reply["code"] == "top_up_unknown" => "top-ups refused",
             _ => return,
         };
         self.summary.count(counted, 1);

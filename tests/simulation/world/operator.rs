@@ -18,6 +18,7 @@ impl World {
         let (client, bill) = self.chance.pick(&bought);
         let act = Act {
             // Accounts are revoked seldom, and not for ever.
+            whose: self.chance.pick(&["accounts", "accounts", "tokens"]),
             kind: self
                 .chance
                 .pick(&["refund", "refund", "grant", "revoke", "unrevoke", "unrevoke"]),
@@ -25,7 +26,7 @@ impl World {
             amount_msat: 1_000 * (1 + self.chance.below(4)),
         };
         let act = match act.kind {
-            "refund" | "grant" => act,
+            "refund" | "grant" => Act { whose: "accounts", ..act },
             _ => Act { amount_msat: 0, ..act },
         };
         let again = self.chance.one_in(4) && !self.acts.is_empty();
@@ -45,7 +46,7 @@ impl World {
         if act.amount_msat > 0 {
             order["amount_msat"] = json!(act.amount_msat);
         }
-        let path = format!("/admin/v1/accounts/{}/{}", act.payment_hash, act.kind);
+        let path = format!("/admin/v1/{}/{}/{}", act.whose, act.payment_hash, act.kind);
         let body = order.to_string();
         let (status, reply) =
             self.companion.call(Door::Admin, "POST", &path, Some(body.as_bytes()));
@@ -55,6 +56,8 @@ impl World {
         }
         self.note(format!("an operator: {} {}: {}", act.kind, act.amount_msat, outcome(&reply)));
         self.summary.count("operator's acts", u64::from(status == 200));
+        let alone = status == 200 && act.whose == "tokens" && act.kind == "revoke";
+        self.summary.count("tokens revoked alone", u64::from(alone));
         self.auditor.acted(self.now_ms(), id, act, (status, &reply))
     }
 

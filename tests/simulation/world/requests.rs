@@ -23,6 +23,8 @@ pub(super) struct Order {
     pub(super) shown: Shown,
     pub(super) credential: Option<String>,
     pub(super) chooses: bool,
+    /// It wants more credit before what it has is spent.
+    pub(super) tops_up: bool,
     pub(super) key: Option<&'static str>,
     pub(super) query: &'static str,
 }
@@ -40,6 +42,7 @@ impl World {
             shown,
             credential,
             chooses: route.chosen.is_some() && self.chance.one_in(3),
+            tops_up: self.chance.one_in(12),
             key: keyed.then(|| self.chance.pick(&["one", "two"])),
             query: if self.chance.one_in(6) { "?other" } else { "" },
         };
@@ -64,7 +67,7 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, order: Order) -> Verdict {
-        let Order { client, route, shown, credential, chooses, key, query } = order;
+        let Order { client, route, shown, credential, chooses, tops_up, key, query } = order;
         let request = self.flights.len();
         let gate = self.chance.index(GATES);
         let now_ms = self.now_ms();
@@ -91,6 +94,9 @@ impl World {
         if chooses {
             headers.push(("x-toll-purchase-sats", CHOSEN_SATS.as_bytes()));
         }
+        if tops_up {
+            headers.push(("x-toll-top-up", b"1"));
+        }
         host.begin_request(&headers);
         let exchange = Exchange::new(Rc::clone(&self.vms[gate].gate));
         self.flights.push(Flight {
@@ -113,7 +119,7 @@ impl World {
             "request {request} of client {client} at gate {gate}: {path}, {sort}, key {key:?}"
         ));
         let network = NETWORKS[client];
-        self.auditor.begins(Asked { gate, network, route, shown, chooses }, now_ms);
+        self.auditor.begins(Asked { gate, network, route, shown, chooses, tops_up }, now_ms);
         self.summary.count("requests", 1);
         let flight = &mut self.flights[request];
         let step = flight.exchange.request_headers(&flight.host, true);

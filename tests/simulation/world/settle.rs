@@ -93,6 +93,7 @@ impl World {
                     shown: bill.shown(),
                     credential: bill.credential(),
                     chooses: false,
+                    tops_up: false,
                     key: None,
                     query: "",
                 };

@@ -116,6 +116,11 @@ impl Exchange {
             Ok(ChallengeReply::Refused { refusal, resets_at }) => {
                 return self.not_for_sale(stream, refusal, resets_at, context.grpc);
             }
+            // An answer, not a silence: it must not let the request pass.
+            Err(CallFault::Status(404)) if matches!(offer.feeds, Feeds::Known(_)) => {
+                self.gate.reached(stream);
+                return self.challenge(stream, context, Offer::no_top_up());
+            }
             Err(fault) => return self.fail(stream, context, Some(fault)),
         };
         self.gate.reached(stream);

@@ -77,6 +77,14 @@ impl Offer {
         Self { feeds: Feeds::Known(paid), ..Self::unpaid("top_up", detail.into()) }
     }
 
+    /// For a token whose account takes none: it was revoked, or paid for a session.
+    pub(super) fn no_top_up() -> Self {
+        Self::rejected(
+            "no_top_up",
+            "This token's account cannot be topped up. Pay this challenge for a new one.",
+        )
+    }
+
     /// For a credential that is not accepted; the payment opens a new account.
     pub(super) fn rejected(code: &'static str, why: impl fmt::Display) -> Self {
         Self { rejected: true, ..Self::unpaid(code, why.to_string()) }

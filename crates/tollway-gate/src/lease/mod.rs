@@ -336,7 +336,17 @@ impl Leases {
         }
     }
 
-    /// Nobody may spend from this lease any more.
+    /// Nobody may spend from this lease any more. What it has left is given back when the last of
+    /// its requests has ended.
+    fn end(&self, host: &impl Host, token: &PaymentHash, hold: HoldId) {
+        self.return_share(hold);
+        edit(host, (token, Which::Of(hold)), table::TRIES_BETWEEN, &mut |slot, _| match slot {
+            Some(slot) => Change::Put(Slot { pending: Pending::End, ..slot }),
+            None => Change::Leave,
+        });
+    }
+
+    /// The ledger has ended the hold.
     fn drop_slot(&self, host: &impl Host, token: &PaymentHash, hold: HoldId) {
         self.shares.forget(hold);
         edit(host, (token, Which::Of(hold)), table::TRIES_BETWEEN, &mut |slot, _| match slot {

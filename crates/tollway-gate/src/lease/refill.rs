@@ -110,7 +110,7 @@ impl Leases {
         let Some(tally) = self.known.borrow().get(&row.hold).cloned() else { return };
         tally.posted.set(sum(tally.posted.get(), row.amount_msat));
         if result.revoked {
-            self.drop_slot(host, &tally.token, tally.hold);
+            self.end(host, &tally.token, tally.hold);
         }
         self.mark_dirty(&tally);
     }
@@ -213,10 +213,9 @@ impl Leases {
                 Ok(())
             }
             Ok(HoldReply::Refused { .. }) => {
-                self.drop_slot(host, &refill.token, refill.hold);
+                self.end(host, &refill.token, refill.hold);
                 Ok(())
             }
-            // The ledger has ended the hold.
             Err(CallFault::Status(404 | 410)) => {
                 self.drop_slot(host, &refill.token, refill.hold);
                 Ok(())

@@ -97,11 +97,21 @@ impl Shares {
 impl Leases {
     /// What is set aside can be spent by all workers again.
     pub(super) fn return_shares(&self) {
-        for Share { tally, left, .. } in self.shares.0.take() {
-            if left > Msat::ZERO {
-                tally.returned.set(sum(tally.returned.get(), left));
-                self.mark_dirty(&tally);
-            }
+        self.shares.0.take().iter().for_each(|share| self.put_back(share));
+    }
+
+    /// The same for what is set aside of one lease.
+    pub(super) fn return_share(&self, hold: HoldId) {
+        let mut shares = self.shares.0.borrow_mut();
+        if let Some(at) = shares.iter().position(|share| share.tally.hold == hold) {
+            self.put_back(&shares.swap_remove(at));
+        }
+    }
+
+    fn put_back(&self, Share { tally, left, .. }: &Share) {
+        if *left > Msat::ZERO {
+            tally.returned.set(sum(tally.returned.get(), *left));
+            self.mark_dirty(tally);
         }
     }
 }

@@ -196,7 +196,8 @@ impl ApiError {
             Self::TopUpUnknown => (
                 S::NOT_FOUND,
                 "top_up_unknown",
-                "top_up: no invoice with this payment hash is known; leave it out",
+                "top_up: no token of this payment hash takes one: it is unknown, revoked, or a \
+                 session's; leave it out",
             ),
             _ => (S::CONFLICT, "hold_ended", "this hold was released or has expired; use a new id"),
         };

@@ -56,10 +56,10 @@ enum AdminCommand {
     Refund(Giving),
     /// Give credit away
     Grant(Giving),
-    /// Stop all spending of an account
-    Revoke(Naming),
-    /// Let a revoked account spend again
-    Unrevoke(Naming),
+    /// Stop all spending of an account, or end one of its tokens
+    Revoke(Revoking),
+    /// Let a revoked account or token spend again
+    Unrevoke(Revoking),
     /// Say what kind of customer an account is: its tier, by which routes may be priced
     Tier {
         /// Any payment hash that pays into the account
@@ -122,9 +122,12 @@ struct Giving {
 }
 
 #[derive(Debug, Args)]
-struct Naming {
+struct Revoking {
     /// Any payment hash that pays into the account
     payment_hash: String,
+    /// Only the token of this very payment: the account and its other tokens go on
+    #[arg(long)]
+    token: bool,
     #[command(flatten)]
     why: Why,
 }
@@ -177,8 +180,10 @@ fn request(command: &AdminCommand) -> Result<Request, CliError> {
         let body = act_body(&args.why, args.msat)?;
         Ok(post(account(&args.payment_hash, act), Some(body)))
     };
-    let naming = |args: &Naming, act: &str| {
-        Ok(post(account(&args.payment_hash, act), Some(act_body(&args.why, 0)?)))
+    let revoking = |args: &Revoking, act: &str| {
+        let whose = if args.token { "tokens" } else { "accounts" };
+        let path = format!("{whose}/{}/{act}", args.payment_hash);
+        Ok(post(path, Some(act_body(&args.why, 0)?)))
     };
     match command {
         AdminCommand::Account { payment_hash } => Ok(get(account(payment_hash, ""))),
@@ -188,8 +193,8 @@ fn request(command: &AdminCommand) -> Result<Request, CliError> {
         }
         AdminCommand::Refund(args) => giving(args, "/refund"),
         AdminCommand::Grant(args) => giving(args, "/grant"),
-        AdminCommand::Revoke(args) => naming(args, "/revoke"),
-        AdminCommand::Unrevoke(args) => naming(args, "/unrevoke"),
+        AdminCommand::Revoke(args) => revoking(args, "revoke"),
+        AdminCommand::Unrevoke(args) => revoking(args, "unrevoke"),
         AdminCommand::Tier { payment_hash, tier, why } => {
             let mut body = act_body(why, 0)?;
             if let Some(fields) = body.as_object_mut() {

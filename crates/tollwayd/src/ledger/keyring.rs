@@ -140,7 +140,11 @@ impl Ledger {
     /// [`LedgerError`] if the ledger did not answer.
     pub(crate) async fn administer(&self, order: AdminOrder) -> Result<AdminOutcome, LedgerError> {
         let gate_must_know = match order.act {
-            AdminAct::Revoke(_) | AdminAct::Unrevoke(_) | AdminAct::RetireKey(_) => true,
+            AdminAct::Revoke(_)
+            | AdminAct::Unrevoke(_)
+            | AdminAct::RevokeToken(_)
+            | AdminAct::UnrevokeToken(_)
+            | AdminAct::RetireKey(_) => true,
             AdminAct::Refund(..) | AdminAct::Grant(..) | AdminAct::Tier(..) => false,
         };
         let outcome = self.queue.ask(order).await;

@@ -3,7 +3,7 @@
 mod audit;
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollway_core::id::KeyId;
@@ -89,6 +89,11 @@ impl Tables {
         for id in &needs.holds {
             names.extend(copy(&self.holds, &mut set.holds, (*id,)).map(|hold| hold.account));
         }
+        for id in &needs.tokens {
+            if let Some(hold) = self.holds.get(&(*id,)) {
+                copy(&self.invoices, &mut set.invoices, (hold.payment_hash,));
+            }
+        }
         let due = |hold: &&Hold| hold.state == HoldState::Open && hold.expires_at_ms <= now_ms;
         let due_holds: Vec<&Hold> = self.holds.iter().filter(due).collect();
         if needs.sweep {
@@ -120,7 +125,8 @@ impl Tables {
         let reserved_until_ms = now_ms.saturating_sub(RESERVED_KEPT_MS);
         let gone = |it: &Invoice| {
             let until_ms = if it.coupon.is_some() { reserved_until_ms } else { unpaid_until_ms };
-            it.settled_at_ms.is_none() && it.expires_at_ms < until_ms
+            let unpaid = it.settled_at_ms.is_none() && it.revoked_at_ms.is_none();
+            unpaid && it.expires_at_ms < until_ms
         };
         for coupon in self.invoices.iter().filter(|it| gone(it)).filter_map(|it| it.coupon) {
             if let Some(mut stock) = self.stocks.get(&(coupon,)).cloned() {
@@ -252,15 +258,24 @@ impl Tables {
     }
 
     pub(super) fn revoked(&self) -> Vec<PaymentHash> {
-        let mut tokens = Vec::new();
-        for account in self.accounts.iter() {
-            let Some(at_ms) = account.revoked_at_ms else { continue };
-            let name = account.account;
-            tokens.push((false, Reverse(at_ms), name));
-            let paid = self.invoices.iter().filter(|it| it.settled_at_ms.is_some());
-            let of_account = paid.filter(|it| it.account == name && it.payment_hash != name);
-            tokens.extend(of_account.map(|it| (true, Reverse(at_ms), it.payment_hash)));
+        let revoked = self.accounts.iter().filter_map(|it| Some((it.account, it.revoked_at_ms?)));
+        let accounts: BTreeMap<PaymentHash, u64> = revoked.collect();
+        let mut times = accounts.clone();
+        for invoice in self.invoices.iter() {
+            let with_all = accounts.get(&invoice.account).copied();
+            let with_all = with_all.filter(|_| invoice.settled_at_ms.is_some());
+            if let Some(at_ms) = invoice.revoked_at_ms.max(with_all) {
+                let known = times.entry(invoice.payment_hash).or_default();
+                *known = at_ms.max(*known);
+            }
         }
+        let tops_up = |token| {
+            let invoice = self.invoices.get(&(token,));
+            invoice.is_some_and(|invoice| invoice.account != token)
+        };
+        let tokens =
+            times.into_iter().map(|(token, at_ms)| (tops_up(token), Reverse(at_ms), token));
+        let mut tokens: Vec<_> = tokens.collect();
         tokens.sort_unstable();
         tokens.truncate(REVOKED_TOKENS_MAX);
         tokens.into_iter().map(|(_, _, token)| token).collect()

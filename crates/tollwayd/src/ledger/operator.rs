@@ -36,6 +36,9 @@ pub(crate) struct InvoiceView {
     /// The node that made it, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<String>,
+    /// Since when an operator ended its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) revoked_at_ms: Option<u64>,
 }
 
 /// Where an invoice stands.
@@ -126,6 +129,7 @@ impl InvoiceView {
             settled_at_ms: row.settled_at_ms,
             received_msat: row.received_msat,
             node: row.node,
+            revoked_at_ms: row.revoked_at_ms,
         }
     }
 }

@@ -326,6 +326,10 @@ pub(crate) enum AdminAct {
     Revoke(PaymentHash),
     /// Lets it spend again.
     Unrevoke(PaymentHash),
+    /// Ends the token of this payment; its account and the other tokens of it go on.
+    RevokeToken(PaymentHash),
+    /// Lets that token spend again.
+    UnrevokeToken(PaymentHash),
     /// Says what kind of customer it is, or that it is none.
     Tier(PaymentHash, Tier),
     /// Lets a key verify no more; every credential under it ends.

@@ -108,7 +108,7 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 10] 
         (
             "DELETE FROM invoices WHERE settled_at_ms IS NULL AND payment_hash IN
                (SELECT payment_hash FROM invoices
-                WHERE settled_at_ms IS NULL AND expires_at_ms < $1
+                WHERE settled_at_ms IS NULL AND revoked_at_ms IS NULL AND expires_at_ms < $1
                 ORDER BY expires_at_ms LIMIT $2)",
             vec![int(now_ms.saturating_sub(UNPAID_KEPT_MS)), int(PRUNED_ROWS_MAX)],
         ),
@@ -116,7 +116,8 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 10] 
             // What was taken of the coupon goes back in the same statement, by a trigger.
             "DELETE FROM invoices WHERE settled_at_ms IS NULL AND payment_hash IN
                (SELECT payment_hash FROM invoices
-                WHERE settled_at_ms IS NULL AND coupon IS NOT NULL AND expires_at_ms < $1
+                WHERE settled_at_ms IS NULL AND coupon IS NOT NULL AND revoked_at_ms IS NULL
+                AND expires_at_ms < $1
                 ORDER BY expires_at_ms LIMIT $2)",
             vec![int(now_ms.saturating_sub(RESERVED_KEPT_MS)), int(PRUNED_ROWS_MAX)],
         ),
@@ -168,8 +169,9 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 10] 
     ]
 }
 
-/// The newest tokens of revoked accounts: those that opened one, the last revoked first, then
-/// those that topped one up. Only the former can be sessions, and none may be crowded out.
+/// The newest revoked tokens, by themselves or with their accounts: those that opened an account,
+/// the last revoked first, then those that topped one up. Only the former can be sessions, and
+/// none may be crowded out.
 pub(super) fn revoked() -> String {
     format!(
         "WITH newest AS
@@ -180,8 +182,13 @@ pub(super) fn revoked() -> String {
             UNION ALL
             SELECT i.payment_hash, n.revoked_at_ms, 1 FROM newest n
             JOIN invoices i ON i.account = n.account AND i.account <> i.payment_hash
-            WHERE i.settled_at_ms IS NOT NULL) tokens
-         ORDER BY tops_up, revoked_at_ms DESC, token LIMIT {REVOKED_TOKENS_MAX}"
+            WHERE i.settled_at_ms IS NOT NULL
+            UNION ALL
+            SELECT payment_hash, revoked_at_ms,
+                CASE WHEN account = payment_hash THEN 0 ELSE 1 END
+            FROM invoices WHERE revoked_at_ms IS NOT NULL) tokens
+         GROUP BY token
+         ORDER BY min(tops_up), max(revoked_at_ms) DESC, token LIMIT {REVOKED_TOKENS_MAX}"
     )
 }
 

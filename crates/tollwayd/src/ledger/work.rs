@@ -27,6 +27,8 @@ pub(super) struct Needs {
     pub(super) payments: BTreeSet<PaymentHash>,
     /// Holds, and their accounts.
     pub(super) holds: BTreeSet<HoldId>,
+    /// Some of these holds: the invoices whose tokens they were placed with.
+    pub(super) tokens: BTreeSet<HoldId>,
     pub(super) postings: BTreeSet<(HoldId, u32)>,
     /// Idempotency records of the account that a payment pays into, and their holds.
     pub(super) once: BTreeSet<(PaymentHash, [u8; 32])>,
@@ -164,7 +166,7 @@ impl<R: Row> Tab<R> {
 /// What a store promises: every row that [`Needs`] names is here if it exists; every account
 /// that an invoice, a hold or a sweep leads to is here if it exists, with its tranches and with
 /// its holds that have expired by the batch's time; every budget that a hold leads to is here if
-/// it exists.
+/// it exists, and so is every invoice that a hold of [`Needs::tokens`] leads to.
 #[derive(Debug, Default)]
 pub(super) struct WorkingSet {
     pub(super) accounts: Tab<Account>,

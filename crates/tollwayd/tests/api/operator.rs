@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tollway_core::wire::{HoldReply, Posting};
+use tollway_core::wire::{HoldRefusal, HoldReply, Posting};
 
 use crate::process::{Process, tollwayd};
 use crate::support::*;
@@ -90,6 +90,36 @@ async fn a_revoked_account_spends_nothing_until_it_may_again() {
 }
 
 #[tokio::test]
+async fn a_token_is_revoked_and_its_account_goes_on() {
+    let server = Server::start().await;
+    let paid = server.paid(5_000).await;
+    let invoice = server.invoice(2_000, Some(paid.hash)).await;
+    let other = server.paid_invoice(&invoice).await;
+    assert!(matches!(server.hold(new_id(), &other, 1_000).await, HoldReply::Granted { .. }));
+    let path = |act: &str| format!("tokens/{}/{act}", other.hash);
+    assert_eq!(send(&server, &path("revoke"), &act(1, 0)).await.0, 200);
+    assert_eq!(send(&server, &path("revoke"), &act(9, 1)).await.0, 422, "no amount");
+    let refused = server.hold(new_id(), &other, 1_000).await;
+    let HoldReply::Refused { refusal, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal, HoldRefusal::AccountRevoked);
+    assert!(matches!(server.hold(new_id(), &paid, 1_000).await, HoldReply::Granted { .. }));
+    let shown: Value = expect(
+        server
+            .admin(Method::GET, &format!("/admin/v1/invoices/{}", other.hash))
+            .send()
+            .await
+            .unwrap(),
+        StatusCode::OK,
+    )
+    .await;
+    assert!(shown["revoked_at_ms"].is_u64(), "{shown}");
+    assert_eq!(send(&server, &path("unrevoke"), &act(2, 0)).await.0, 200);
+    assert!(matches!(server.hold(new_id(), &other, 1_000).await, HoldReply::Granted { .. }));
+    let unknown = format!("tokens/{}/revoke", "ab".repeat(32));
+    assert_eq!(send(&server, &unknown, &act(3, 0)).await.0, 404);
+}
+
+#[tokio::test]
 async fn an_invoice_is_found_by_its_hash_and_by_itself() {
     let server = Server::start().await;
     let invoice = server.invoice(1_000, None).await;
@@ -128,11 +158,26 @@ async fn the_command_line_does_the_same() {
     let (code, out, _) = admin(&["keys", "rotate"]);
     assert!(code == 0 && out.contains("current"), "{out}");
     assert_eq!(admin(&["keys", "retire", "1", "--reason", "leaked"]), done);
+    let revoked = || {
+        let whole = serde_json::from_str::<Value>(&admin(&["account", &hash]).1).unwrap();
+        let token = serde_json::from_str::<Value>(&admin(&["invoice", &hash]).1).unwrap();
+        [whole, token].map(|view| view["revoked_at_ms"].is_u64())
+    };
+    for (arguments, expected) in [
+        (vec!["revoke", "--token"], [false, true]),
+        (vec!["revoke"], [true, true]),
+        (vec!["unrevoke", "--token"], [true, false]),
+        (vec!["unrevoke"], [false, false]),
+    ] {
+        assert_eq!(admin(&[&arguments[..], &[&hash, "--reason", "lost"]].concat()), done);
+        assert_eq!(revoked(), expected, "{arguments:?}");
+    }
     let (_, out, _) = admin(&["actions"]);
     let log: Value = serde_json::from_str(&out).unwrap();
     let kinds: Vec<&str> =
         log.as_array().unwrap().iter().map(|line| line["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["grant", "rotate_key", "retire_key"], "{out}");
+    let revocations = ["revoke_token", "revoke", "unrevoke_token", "unrevoke"];
+    assert_eq!(kinds, [&["grant", "rotate_key", "retire_key"][..], &revocations].concat(), "{out}");
     let (code, out, _) = admin(&["audit"]);
     assert!(code == 0 && out.contains("\"differences\":[]"), "{out}");
     let (code, out, _) = admin(&["stats", "--json"]);
@@ -143,7 +188,7 @@ async fn the_command_line_does_the_same() {
     assert!(row("joke ").ends_with(" 1"), "{out}");
     let (code, out, _) = admin(&["export", "--what", "audit", "--format", "csv"]);
     assert!(code == 0 && out.starts_with("id,kind,actor,"), "{out}");
-    assert_eq!(out.lines().count(), 4, "{out}");
+    assert_eq!(out.lines().count(), 8, "{out}");
     let arguments = ["export", "--what", "entries", "--account", &hash, "--since", "1"];
     let (code, out, _) = admin(&arguments);
     let kinds: Vec<Value> = out

@@ -49,6 +49,8 @@ pub(super) fn router() -> Router<Doors> {
         .route("/admin/v1/accounts/{payment_hash}/revoke", plain(AdminAct::Revoke))
         .route("/admin/v1/accounts/{payment_hash}/unrevoke", plain(AdminAct::Unrevoke))
         .route("/admin/v1/accounts/{payment_hash}/tier", post(tier))
+        .route("/admin/v1/tokens/{payment_hash}/revoke", plain(AdminAct::RevokeToken))
+        .route("/admin/v1/tokens/{payment_hash}/unrevoke", plain(AdminAct::UnrevokeToken))
         .route("/admin/v1/keys/{id}/retire", post(retire))
         .route("/admin/v1/deliveries/{id}/retry", post(retry))
 }

@@ -6,7 +6,7 @@ use tollway_core::wire::Buys;
 
 use super::{About, Decided, Engine, Way, plus};
 use crate::ledger::questions::{AdminAct, AdminOrder, AdminOutcome};
-use crate::ledger::rows::{Account, Action, ActionKind, EntryKind, MasterKey};
+use crate::ledger::rows::{Account, Action, ActionKind, EntryKind, Hold, Invoice, MasterKey};
 
 impl Engine {
     pub(in crate::ledger) fn administer(&mut self, order: &AdminOrder) -> Decided<AdminOutcome> {
@@ -32,6 +32,8 @@ impl Engine {
             | AdminAct::Grant(hash, _)
             | AdminAct::Revoke(hash)
             | AdminAct::Unrevoke(hash)
+            | AdminAct::RevokeToken(hash)
+            | AdminAct::UnrevokeToken(hash)
             | AdminAct::Tier(hash, _) => {
                 let invoice = self.set.invoices.get(&(hash,));
                 let session = invoice.is_some_and(|invoice| invoice.buys == Buys::Session);
@@ -39,7 +41,7 @@ impl Engine {
                     Some(account) => account,
                     // The gate asks nobody, so that a session may run whose payment was never
                     // reported.
-                    None if session && order.act == AdminAct::Revoke(hash) => self.account(hash),
+                    None if session && order.act.revokes() => self.account(hash),
                     None => return Ok(AdminOutcome::Unknown),
                 };
                 if session && matches!(order.act, AdminAct::Refund(..) | AdminAct::Grant(..)) {
@@ -86,12 +88,34 @@ impl Engine {
                 self.set.accounts.put(account);
                 Ok(AdminOutcome::Done)
             }
+            AdminAct::RevokeToken(hash) | AdminAct::UnrevokeToken(hash) => {
+                let known = self.set.invoices.get(&(hash,)).cloned();
+                let Some(invoice) = known else { return Ok(AdminOutcome::Unknown) };
+                let since_ms = invoice.revoked_at_ms.unwrap_or(self.now_ms);
+                let revoked_at_ms = order.act.revokes().then_some(since_ms);
+                self.set.invoices.put(Invoice { revoked_at_ms, ..invoice });
+                // Without a row of its account, nothing keeps a settlement from coming between.
+                self.set.accounts.put(account);
+                Ok(AdminOutcome::Done)
+            }
             AdminAct::Unrevoke(_) | AdminAct::RetireKey(_) => {
                 account.revoked_at_ms = None;
                 self.set.accounts.put(account);
                 Ok(AdminOutcome::Done)
             }
         }
+    }
+
+    /// Whether the token of this invoice is revoked, by itself or with its account.
+    pub(super) fn is_revoked(&self, invoice: &Invoice) -> bool {
+        invoice.revoked_at_ms.is_some() || self.account(invoice.account).revoked_at_ms.is_some()
+    }
+
+    /// Whether the token that the hold was placed with is.
+    pub(super) fn is_hold_revoked(&self, hold: &Hold, account: &Account) -> bool {
+        let invoice = self.set.invoices.get(&(hold.payment_hash,));
+        account.revoked_at_ms.is_some()
+            || invoice.is_some_and(|invoice| invoice.revoked_at_ms.is_some())
     }
 
     fn give(
@@ -114,6 +138,13 @@ impl Engine {
     }
 }
 
+impl AdminAct {
+    /// Whether it ends tokens.
+    fn revokes(self) -> bool {
+        matches!(self, Self::Revoke(_) | Self::RevokeToken(_))
+    }
+}
+
 impl AdminOrder {
     /// Its line in the audit log.
     fn line(&self, at_ms: u64) -> Action {
@@ -123,6 +154,8 @@ impl AdminOrder {
             AdminAct::Grant(hash, amount) => (ActionKind::Grant, about(hash, Some(amount))),
             AdminAct::Revoke(hash) => (ActionKind::Revoke, about(hash, None)),
             AdminAct::Unrevoke(hash) => (ActionKind::Unrevoke, about(hash, None)),
+            AdminAct::RevokeToken(hash) => (ActionKind::RevokeToken, about(hash, None)),
+            AdminAct::UnrevokeToken(hash) => (ActionKind::UnrevokeToken, about(hash, None)),
             AdminAct::Tier(hash, _) => (ActionKind::Tier, about(hash, None)),
             AdminAct::RetireKey(id) => (ActionKind::RetireKey, (None, None, Some(id))),
         };

@@ -101,6 +101,7 @@ impl Question for ExtendOrder {
 
     fn name(&self, needs: &mut Needs) {
         needs.holds.insert(self.id);
+        needs.tokens.insert(self.id);
     }
 
     fn decide(&self, engine: &mut Engine) -> Decided<ExtendOutcome> {
@@ -114,6 +115,7 @@ impl Question for Vec<Posting> {
     fn name(&self, needs: &mut Needs) {
         for row in self {
             needs.holds.insert(row.hold);
+            needs.tokens.insert(row.hold);
             needs.postings.insert((row.hold, row.seq));
             if row.store.is_some() {
                 needs.responses.insert(row.hold);
@@ -149,6 +151,8 @@ impl Question for AdminOrder {
             | AdminAct::Grant(hash, _)
             | AdminAct::Revoke(hash)
             | AdminAct::Unrevoke(hash)
+            | AdminAct::RevokeToken(hash)
+            | AdminAct::UnrevokeToken(hash)
             | AdminAct::Tier(hash, _) => {
                 needs.payments.insert(hash);
             }

@@ -266,6 +266,7 @@ impl LostInvoice {
             spent_by: None,
             coupon: None,
             node: None,
+            revoked_at_ms: None,
         }
     }
 

@@ -179,7 +179,7 @@ impl Engine {
         let Some(invoice) = self.set.invoices.get(&(hash,)).cloned() else {
             return Ok(Err(DepositOutcome::UnknownPayment));
         };
-        if !invoice.is_plain() || invoice.spent_by.is_some() {
+        if !invoice.is_plain() || invoice.spent_by.is_some() || invoice.revoked_at_ms.is_some() {
             return Ok(Err(DepositOutcome::Unfit));
         }
         if invoice.settled_at_ms.is_none()

@@ -39,7 +39,7 @@ impl Engine {
         };
         let name = invoice.account;
         let unsettled = invoice.settled_at_ms.is_none().then(|| invoice.clone());
-        let spent_by = invoice.spent_by;
+        let (spent_by, revoked) = (invoice.spent_by, invoice.revoked_at_ms.is_some());
         if !order.is_enough_for(invoice) {
             return Ok(self.refuse(HoldRefusal::PaymentNotProven, Msat::ZERO));
         }
@@ -59,7 +59,7 @@ impl Engine {
         if spent_by.is_some_and(|by| !order.may_spend(by, &account)) {
             return Ok(self.refuse(HoldRefusal::OtherRail, Msat::ZERO));
         }
-        if account.revoked_at_ms.is_some() {
+        if revoked || account.revoked_at_ms.is_some() {
             return Ok(self.refuse(HoldRefusal::AccountRevoked, Msat::ZERO));
         }
         if let Some(refusal) = self.outside_its_session(order) {
@@ -271,7 +271,7 @@ impl Engine {
             return Ok(ExtendOutcome::Ended);
         }
         self.expire(&mut account)?;
-        if account.revoked_at_ms.is_some() {
+        if self.is_hold_revoked(&hold, &account) {
             let reply = self.refusal(HoldRefusal::AccountRevoked, Msat::ZERO);
             return Ok(ExtendOutcome::Answered(reply));
         }

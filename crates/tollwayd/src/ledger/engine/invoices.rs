@@ -22,8 +22,11 @@ impl Engine {
         let account = match &order.top_up {
             None => order.payment_hash,
             Some(pays_into) => match self.set.invoices.get(&(*pays_into,)) {
-                Some(known) if known.buys == Buys::Credit => known.account,
-                // Nothing could spend the credit of a session's account.
+                // Nothing could spend the credit of a session's account, and who has a revoked
+                // token must not come by a good one of its account.
+                Some(known) if known.buys == Buys::Credit && !self.is_revoked(known) => {
+                    known.account
+                }
                 Some(_) | None => return Ok(InvoiceOutcome::TopUpUnknown),
             },
         };
@@ -69,6 +72,7 @@ impl Engine {
             spent_by: None,
             coupon: order.coupon.as_ref().map(|coupon| coupon.stock.id),
             node: order.node.clone(),
+            revoked_at_ms: None,
         });
         self.count(Counted::Challenge.word(), &order.route, 0);
         self.tally.challenges += 1;
@@ -100,6 +104,7 @@ impl Invoice {
     /// Whether another challenge may show it.
     pub(in crate::ledger) fn can_be_shared(&self, now_ms: u64) -> bool {
         self.settled_at_ms.is_none()
+            && self.revoked_at_ms.is_none()
             && now_ms < self.created_at_ms.saturating_add(OFFER_SHARED_MS)
             && now_ms < self.expires_at_ms
     }

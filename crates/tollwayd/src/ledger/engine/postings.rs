@@ -33,7 +33,8 @@ impl Engine {
     fn post_one(&mut self, order: &Posting) -> Decided<PostingResult> {
         let hold = self.set.holds.get(&(order.hold,)).cloned();
         let account = hold.as_ref().map(|hold| self.account(hold.account));
-        let revoked = account.as_ref().is_some_and(|account| account.revoked_at_ms.is_some());
+        let known = hold.as_ref().zip(account.as_ref());
+        let revoked = known.is_some_and(|(hold, account)| self.is_hold_revoked(hold, account));
         let refused = |outcome| Ok(PostingResult { outcome, charged_msat: Msat::ZERO, revoked });
         if let Some(before) = self.set.postings.get(&(order.hold, order.seq)) {
             if !before.repeats(order) {

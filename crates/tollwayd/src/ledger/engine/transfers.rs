@@ -166,6 +166,7 @@ impl Engine {
             spent_by: None,
             coupon: None,
             node: None,
+            revoked_at_ms: None,
         };
         self.count(Counted::Challenge.word(), &known.route, 0);
         if self.credit_invoice(invoice, None)?.is_err() {

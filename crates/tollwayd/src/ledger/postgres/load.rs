@@ -116,6 +116,13 @@ async fn load_named(
     )
     .await?;
     let holds = by_key::<Hold>(live, ids(&needs.holds)).await?;
+    let tokens = where_(
+        live,
+        !needs.tokens.is_empty(),
+        "payment_hash IN (SELECT payment_hash FROM holds WHERE id = ANY ($1))",
+        vec![array(Kind::Bytes, needs.tokens.iter().map(Field::put).collect())],
+    )
+    .await?;
     let due = where_(
         live,
         !names.is_empty(),
@@ -135,12 +142,14 @@ async fn load_named(
         invoices.run(live),
         offered.run(live),
         holds.run(live),
+        tokens.run(live),
         due.run(live),
         tranches.run(live),
         postings.run(live),
     )?;
-    let (invoices, offered, holds, due, tranches, postings) = loads;
-    invoices.into_iter().chain(offered).for_each(|row: Invoice| set.invoices.load(row));
+    let (invoices, offered, holds, tokens, due, tranches, postings) = loads;
+    let invoices = invoices.into_iter().chain(offered).chain(tokens);
+    invoices.for_each(|row: Invoice| set.invoices.load(row));
     holds.into_iter().chain(due).for_each(|row: Hold| set.holds.load(row));
     tranches.into_iter().for_each(|row: Tranche| set.tranches.load(row));
     postings.into_iter().for_each(|row: Charge| set.postings.load(row));

@@ -153,6 +153,8 @@ words! {
         Grant = "grant",
         Revoke = "revoke",
         Unrevoke = "unrevoke",
+        RevokeToken = "revoke_token",
+        UnrevokeToken = "unrevoke_token",
         Tier = "tier",
         RotateKey = "rotate_key",
         RetireKey = "retire_key",
@@ -225,6 +227,8 @@ table! {
         coupon: Option<Digest>,
         /// The node that made it, where there are several.
         node: Option<String>,
+        /// Since when its token is good for nothing.
+        revoked_at_ms: Option<u64>,
     }
 }
 

@@ -31,11 +31,7 @@ pub(super) fn working_set(
     let mut set = WorkingSet::default();
     let mut names: Vec<PaymentHash> = Vec::new();
     for payment in &needs.payments {
-        let invoice = match known.invoice(payment) {
-            Some(invoice) => Some(Arc::clone(invoice)),
-            None => read_by_key::<Invoice, 1>(connection, [payment.put()])?
-                .inspect(|invoice| known.keep_invoice(invoice)),
-        };
+        let invoice = invoice(connection, known, payment)?;
         names.extend(invoice.as_ref().map(|invoice| invoice.account));
         invoice.into_iter().for_each(|invoice| set.invoices.load(invoice));
         names.push(*payment);
@@ -97,9 +93,25 @@ fn load_holds(
         };
         let Some(hold) = hold else { continue };
         names.push(hold.account);
+        if needs.tokens.contains(id) && set.invoices.get(&(hold.payment_hash,)).is_none() {
+            let invoice = invoice(connection, known, &hold.payment_hash)?;
+            invoice.into_iter().for_each(|invoice| set.invoices.load(invoice));
+        }
         set.holds.load(hold);
     }
     Ok(())
+}
+
+fn invoice(
+    connection: &Connection,
+    known: &mut Known,
+    payment: &PaymentHash,
+) -> Result<Option<Arc<Invoice>>> {
+    Ok(match known.invoice(payment) {
+        Some(invoice) => Some(Arc::clone(invoice)),
+        None => read_by_key::<Invoice, 1>(connection, [payment.put()])?
+            .inspect(|invoice| known.keep_invoice(invoice)),
+    })
 }
 
 /// Looks for what is due only when something may be.

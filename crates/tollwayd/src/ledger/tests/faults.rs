@@ -67,7 +67,7 @@ async fn a_newer_schema_is_refused() {
         .unwrap();
     assert!(matches!(error, OpenError::Migration { .. }), "{error}");
     let error = sqlite::read::audit_file(&bench.path()).unwrap_err().to_string();
-    assert!(error.contains("expected a ledger of schema version 16"), "{error}");
+    assert!(error.contains("expected a ledger of schema version 17"), "{error}");
     assert!(error.contains("but found version 99; "), "{error}");
 }
 

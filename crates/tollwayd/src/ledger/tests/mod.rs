@@ -252,6 +252,9 @@ ledger_contract! {
         the_keyring_names_all_tokens_of_revoked_accounts,
         the_keyring_names_no_more_revocations_than_it_may,
         the_revision_is_another_after_every_change_at_once,
+        a_token_is_revoked_without_its_account,
+        a_token_and_its_account_are_revoked_apart,
+        a_revoked_token_stays_revoked_while_it_is_not_paid,
     }
     sessions: {
         a_session_s_payment_is_revenue_at_once,

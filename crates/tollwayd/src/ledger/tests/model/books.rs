@@ -37,6 +37,7 @@ struct ModelInvoice {
     seed: u64,
     ttl_ms: Option<u64>,
     settled: bool,
+    revoked: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -109,15 +110,24 @@ impl Model {
         self.accounts.get(&account).is_some_and(|it| it.revoked)
     }
 
-    pub(super) fn is_hold_revoked(&self, id: u128) -> bool {
-        self.holds.get(&id).is_some_and(|hold| self.is_revoked(hold.account))
+    /// Whether a token is revoked, by itself or with its account.
+    fn is_token_revoked(&self, tag: u8) -> bool {
+        let of = |it: &ModelInvoice| it.revoked || self.is_revoked(it.account);
+        self.invoices.get(&tag).is_some_and(of)
     }
 
-    /// The tokens of every revoked account: one that only tops up is none before it is paid.
+    pub(super) fn is_hold_revoked(&self, id: u128) -> bool {
+        self.holds.get(&id).is_some_and(|hold| self.is_token_revoked(hold.step.tag))
+    }
+
+    /// Every revoked token, and those of revoked accounts: one that only tops up is none of theirs
+    /// before it is paid.
     pub(super) fn revoked_tokens(&self) -> Vec<u8> {
-        let is_token = |tag: u8, it: &ModelInvoice| tag == it.account || it.settled;
-        let tokens = self.invoices.iter().filter(|(tag, it)| is_token(**tag, it));
-        tokens.filter(|(_, it)| self.is_revoked(it.account)).map(|(tag, _)| *tag).collect()
+        let of_account = |tag: u8, it: &ModelInvoice| {
+            (tag == it.account || it.settled) && self.is_revoked(it.account)
+        };
+        let named = self.invoices.iter().filter(|(tag, it)| it.revoked || of_account(**tag, it));
+        named.map(|(tag, _)| *tag).collect()
     }
 
     pub(super) fn open_holds(&self) -> usize {
@@ -181,12 +191,13 @@ impl Model {
         let account = match top_up {
             None => tag,
             Some(into) => match self.invoices.get(&into) {
-                Some(known) if !known.session => known.account,
+                Some(known) if !known.session && !self.is_token_revoked(into) => known.account,
                 _ => return InvoiceOutcome::TopUpUnknown,
             },
         };
-        let (session, settled) = (false, false);
-        let made = ModelInvoice { account, session, amount, credit, seed, ttl_ms, settled };
+        let (session, settled, revoked) = (false, false, false);
+        let made =
+            ModelInvoice { account, session, amount, credit, seed, ttl_ms, settled, revoked };
         self.invoices.insert(tag, made);
         InvoiceOutcome::Stored
     }
@@ -243,7 +254,7 @@ impl Model {
             };
         }
         self.settle(step.tag, None);
-        if self.is_revoked(account) {
+        if self.is_token_revoked(step.tag) {
             return refused(HoldRefusal::AccountRevoked, 0);
         }
         let available = self.available(account);
@@ -335,7 +346,7 @@ impl Model {
             other => panic!("no answer to an extension: {other:?}"),
         };
         let (now_ms, live) = (self.now_ms, self.live(&self.holds[&id]));
-        let revoked = self.is_revoked(account);
+        let revoked = self.is_hold_revoked(id);
         let hold = self.holds.get_mut(&id).unwrap();
         match hold.extension {
             Some((before, total)) if before == asked => {
@@ -428,7 +439,7 @@ impl Model {
         let name = self.invoices.get(&tag).map_or(0, |invoice| invoice.account);
         self.pass_time(name);
         let session = self.invoices.get(&tag).is_some_and(|invoice| invoice.session);
-        if session && kind == 2 {
+        if session && [2, 4].contains(&kind) {
             // It may run before its payment is known.
             self.accounts.entry(name).or_default();
         }
@@ -443,7 +454,8 @@ impl Model {
                 self.credit(name, amount, u64::MAX);
             }
             1 => self.credit(name, amount, u64::MAX),
-            kind => account.revoked = kind == 2,
+            2 | 3 => account.revoked = kind == 2,
+            kind => self.invoices.get_mut(&tag).unwrap().revoked = kind == 4,
         }
         self.acts.insert(id, act);
         AdminOutcome::Done
