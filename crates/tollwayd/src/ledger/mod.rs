@@ -9,6 +9,7 @@
 //! gathers what waits into batches; a store ([`store`]) loads the rows of a batch, the engine
 //! decides, the store writes what changed and commits, and only then answers go out.
 
+mod acts;
 mod deposits;
 mod engine;
 mod export;
@@ -56,6 +57,7 @@ use rows::{Account, Entry, Invoice};
 use views::ENTRIES_SHOWN_MAX;
 use writer::Queue;
 
+pub(crate) use acts::{AdminAct, AdminOrder, AdminOutcome};
 pub(crate) use deposits::*;
 pub(crate) use export::{Cell, Page, Selection, Table};
 pub(crate) use following::Unsettled;

@@ -5,7 +5,7 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::wire::Buys;
 
 use super::{About, Decided, Engine, Way, plus};
-use crate::ledger::questions::{AdminAct, AdminOrder, AdminOutcome};
+use crate::ledger::acts::{AdminAct, AdminOrder, AdminOutcome};
 use crate::ledger::rows::{Account, Action, ActionKind, EntryKind, Hold, Invoice, MasterKey};
 
 impl Engine {

@@ -6,9 +6,10 @@ use tollway_core::id::KeyId;
 use tollway_core::wire::{AllowanceReply, Posting, PostingResult};
 
 use super::{Decided, Engine};
+use crate::ledger::acts::{AdminAct, AdminOrder, AdminOutcome};
 use crate::ledger::questions::{
-    AdminAct, AdminOrder, AdminOutcome, AllowanceOrder, ExtendOrder, ExtendOutcome, HoldOrder,
-    HoldOutcome, InvoiceOutcome, LostInvoice, NewInvoice, SettleOutcome, Settlement,
+    AllowanceOrder, ExtendOrder, ExtendOutcome, HoldOrder, HoldOutcome, InvoiceOutcome,
+    LostInvoice, NewInvoice, SettleOutcome, Settlement,
 };
 use crate::ledger::work::Needs;
 use crate::ledger::{KeyBytes, OnRail};

@@ -96,6 +96,7 @@ macro_rules! table {
 }
 
 // Behind the macro, which they use.
+mod actions;
 mod certificates;
 mod counted;
 mod deposits;
@@ -103,6 +104,7 @@ mod outbox;
 mod stock;
 mod transfers;
 
+pub(super) use actions::{Action, ActionKind};
 pub(super) use certificates::UsedCertificate;
 pub(super) use counted::Counted;
 pub(super) use deposits::Deposit;
@@ -143,29 +145,6 @@ words! {
         Grant = "grant",
         /// Credit that went to another account, or back to who paid it.
         Moved = "moved",
-    }
-}
-
-words! {
-    /// What an operator did, or has to know.
-    pub(super) enum ActionKind {
-        Refund = "refund",
-        Grant = "grant",
-        Revoke = "revoke",
-        Unrevoke = "unrevoke",
-        RevokeToken = "revoke_token",
-        UnrevokeToken = "unrevoke_token",
-        Tier = "tier",
-        RotateKey = "rotate_key",
-        RetireKey = "retire_key",
-        /// A paid invoice that was lost came back from the node.
-        Restore = "restore",
-        /// Something could not be sent, and is not tried again.
-        GiveUp = "give_up",
-        /// A share of a payment went out.
-        Payout = "payout",
-        /// What was given up is tried again.
-        Retry = "retry",
     }
 }
 
@@ -357,23 +336,6 @@ table! {
         secret: KeyBytes,
         created_at_ms: u64,
         retired_at_ms: Option<u64>,
-    }
-}
-
-table! {
-    /// A line of the audit log. Append-only.
-    Action in "actions" by (id: [u8; 16]) {
-        kind: ActionKind,
-        actor: String,
-        reason: String,
-        /// The payment hash that named the account.
-        subject: Option<PaymentHash>,
-        account: Option<PaymentHash>,
-        amount_msat: Option<Msat>,
-        key_id: Option<KeyId>,
-        /// The tier that was given.
-        tier: Option<Tier>,
-        at_ms: u64,
     }
 }
 
