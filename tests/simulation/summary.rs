@@ -12,7 +12,7 @@ pub(crate) struct Summary {
     counts: [u64; COUNTED.len()],
 }
 
-const COUNTED: [&str; 36] = [
+const COUNTED: [&str; 37] = [
     "requests",
     "served",
     "bills",
@@ -47,6 +47,7 @@ const COUNTED: [&str; 36] = [
     "postings of revoked accounts",
     "revoked sessions",
     "tokens revoked alone",
+    "payments settled by hand",
     "top-ups refused",
     "msat of operator's loss",
 ];

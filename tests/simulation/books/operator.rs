@@ -8,7 +8,7 @@ use super::{Answer, Books};
 /// An act, all of it: a repeat with the same id and fields changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Act {
-    /// "accounts" or "tokens": whose it is.
+    /// "accounts", "tokens" or "invoices": what it is done to.
     pub(crate) whose: &'static str,
     /// The last part of its path.
     pub(crate) kind: &'static str,
@@ -22,6 +22,17 @@ impl Books {
         let done = (200, json!({"outcome": "done"}));
         if let Some(before) = self.acts.get(id) {
             return if before == act { done } else { problem(409, "action_conflict") };
+        }
+        if act.kind == "settle" {
+            let invoice = self.invoices.get(&act.payment_hash);
+            if invoice.is_some_and(|invoice| invoice.credited) {
+                return problem(409, "already_credited");
+            }
+            if self.credit(&act.payment_hash, now_ms).is_err() {
+                return problem(404, "subject_unknown");
+            }
+            self.acts.insert(id.to_owned(), act.clone());
+            return done;
         }
         let name = self.account_of(&act.payment_hash).unwrap_or_default();
         self.pass_time(&name, now_ms);

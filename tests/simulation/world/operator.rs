@@ -21,12 +21,13 @@ impl World {
             whose: self.chance.pick(&["accounts", "accounts", "tokens"]),
             kind: self
                 .chance
-                .pick(&["refund", "refund", "grant", "revoke", "unrevoke", "unrevoke"]),
+                .pick(&["refund", "refund", "grant", "settle", "revoke", "unrevoke", "unrevoke"]),
             payment_hash: self.clients[client].bills[bill].payment_hash.clone(),
             amount_msat: 1_000 * (1 + self.chance.below(4)),
         };
         let act = match act.kind {
             "refund" | "grant" => Act { whose: "accounts", ..act },
+            "settle" => Act { whose: "invoices", amount_msat: 0, ..act },
             _ => Act { amount_msat: 0, ..act },
         };
         let again = self.chance.one_in(4) && !self.acts.is_empty();
@@ -58,6 +59,8 @@ impl World {
         self.summary.count("operator's acts", u64::from(status == 200));
         let alone = status == 200 && act.whose == "tokens" && act.kind == "revoke";
         self.summary.count("tokens revoked alone", u64::from(alone));
+        let settled = status == 200 && act.kind == "settle";
+        self.summary.count("payments settled by hand", u64::from(settled));
         self.auditor.acted(self.now_ms(), id, act, (status, &reply))
     }
 

@@ -61,11 +61,15 @@ async fn invoice(
     State(doors): State<Doors>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<InvoiceView>, ApiError> {
+    let hash = invoice_segment(name)?;
+    doors.paywall.ledger.invoice(hash).await?.map(Json).ok_or(ApiError::AccountUnknown)
+}
+
+fn invoice_segment(name: Result<Path<String>, PathRejection>) -> Result<PaymentHash, ApiError> {
     let parse = |text: &str| {
         PaymentHash::from_hex(text.as_bytes()).ok().or_else(|| payment_hash_of(text)).ok_or(())
     };
-    let hash = segment(name, parse, "a payment hash (64 hexadecimal digits) or an invoice")?;
-    doors.paywall.ledger.invoice(hash).await?.map(Json).ok_or(ApiError::AccountUnknown)
+    segment(name, parse, "a payment hash (64 hexadecimal digits) or an invoice")
 }
 
 fn hash_segment(hash: Result<Path<String>, PathRejection>) -> Result<PaymentHash, ApiError> {

@@ -243,9 +243,16 @@ fn describe_act(outcome: AdminOutcome) -> Description {
             "action_conflict",
             "an action with this id and other fields was done before; use a new id",
         ),
-        AdminOutcome::Unknown => {
-            (S::NOT_FOUND, "subject_unknown", "no credited account or key has this name")
-        }
+        AdminOutcome::Unknown => (
+            S::NOT_FOUND,
+            "subject_unknown",
+            "the ledger has no credited account, invoice or key of this name",
+        ),
+        AdminOutcome::AlreadyCredited => (
+            S::CONFLICT,
+            "already_credited",
+            "the payment was credited before; there is nothing to do",
+        ),
         AdminOutcome::HasNoCredit => (
             S::CONFLICT,
             "session_has_no_credit",

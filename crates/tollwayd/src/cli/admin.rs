@@ -56,6 +56,16 @@ enum AdminCommand {
     Refund(Giving),
     /// Give credit away
     Grant(Giving),
+    /// Credit an invoice that was paid and that the node does not report
+    Settle {
+        /// Its payment hash, or the invoice itself; "-" reads it from standard input
+        invoice: String,
+        /// What was paid, where that is more than was asked
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        msat: u64,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Stop all spending of an account, or end one of its tokens
     Revoke(Revoking),
     /// Let a revoked account or token spend again
@@ -193,6 +203,9 @@ fn request(command: &AdminCommand) -> Result<Request, CliError> {
         }
         AdminCommand::Refund(args) => giving(args, "/refund"),
         AdminCommand::Grant(args) => giving(args, "/grant"),
+        AdminCommand::Settle { invoice, msat, why } => {
+            Ok(post(format!("invoices/{}/settle", text(invoice)?), Some(act_body(why, *msat)?)))
+        }
         AdminCommand::Revoke(args) => revoking(args, "revoke"),
         AdminCommand::Unrevoke(args) => revoking(args, "unrevoke"),
         AdminCommand::Tier { payment_hash, tier, why } => {

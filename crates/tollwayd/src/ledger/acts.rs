@@ -24,6 +24,8 @@ pub(crate) enum AdminAct {
     Refund(PaymentHash, Msat),
     /// Gives credit away.
     Grant(PaymentHash, Msat),
+    /// Credits an invoice that was paid, with what was paid, if that is known.
+    Settle(PaymentHash, Option<Msat>),
     /// Stops all spending of an account.
     Revoke(PaymentHash),
     /// Lets it spend again.
@@ -45,8 +47,10 @@ pub(crate) enum AdminOutcome {
     Done,
     /// An order with this id and other fields was done before.
     Conflict,
-    /// Nothing was ever credited to such an account, or there is no such key.
+    /// Nothing was ever credited to such an account, or there is no such invoice or key.
     Unknown,
+    /// The invoice was credited before.
+    AlreadyCredited,
     /// The account paid for a session: nothing could spend what it is given.
     HasNoCredit,
     /// More than was charged and not given back.

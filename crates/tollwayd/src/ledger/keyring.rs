@@ -145,7 +145,10 @@ impl Ledger {
             | AdminAct::RevokeToken(_)
             | AdminAct::UnrevokeToken(_)
             | AdminAct::RetireKey(_) => true,
-            AdminAct::Refund(..) | AdminAct::Grant(..) | AdminAct::Tier(..) => false,
+            AdminAct::Refund(..)
+            | AdminAct::Grant(..)
+            | AdminAct::Settle(..)
+            | AdminAct::Tier(..) => false,
         };
         let outcome = self.queue.ask(order).await;
         if gate_must_know {

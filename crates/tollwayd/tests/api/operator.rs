@@ -45,6 +45,8 @@ async fn refunds_and_grants_happen_once_and_within_bounds() {
         (&format!("accounts/{}/revoke", paid.hash), act(7, 1), 422, "invalid_field"),
         (&"keys/1/retire".to_owned(), act(8, 0), 409, "key_in_use"),
         (&"keys/9/retire".to_owned(), act(9, 0), 404, "subject_unknown"),
+        (&format!("invoices/{}/settle", paid.hash), act(12, 0), 409, "already_credited"),
+        (&"invoices/lnbc1/settle".to_owned(), act(13, 0), 400, "invalid_path"),
     ] {
         let (found, problem) = send(&server, path, &body).await;
         assert_eq!((found, &problem["code"]), (status, &json!(code)), "{path}: {problem}");
@@ -155,6 +157,12 @@ async fn the_command_line_does_the_same() {
     assert_eq!((code, &view["balance_msat"]), (0, &json!(5_700)));
     let (code, out, _) = admin(&["entries", &hash, "--csv"]);
     assert!(code == 0 && out.starts_with("n,at_ms,kind,") && out.contains(",grant,700,"), "{out}");
+    let unpaid = process.doors.invoice(900, None).await;
+    assert_eq!(admin(&["settle", &unpaid.invoice, "--reason", "paid in cash"]), done);
+    let (_, out, _) = admin(&["invoice", &unpaid.invoice]);
+    assert!(out.contains("\"state\":\"settled\""), "{out}");
+    let (code, _, err) = admin(&["settle", &unpaid.invoice, "--reason", "again"]);
+    assert!(code == 70 && err.contains("credited before"), "{err}");
     let (code, out, _) = admin(&["keys", "rotate"]);
     assert!(code == 0 && out.contains("current"), "{out}");
     assert_eq!(admin(&["keys", "retire", "1", "--reason", "leaked"]), done);
@@ -177,18 +185,22 @@ async fn the_command_line_does_the_same() {
     let kinds: Vec<&str> =
         log.as_array().unwrap().iter().map(|line| line["kind"].as_str().unwrap()).collect();
     let revocations = ["revoke_token", "revoke", "unrevoke_token", "unrevoke"];
-    assert_eq!(kinds, [&["grant", "rotate_key", "retire_key"][..], &revocations].concat(), "{out}");
+    assert_eq!(
+        kinds,
+        [&["grant", "settle", "rotate_key", "retire_key"][..], &revocations].concat(),
+        "{out}"
+    );
     let (code, out, _) = admin(&["audit"]);
     assert!(code == 0 && out.contains("\"differences\":[]"), "{out}");
     let (code, out, _) = admin(&["stats", "--json"]);
     assert!(code == 0 && out.contains("credited_msat"), "{out}");
     let (code, out, _) = admin(&["stats"]);
     let row = |name: &str| out.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-    assert!(code == 0 && row("payments ").ends_with(" 1"), "{out}");
-    assert!(row("joke ").ends_with(" 1"), "{out}");
+    assert!(code == 0 && row("payments ").ends_with(" 2"), "{out}");
+    assert!(row("joke ").ends_with(" 2"), "{out}");
     let (code, out, _) = admin(&["export", "--what", "audit", "--format", "csv"]);
     assert!(code == 0 && out.starts_with("id,kind,actor,"), "{out}");
-    assert_eq!(out.lines().count(), 8, "{out}");
+    assert_eq!(out.lines().count(), 9, "{out}");
     let arguments = ["export", "--what", "entries", "--account", &hash, "--since", "1"];
     let (code, out, _) = admin(&arguments);
     let kinds: Vec<Value> = out

@@ -12,7 +12,7 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
 
-use super::{Doors, hash_segment};
+use super::{Doors, hash_segment, invoice_segment};
 use crate::api::body::{JsonBody, segment};
 use crate::api::error::ApiError;
 use crate::ledger::{AdminAct, AdminOrder, AdminOutcome, Retry, RetryOutcome};
@@ -29,7 +29,7 @@ struct ActRequest {
     id: HoldId,
     actor: String,
     reason: String,
-    /// For refunds and grants.
+    /// For refunds and grants, and what was paid for an invoice.
     #[serde(default)]
     amount_msat: Msat,
     /// For the tier of an account.
@@ -49,6 +49,7 @@ pub(super) fn router() -> Router<Doors> {
         .route("/admin/v1/accounts/{payment_hash}/revoke", plain(AdminAct::Revoke))
         .route("/admin/v1/accounts/{payment_hash}/unrevoke", plain(AdminAct::Unrevoke))
         .route("/admin/v1/accounts/{payment_hash}/tier", post(tier))
+        .route("/admin/v1/invoices/{invoice}/settle", post(settle))
         .route("/admin/v1/tokens/{payment_hash}/revoke", plain(AdminAct::RevokeToken))
         .route("/admin/v1/tokens/{payment_hash}/unrevoke", plain(AdminAct::UnrevokeToken))
         .route("/admin/v1/keys/{id}/retire", post(retire))
@@ -95,6 +96,17 @@ async fn tier(
         return Err(invalid("tier", "expected a name, or \"\" for no tier, but found none"));
     };
     administer(&doors, request, AdminAct::Tier(hash, tier)).await
+}
+
+/// The amount is what was paid, if that is known.
+async fn settle(
+    State(doors): State<Doors>,
+    invoice: Result<Path<String>, PathRejection>,
+    JsonBody(request): JsonBody<ActRequest>,
+) -> Result<Json<Done>, ApiError> {
+    let hash = invoice_segment(invoice)?;
+    let received = Some(request.amount_msat).filter(|amount| *amount > Msat::ZERO);
+    administer(&doors, request, AdminAct::Settle(hash, received)).await
 }
 
 async fn retire(

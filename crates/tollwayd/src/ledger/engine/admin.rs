@@ -4,8 +4,9 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::Buys;
 
-use super::{About, Decided, Engine, Way, plus};
+use super::{About, Contradiction, Decided, Engine, Way, plus};
 use crate::ledger::acts::{AdminAct, AdminOrder, AdminOutcome};
+use crate::ledger::questions::{SettleOutcome, Settlement};
 use crate::ledger::rows::{Account, Action, ActionKind, EntryKind, Hold, Invoice, MasterKey};
 
 impl Engine {
@@ -27,6 +28,16 @@ impl Engine {
                 let retired_at_ms = key.retired_at_ms.or(Some(self.now_ms));
                 self.set.keys.put(MasterKey { retired_at_ms, ..key });
                 AdminOutcome::Done
+            }
+            AdminAct::Settle(hash, received) => {
+                let invoice = self.set.invoices.get(&(hash,));
+                line.account = invoice.map(|invoice| invoice.account);
+                match self.settle(&Settlement { received, ..Settlement::of(hash) })? {
+                    SettleOutcome::Credited => AdminOutcome::Done,
+                    SettleOutcome::AlreadyCredited => AdminOutcome::AlreadyCredited,
+                    SettleOutcome::BalanceLimit => AdminOutcome::BalanceLimit,
+                    SettleOutcome::Unknown => AdminOutcome::Unknown,
+                }
             }
             AdminAct::Refund(hash, _)
             | AdminAct::Grant(hash, _)
@@ -98,10 +109,13 @@ impl Engine {
                 self.set.accounts.put(account);
                 Ok(AdminOutcome::Done)
             }
-            AdminAct::Unrevoke(_) | AdminAct::RetireKey(_) => {
+            AdminAct::Unrevoke(_) => {
                 account.revoked_at_ms = None;
                 self.set.accounts.put(account);
                 Ok(AdminOutcome::Done)
+            }
+            AdminAct::Settle(..) | AdminAct::RetireKey(_) => {
+                Err(Contradiction("an act on no account came to one"))
             }
         }
     }
@@ -152,6 +166,7 @@ impl AdminOrder {
         let (kind, (subject, amount_msat, key_id)) = match self.act {
             AdminAct::Refund(hash, amount) => (ActionKind::Refund, about(hash, Some(amount))),
             AdminAct::Grant(hash, amount) => (ActionKind::Grant, about(hash, Some(amount))),
+            AdminAct::Settle(hash, received) => (ActionKind::Settle, about(hash, received)),
             AdminAct::Revoke(hash) => (ActionKind::Revoke, about(hash, None)),
             AdminAct::Unrevoke(hash) => (ActionKind::Unrevoke, about(hash, None)),
             AdminAct::RevokeToken(hash) => (ActionKind::RevokeToken, about(hash, None)),

@@ -150,6 +150,7 @@ impl Question for AdminOrder {
         match self.act {
             AdminAct::Refund(hash, _)
             | AdminAct::Grant(hash, _)
+            | AdminAct::Settle(hash, _)
             | AdminAct::Revoke(hash)
             | AdminAct::Unrevoke(hash)
             | AdminAct::RevokeToken(hash)

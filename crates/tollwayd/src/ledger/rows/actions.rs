@@ -16,6 +16,7 @@ words! {
     pub(in crate::ledger) enum ActionKind {
         Refund = "refund",
         Grant = "grant",
+        Settle = "settle",
         Revoke = "revoke",
         Unrevoke = "unrevoke",
         RevokeToken = "revoke_token",

@@ -288,6 +288,43 @@ pub(super) fn action(id: u8, act: AdminAct) -> AdminOrder {
     AdminOrder { id: [id; 16], actor, reason, act }
 }
 
+pub(super) async fn an_operator_credits_what_was_paid_once(bench: Bench) {
+    let asked = |tag| NewInvoice { credit: msat(110), seed: msat(7), ..invoice(tag, 100, None) };
+    for tag in 1..=3 {
+        bench.ledger.open_invoice(asked(tag)).await.unwrap();
+    }
+    bench.ledger.open_invoice(sessions::session(4, 100)).await.unwrap();
+    settle(&bench, 3).await;
+    let act = |id, tag, received: Option<u64>| {
+        action(id, AdminAct::Settle(hash(tag), received.map(msat)))
+    };
+    for (order, outcome) in [
+        (act(1, 1, None), AdminOutcome::Done),
+        (act(1, 1, None), AdminOutcome::Done),
+        (act(1, 2, None), AdminOutcome::Conflict),
+        (act(2, 1, None), AdminOutcome::AlreadyCredited),
+        (act(2, 2, Some(150)), AdminOutcome::Done),
+        (act(3, 3, None), AdminOutcome::AlreadyCredited),
+        (act(4, 4, None), AdminOutcome::Done),
+        (act(5, 9, None), AdminOutcome::Unknown),
+    ] {
+        assert_eq!(bench.ledger.administer(order.clone()).await, Ok(outcome), "{order:?}");
+    }
+    // Whoever reports it later.
+    assert_eq!(settle(&bench, 1).await, SettleOutcome::AlreadyCredited);
+    assert_eq!(bench.ledger.hold(order(1, hash(1), 117)).await, Ok(granted(hash(1), 117, 0)));
+    let bought = [("credit", 100), ("bonus", 10), ("seed", 7)];
+    assert_eq!(entries(&bench, hash(1)).await, bought);
+    assert_eq!(entries(&bench, hash(2)).await, [("credit", 150), ("seed", 7)]);
+    assert_eq!(entries(&bench, hash(3)).await, bought);
+    assert_eq!(entries(&bench, hash(4)).await, [("credit", 100), ("session", -100)]);
+    let lines = bench.ledger.actions().await.unwrap();
+    let told: Vec<_> = lines.iter().map(|it| (it.kind, it.account, it.amount_msat)).collect();
+    let line = |tag, amount: Option<u64>| ("settle", Some(hash(tag)), amount.map(msat));
+    assert_eq!(told, [line(1, None), line(2, Some(150)), line(4, None)]);
+    bench.assert_audit_clean().await;
+}
+
 pub(super) async fn a_refund_gives_back_what_was_charged_and_no_more(bench: Bench) {
     let hash = bench.paid(1, 100).await;
     bench.ledger.hold(order(1, hash, 60)).await.unwrap();

@@ -209,6 +209,7 @@ ledger_contract! {
         lost_invoices_come_back_with_their_terms_in_any_order,
         a_cursor_is_saved_with_its_credit_and_never_turns_back,
         a_refund_gives_back_what_was_charged_and_no_more,
+        an_operator_credits_what_was_paid_once,
         a_revoked_account_spends_nothing_until_it_may_again,
         a_retired_key_is_gone_and_the_current_one_stays,
         every_operation_leaves_one_line_with_its_fields,

@@ -126,7 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         2 => (1..3_u8, any::<bool>(), 1..4_u64)
             .prop_map(|(client, day, cost)| Step::Free { client, day, cost }),
-        2 => (1..9_u8, 0..6_u8, tag, 1..30_u64)
+        2 => (1..9_u8, 0..7_u8, tag, 1..30_u64)
             .prop_map(|(id, kind, tag, amount)| Step::Act { id, kind, tag, amount }),
         3 => prop_oneof![8 => 1..60_u64, 1 => Just(86_400_000)].prop_map(|ms| Step::Wait { ms }),
         1 => Just(Step::Sweep),
@@ -157,7 +157,8 @@ fn act_of(kind: u8, tag: u8, amount: u64) -> AdminAct {
         2 => AdminAct::Revoke(hash(tag)),
         3 => AdminAct::Unrevoke(hash(tag)),
         4 => AdminAct::RevokeToken(hash(tag)),
-        _ => AdminAct::UnrevokeToken(hash(tag)),
+        5 => AdminAct::UnrevokeToken(hash(tag)),
+        _ => AdminAct::Settle(hash(tag), Some(msat(amount))),
     }
 }
 

@@ -436,6 +436,18 @@ impl Model {
         if let Some(before) = self.acts.get(&id) {
             return if *before == act { AdminOutcome::Done } else { AdminOutcome::Conflict };
         }
+        if kind == 6 {
+            let outcome = match self.settle(tag, Some(amount)) {
+                SettleOutcome::Credited => AdminOutcome::Done,
+                SettleOutcome::AlreadyCredited => AdminOutcome::AlreadyCredited,
+                SettleOutcome::Unknown => AdminOutcome::Unknown,
+                SettleOutcome::BalanceLimit => AdminOutcome::BalanceLimit,
+            };
+            if outcome == AdminOutcome::Done {
+                self.acts.insert(id, act);
+            }
+            return outcome;
+        }
         let name = self.invoices.get(&tag).map_or(0, |invoice| invoice.account);
         self.pass_time(name);
         let session = self.invoices.get(&tag).is_some_and(|invoice| invoice.session);
