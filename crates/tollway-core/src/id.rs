@@ -80,17 +80,26 @@ impl HoldId {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// The text form, in one piece: every call of the filter has one or many.
+    fn text(&self) -> [u8; 36] {
+        let mut text = [b'-'; 36];
+        let mut from = 0;
+        for (bytes, to) in [(0..4, 8), (4..6, 13), (6..8, 18), (8..10, 23), (10..16, 36)] {
+            let (bytes, digits) = (self.0.get(bytes), text.get_mut(from..to));
+            if let (Some(bytes), Some(digits)) = (bytes, digits) {
+                // A byte has two digits, so this cannot fail.
+                let _ = hex::encode_to_slice(bytes, digits);
+            }
+            from = to + 1;
+        }
+        text
+    }
 }
 
 impl fmt::Display for HoldId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(core::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -102,7 +111,7 @@ impl fmt::Debug for HoldId {
 
 impl Serialize for HoldId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(core::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
