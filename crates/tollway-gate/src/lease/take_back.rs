@@ -91,6 +91,11 @@ impl Leases {
                 slot.pending = Pending::Nothing { until_ms: 0 };
                 Change::Put(slot)
             }
+            // It was ended meanwhile, and waits for this as for its last requests.
+            Some(mut slot) if slot.pending == Pending::End => {
+                book(&mut slot);
+                Change::Put(slot)
+            }
             _ => Change::Leave,
         });
     }
