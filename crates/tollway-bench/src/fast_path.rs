@@ -52,9 +52,10 @@ fn compare(
     names: &[String],
 ) -> Result<()> {
     let asked = |case: &&Case| names.iter().any(|name| name == case.name);
-    let cases: Vec<_> = fleet.main.iter().filter(asked).cloned().collect();
+    let all = || fleet.main.iter().chain(&fleet.accounts);
+    let cases: Vec<_> = all().filter(asked).cloned().collect();
     if cases.len() < names.len() {
-        let known: Vec<_> = fleet.main.iter().map(|case| case.name).collect();
+        let known: Vec<_> = all().map(|case| case.name).collect();
         return Err(format!("expected cases among {known:?}, but found {names:?}").into());
     }
     for outcome in rounds::measure(workshop, settings, cases)? {
