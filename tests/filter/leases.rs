@@ -194,8 +194,8 @@ fn a_lease_begins_with_one_request_and_grows_with_use() {
     assert_eq!(asked[..3], [5_000, 10_000, 20_000], "{asked:?}");
     assert_eq!(
         asked.iter().max(),
-        Some(&30_000),
-        "45 sats, of which 15 are left or not posted: {asked:?}"
+        Some(&35_000),
+        "45 sats, of which 10 are left or not posted: {asked:?}"
     );
     assert!(asked.iter().rev().take(3).is_sorted(), "half of the credit that is left: {asked:?}");
 }

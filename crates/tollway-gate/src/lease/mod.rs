@@ -140,6 +140,9 @@ impl Leases {
             };
             let (left, wanted) = self.shares.left_and_wanted(slot.hold, ask);
             slot.spent = less(slot.spent, left);
+            if let Some(tally) = self.known.borrow().get(&slot.hold) {
+                slot.settled = sum(slot.settled, tally.posted.get());
+            }
             if !slot.can_pay(ask) {
                 if !slot.is_refilling() {
                     let size = larger_size(slot.size, ask, slot.total());
@@ -161,6 +164,8 @@ impl Leases {
                     self.ask_refill(&slot);
                 }
                 let mut paid = self.paid(&slot, lane, ask.now_ms);
+                paid.tally.posted.set(Msat::ZERO);
+                paid.tally.can_wait.set(slot.lanes == 1);
                 self.shares.taken(&slot, &mut paid, aside);
                 Spend::Paid(paid)
             }
@@ -201,6 +206,7 @@ impl Leases {
             returned: Cell::default(),
             posted: Cell::default(),
             is_dirty: Cell::new(false),
+            can_wait: Cell::new(false),
         });
         known.insert(slot.hold, Rc::clone(&tally));
         self.watch.borrow_mut().push_back((now_ms, Rc::clone(&tally)));
@@ -224,6 +230,12 @@ impl Leases {
                 }
             }
         }
+        self.mark_dirty(tally);
+    }
+
+    /// The lease waits for its last news, to be given back.
+    fn ended(&self, tally: &Rc<Tally>) {
+        tally.can_wait.set(false);
         self.mark_dirty(tally);
     }
 
@@ -308,6 +320,10 @@ impl Leases {
                 (Opened::Other(tally), None)
             }
             (Edited::Done, None) => {
+                if let Some(old) = before.and_then(|it| self.known.borrow().get(&it.hold).cloned())
+                {
+                    self.ended(&old);
+                }
                 let over = before.filter(Slot::is_quiet).map(|mut slot| self.release(&mut slot));
                 (Opened::New(self.paid(&fresh, lane, ask.now_ms)), over)
             }
@@ -327,19 +343,13 @@ impl Leases {
         release(slot.hold, seq)
     }
 
-    fn ask_refill(&self, slot: &Slot) {
-        let mut refills = self.refills.borrow_mut();
-        // What was marked just now is new; else another worker may have left it behind.
-        let new = slot.pending == Pending::Refill { since_ms: slot.used_at_ms };
-        if new || !refills.iter().any(|refill| refill.is_of(slot)) {
-            refills.push(Refill::of(slot));
-        }
-    }
-
     /// Nobody may spend from this lease any more. What it has left is given back when the last of
     /// its requests has ended.
     fn end(&self, host: &impl Host, token: &PaymentHash, hold: HoldId) {
         self.return_share(hold);
+        if let Some(tally) = self.known.borrow().get(&hold) {
+            self.ended(tally);
+        }
         edit(host, (token, Which::Of(hold)), table::TRIES_BETWEEN, &mut |slot, _| match slot {
             Some(slot) => Change::Put(Slot { pending: Pending::End, ..slot }),
             None => Change::Leave,

@@ -10,7 +10,7 @@ use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{ExtensionRequest, HoldRefusal, HoldReply, Posting, PostingResult};
 
 use super::Leases;
-use super::slot::{Slot, sum};
+use super::slot::{Pending, Slot, sum};
 use super::table::{Change, Edited, TRIES_BETWEEN, Which, edit};
 use super::tally::{Earned, Settled, Tally, release};
 use crate::config::Tollwayd;
@@ -112,7 +112,11 @@ impl Leases {
         if result.revoked {
             self.end(host, &tally.token, tally.hold);
         }
-        self.mark_dirty(&tally);
+        // Else it goes along with what is spent next, or with the look whether the lease is idle:
+        // to tell it at once takes a look and a swap, as a request does.
+        if !tally.can_wait.get() {
+            self.mark_dirty(&tally);
+        }
     }
 
     /// Looks at the leases that may be idle, those first that were used longest ago.
@@ -149,20 +153,39 @@ impl Leases {
         // Known and here; any more is a request under way or a report to come.
         const OWNERS: usize = 2;
         let (mut ours, mut over) = (false, false);
+        let mut removed = false;
         let edited = edit(host, tally.lease(), TRIES_BETWEEN, &mut |slot, _| {
             over = slot.is_some_and(|slot| slot.expires_at_ms <= now_ms);
             ours = slot.is_some();
-            match slot {
-                Some(slot) if over || slot.is_idle(now_ms, idle_ms) => Change::Remove,
-                _ => Change::Leave,
+            let Some(before) = slot else { return Change::Leave };
+            let mut slot = before;
+            tally.tell(&mut slot);
+            removed = over || slot.is_idle(now_ms, idle_ms);
+            match removed {
+                true => Change::Remove,
+                false if slot == before => Change::Leave,
+                false => Change::Put(slot),
             }
         });
-        if edited == Edited::Done && !over {
+        if edited != Edited::Contended {
+            tally.told();
+        }
+        let removed = removed && edited == Edited::Done;
+        if removed && !over {
             outbox.push(tally.release());
             host.count_lease(LeaseEvent::Returned);
         }
-        let gone = edited == Edited::Done || (edited == Edited::Left && !ours);
+        let gone = removed || (edited == Edited::Left && !ours);
         gone && Rc::strong_count(tally) <= OWNERS
+    }
+
+    pub(super) fn ask_refill(&self, slot: &Slot) {
+        let mut refills = self.refills.borrow_mut();
+        // What was marked just now is new; else another worker may have left it behind.
+        let new = slot.pending == Pending::Refill { since_ms: slot.used_at_ms };
+        if new || !refills.iter().any(|refill| refill.is_of(slot)) {
+            refills.push(Refill::of(slot));
+        }
     }
 
     fn send_refills(&self, host: &impl Host, to: &Tollwayd, now_ms: u64) -> Option<CallFault> {

@@ -8,7 +8,7 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{Overrun, Posting};
 
-use super::slot::{Pending, less, sum};
+use super::slot::{Pending, Slot, less, sum};
 use super::table::{Change, Edited, TRIES_BETWEEN, Which, edit};
 use crate::config::Route;
 use crate::host::Host;
@@ -43,6 +43,9 @@ pub(crate) struct Tally {
     /// What the ledger has posted and the lease does not know yet.
     pub(super) posted: Cell<Msat>,
     pub(super) is_dirty: Cell<bool>,
+    /// Nobody waits for what was posted: the lease is live, and no other worker has a part of it,
+    /// as far as is known here.
+    pub(super) can_wait: Cell<bool>,
 }
 
 /// What one route earned, and with how many requests.
@@ -78,29 +81,35 @@ impl Tally {
         release(self.hold, self.seq())
     }
 
+    /// Puts the news into the record, which is then as far as this worker knows.
+    pub(super) fn tell(&self, slot: &mut Slot) {
+        slot.spent = less(slot.spent, self.returned.get());
+        slot.settled = sum(slot.settled, self.posted.get());
+    }
+
+    /// The record has the news.
+    pub(super) fn told(&self) {
+        self.returned.set(Msat::ZERO);
+        self.posted.set(Msat::ZERO);
+    }
+
     /// Tells the lease what can be spent again and what was posted.
     pub(super) fn settle(&self, host: &impl Host) -> Settled {
-        let (returned, posted) = (self.returned.take(), self.posted.take());
-        if returned == Msat::ZERO && posted == Msat::ZERO {
+        if self.returned.get() == Msat::ZERO && self.posted.get() == Msat::ZERO {
             return Settled::Told;
         }
         let mut last = false;
         let edited = edit(host, self.lease(), TRIES_BETWEEN, &mut |slot, _| {
             let Some(mut slot) = slot else { return Change::Leave };
-            slot.spent = less(slot.spent, returned);
-            slot.settled = sum(slot.settled, posted);
+            self.tell(&mut slot);
             last = slot.pending == Pending::End && slot.is_quiet();
             if last { Change::Remove } else { Change::Put(slot) }
         });
-        match edited {
-            Edited::Contended => {
-                self.returned.set(returned);
-                self.posted.set(posted);
-                Settled::Later
-            }
-            Edited::Done if last => Settled::Last,
-            _ => Settled::Told,
+        if edited == Edited::Contended {
+            return Settled::Later;
         }
+        self.told();
+        if edited == Edited::Done && last { Settled::Last } else { Settled::Told }
     }
 }
 
