@@ -338,6 +338,19 @@ fn what_is_not_posted_yet_counts_against_the_maximum() {
 }
 
 #[test]
+fn a_lease_that_ran_dry_and_is_posted_makes_room_for_the_next_one() {
+    let (world, first) = with_lease(40_000, 200_000);
+    let more = [0; 7].map(|_| Request::paid(&world, "/api/joke"));
+    more.into_iter().chain([first]).for_each(|request| request.ends("200"));
+    assert!(!posted(&world).is_empty());
+    let (mut next, call) = Request::asking(&world, "/api/joke");
+    let amount = call.json()["amount_msat"].as_u64().unwrap();
+    assert!(amount >= 10_000, "{amount}");
+    assert_eq!(next.answer(&call, &granted(amount, 200_000 - amount)), Step::Continue);
+    let _ = Request::paid(&world, "/api/joke");
+}
+
+#[test]
 fn a_refill_whose_answer_was_lost_is_asked_for_in_the_same_words() {
     let (world, _first) = with_lease(10_000, 200_000);
     let other = second_worker(&world);

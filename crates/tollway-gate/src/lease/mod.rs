@@ -134,15 +134,13 @@ impl Leases {
         let mut aside = Msat::ZERO;
         let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot, elsewhere| {
             (lane, refill, spent, open) = (None, false, None, None);
-            let Some(mut slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
+            let Some(slot) = slot.filter(|slot| slot.expires_at_ms > ask.now_ms) else {
                 open = Size::new(ask, ask.cost, elsewhere);
                 return Change::Leave;
             };
+            let mut slot = self.heard(slot);
             let (left, wanted) = self.shares.left_and_wanted(slot.hold, ask);
             slot.spent = less(slot.spent, left);
-            if let Some(tally) = self.known.borrow().get(&slot.hold) {
-                slot.settled = sum(slot.settled, tally.posted.get());
-            }
             if !slot.can_pay(ask) {
                 if !slot.is_refilling() {
                     let size = larger_size(slot.size, ask, slot.total());
@@ -292,6 +290,7 @@ impl Leases {
         let edited = edit(host, (&ask.token, Which::Live), TRIES, &mut |slot, elsewhere| {
             (lane, other, before) = (None, None, None);
             let slot = slot.filter(|slot| slot.expires_at_ms > ask.now_ms);
+            let slot = slot.map(|slot| self.heard(slot));
             if let Some(mut slot) = slot.filter(|slot| slot.can_pay(ask))
                 && self.take_part(&mut slot, &mut lane)
             {
@@ -316,12 +315,14 @@ impl Leases {
         });
         match (edited, other) {
             (Edited::Done, Some(slot)) => {
-                let tally = self.paid(&slot, lane, ask.now_ms);
-                (Opened::Other(tally), None)
+                let paid = self.paid(&slot, lane, ask.now_ms);
+                paid.tally.posted.set(Msat::ZERO);
+                (Opened::Other(paid), None)
             }
             (Edited::Done, None) => {
                 if let Some(old) = before.and_then(|it| self.known.borrow().get(&it.hold).cloned())
                 {
+                    old.posted.set(Msat::ZERO);
                     self.ended(&old);
                 }
                 let over = before.filter(Slot::is_quiet).map(|mut slot| self.release(&mut slot));

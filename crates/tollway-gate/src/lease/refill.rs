@@ -119,6 +119,13 @@ impl Leases {
         }
     }
 
+    /// The record with what this worker knows to be posted.
+    pub(super) fn heard(&self, slot: Slot) -> Slot {
+        let known = self.known.borrow();
+        let posted = known.get(&slot.hold).map_or(Msat::ZERO, |tally| tally.posted.get());
+        Slot { settled: sum(slot.settled, posted), ..slot }
+    }
+
     /// Looks at the leases that may be idle, those first that were used longest ago.
     fn give_back_idle(&self, host: &impl Host, now_ms: u64, idle_ms: u64, outbox: &mut Outbox) {
         loop {
