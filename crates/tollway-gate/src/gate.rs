@@ -107,10 +107,14 @@ impl Gate {
     /// Sends the next batch of postings, if one is due.
     fn report(&self, host: &impl Host, now_ms: u64) {
         self.outbox.borrow_mut().wake(now_ms);
-        let batch = self.outbox.borrow().next_batch(now_ms);
-        let Some(batch) = batch else { return };
-        self.outbox.borrow_mut().sent(&batch);
-        match ledger::send_postings(host, &self.config.tollwayd, &batch) {
+        let (rows, call) = {
+            let outbox = self.outbox.borrow();
+            let Some(batch) = outbox.next_batch(now_ms) else { return };
+            let call = ledger::send_postings(host, &self.config.tollwayd, &batch);
+            (batch.postings.len(), call)
+        };
+        self.outbox.borrow_mut().sent(rows);
+        match call {
             Ok(call) => self.postings_call.set(Some(call)),
             Err(fault) => self.postings_failed(host, fault),
         }

@@ -5,8 +5,8 @@ use core::fmt;
 use tollway_core::id::HoldId;
 use tollway_core::json_de::from_json;
 use tollway_core::wire::{
-    self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, PostingBatch,
-    PriceRequest,
+    self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, POSTINGS_PATH,
+    PREFER_BRIEF, Posting, PostingBatch, PriceRequest,
 };
 
 use crate::config::Tollwayd;
@@ -178,9 +178,11 @@ pub(crate) fn ask_allowance(
 pub(crate) fn send_postings(
     host: &impl Host,
     to: &Tollwayd,
-    batch: &PostingBatch,
+    batch: &PostingBatch<&Posting>,
 ) -> Result<CallId, CallFault> {
-    send(host, to, to.timeout_ms, "POST", wire::POSTINGS_PATH, Some(&encode(batch)))
+    let body = encode(batch);
+    let more = [("prefer", PREFER_BRIEF)];
+    send_with(host, to, to.timeout_ms, ("POST", POSTINGS_PATH), Some(&body), &more)
 }
 
 /// Asks for the keys.
@@ -214,6 +216,17 @@ fn send(
     path: &str,
     body: Option<&[u8]>,
 ) -> Result<CallId, CallFault> {
+    send_with(host, to, timeout_ms, (method, path), body, &[])
+}
+
+fn send_with(
+    host: &impl Host,
+    to: &Tollwayd,
+    timeout_ms: u64,
+    (method, path): (&str, &str),
+    body: Option<&[u8]>,
+    more: &[(&str, &str)],
+) -> Result<CallId, CallFault> {
     let token = format!("Bearer {}", to.gate_token.reveal());
     let mut headers = vec![
         (":method", method),
@@ -224,6 +237,7 @@ fn send(
     if body.is_some() {
         headers.push(("content-type", "application/json"));
     }
+    headers.extend_from_slice(more);
     let call = Call { cluster: &to.cluster, headers, body, timeout_ms };
     Ok(host.call(&call)?)
 }

@@ -89,7 +89,7 @@ impl Outbox {
     }
 
     /// The next batch, if one is due.
-    pub(crate) fn next_batch(&self, now_ms: u64) -> Option<PostingBatch> {
+    pub(crate) fn next_batch(&self, now_ms: u64) -> Option<PostingBatch<&Posting>> {
         if self.in_flight > 0 || self.rows.is_empty() || now_ms < self.retry_at_ms {
             return None;
         }
@@ -100,12 +100,12 @@ impl Outbox {
             first || bytes <= STORED_BYTES_PER_BATCH_MAX
         };
         let rows = self.rows.iter().take(POSTINGS_PER_BATCH_MAX).take_while(fits);
-        Some(PostingBatch { postings: rows.map(|row| row.posting.clone()).collect() })
+        Some(PostingBatch { postings: rows.map(|row| &row.posting).collect() })
     }
 
-    /// The batch was handed to the proxy.
-    pub(crate) fn sent(&mut self, batch: &PostingBatch) {
-        self.in_flight = batch.postings.len();
+    /// A batch of so many rows is handed to the proxy.
+    pub(crate) fn sent(&mut self, rows: usize) {
+        self.in_flight = rows;
     }
 
     /// The batch was answered; returns how many charges in it were not counted, and tells `each`
@@ -117,14 +117,13 @@ impl Outbox {
         again_ms: u64,
         each: &mut dyn FnMut(&Posting, &PostingResult),
     ) -> Result<u64, CallFault> {
-        if reply.outcomes.len() != self.in_flight {
+        if !reply.is_of(self.in_flight) {
             return Err(CallFault::Garbage);
         }
         let mut lost = 0;
-        for (Row { posting, overtook }, result) in
-            self.take_batch().into_iter().zip(&reply.outcomes)
-        {
-            each(&posting, result);
+        for (at, Row { posting, overtook }) in self.take_batch().into_iter().enumerate() {
+            let result = reply.result(at, posting.amount_msat);
+            each(&posting, &result);
             let charges = posting.amount_msat > Msat::ZERO;
             match result.outcome {
                 PostingOutcome::Posted => {}
@@ -194,6 +193,19 @@ mod tests {
         PostingResult { outcome, charged_msat: Msat::ZERO, revoked: false }
     }
 
+    /// The answer to a batch in which so many rows came to this.
+    fn reply(outcomes: &[PostingOutcome]) -> PostingReply {
+        let outcomes = outcomes.iter().copied().map(result).collect();
+        PostingReply { outcomes, posted: 0, revision: 0 }
+    }
+
+    /// Sends the next batch; returns how many rows it has.
+    fn send(outbox: &mut Outbox, now_ms: u64) -> Option<usize> {
+        let rows = outbox.next_batch(now_ms)?.postings.len();
+        outbox.sent(rows);
+        Some(rows)
+    }
+
     fn outbox(rows: u64) -> Outbox {
         let mut outbox = Outbox::default();
         (0..rows).for_each(|n| outbox.push(row(n)));
@@ -203,33 +215,27 @@ mod tests {
     #[test]
     fn a_batch_travels_alone_and_in_order() {
         let mut outbox = outbox(POSTINGS_PER_BATCH_MAX as u64 + 1);
-        let batch = outbox.next_batch(0).unwrap();
-        assert_eq!(batch.postings.len(), POSTINGS_PER_BATCH_MAX);
-        assert_eq!(batch.postings[0], row(0));
-        outbox.sent(&batch);
+        assert_eq!(outbox.next_batch(0).unwrap().postings[0], &row(0));
+        assert_eq!(send(&mut outbox, 0), Some(POSTINGS_PER_BATCH_MAX));
         assert_eq!(outbox.next_batch(0), None, "one batch at a time");
-        let outcomes = vec![result(PostingOutcome::Posted); POSTINGS_PER_BATCH_MAX];
-        assert_eq!(
-            outbox.answered(&PostingReply { outcomes, revision: 0 }, 0, &mut |_, _| {}),
-            Ok(0)
-        );
-        assert_eq!(outbox.next_batch(0).unwrap().postings, [row(POSTINGS_PER_BATCH_MAX as u64)]);
+        let reply = reply(&[PostingOutcome::Posted; POSTINGS_PER_BATCH_MAX]);
+        assert_eq!(outbox.answered(&reply, 0, &mut |_, _| {}), Ok(0));
+        assert_eq!(outbox.next_batch(0).unwrap().postings, [&row(POSTINGS_PER_BATCH_MAX as u64)]);
     }
 
     #[test]
     fn a_failed_batch_is_sent_again_after_a_growing_pause() {
         let mut outbox = outbox(1);
-        let batch = outbox.next_batch(0).unwrap();
         let mut now = 0;
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            outbox.sent(&batch);
+            assert_eq!(send(&mut outbox, now), Some(1));
             assert_eq!(outbox.failed(CallFault::NoReply, now), 0);
             assert_eq!(outbox.next_batch(now), None);
             let due = (now..).find(|at| outbox.next_batch(*at).is_some()).unwrap();
             pauses.push(due - now);
             now = due;
-            assert_eq!(outbox.next_batch(now), Some(batch.clone()));
+            assert_eq!(outbox.next_batch(now).unwrap().postings, [&row(0)]);
         }
         assert_eq!(pauses, [100, 200, 400, 800, 1_600, 2_000, 2_000, 2_000]);
     }
@@ -238,16 +244,33 @@ mod tests {
     fn charges_that_were_not_counted_are_reported() {
         let mut outbox = outbox(2);
         outbox.push(Posting { amount_msat: Msat::new(5).unwrap(), ..row(2) });
-        let batch = outbox.next_batch(0).unwrap();
-        outbox.sent(&batch);
-        let outcomes =
-            [PostingOutcome::HoldUnknown, PostingOutcome::Posted, PostingOutcome::HoldExpired]
-                .map(result)
-                .to_vec();
-        assert_eq!(
-            outbox.answered(&PostingReply { outcomes, revision: 0 }, 0, &mut |_, _| {}),
-            Ok(1)
-        );
+        send(&mut outbox, 0);
+        let reply = reply(&[
+            PostingOutcome::HoldUnknown,
+            PostingOutcome::Posted,
+            PostingOutcome::HoldExpired,
+        ]);
+        assert_eq!(outbox.answered(&reply, 0, &mut |_, _| {}), Ok(1));
+    }
+
+    #[test]
+    fn a_brief_answer_is_the_same_as_one_that_says_posted_of_each_row() {
+        let mut outbox = outbox(1);
+        outbox.push(Posting { amount_msat: Msat::new(5).unwrap(), ..row(1) });
+        let brief = |posted| PostingReply { posted, ..PostingReply::default() };
+        for wrong in [0, 1, 3] {
+            send(&mut outbox, 0);
+            let answered = outbox.answered(&brief(wrong), 0, &mut |_, _| {});
+            assert_eq!(answered, Err(CallFault::Garbage));
+        }
+        let mut results = Vec::new();
+        let mut each = |row: &Posting, result: &PostingResult| results.push((row.hold, *result));
+        assert_eq!(outbox.answered(&brief(2), 0, &mut each), Ok(0));
+        let posted =
+            |amount| PostingResult { charged_msat: amount, ..result(PostingOutcome::Posted) };
+        let five = Msat::new(5).unwrap();
+        assert_eq!(results, [(row(0).hold, posted(Msat::ZERO)), (row(1).hold, posted(five))]);
+        assert_eq!(outbox.next_batch(0), None);
     }
 
     #[test]
@@ -255,11 +278,9 @@ mod tests {
         let mut outbox = outbox(OVERTAKING_MAX as u64 + 10);
         let (mut sent, mut now_ms) = (0, 0);
         loop {
-            while let Some(batch) = outbox.next_batch(now_ms) {
-                outbox.sent(&batch);
-                sent += batch.postings.len();
-                let outcomes = vec![result(PostingOutcome::HoldUnknown); batch.postings.len()];
-                let reply = PostingReply { outcomes, revision: 0 };
+            while let Some(rows) = send(&mut outbox, now_ms) {
+                sent += rows;
+                let reply = reply(&vec![PostingOutcome::HoldUnknown; rows]);
                 outbox.answered(&reply, now_ms + 10, &mut |_, _| {}).unwrap();
             }
             if outbox.overtaking.is_empty() {
@@ -275,15 +296,11 @@ mod tests {
     #[test]
     fn a_reply_of_another_length_is_garbage_and_loses_nothing() {
         let mut outbox = outbox(2);
-        let batch = outbox.next_batch(0).unwrap();
-        outbox.sent(&batch);
-        let outcomes = vec![result(PostingOutcome::Posted)];
-        assert_eq!(
-            outbox.answered(&PostingReply { outcomes, revision: 0 }, 0, &mut |_, _| {}),
-            Err(CallFault::Garbage)
-        );
+        send(&mut outbox, 0);
+        let reply = reply(&[PostingOutcome::Posted]);
+        assert_eq!(outbox.answered(&reply, 0, &mut |_, _| {}), Err(CallFault::Garbage));
         assert_eq!(outbox.failed(CallFault::Garbage, 0), 0);
-        assert_eq!(outbox.next_batch(5_000), Some(batch));
+        assert_eq!(outbox.next_batch(5_000).unwrap().postings, [&row(0), &row(1)]);
     }
 
     #[test]
@@ -296,11 +313,10 @@ mod tests {
         let kept = outbox.rows.iter().filter(|row| row.posting.store.is_some()).count();
         assert_eq!(kept, 189, "4 MiB of base64");
         let mut sent = Vec::new();
-        while let Some(batch) = outbox.next_batch(0) {
-            outbox.sent(&batch);
-            let outcomes = vec![result(PostingOutcome::Posted); batch.postings.len()];
-            outbox.answered(&PostingReply { outcomes, revision: 0 }, 0, &mut |_, _| {}).unwrap();
-            sent.push(batch.postings.len());
+        while let Some(rows) = send(&mut outbox, 0) {
+            let reply = reply(&vec![PostingOutcome::Posted; rows]);
+            outbox.answered(&reply, 0, &mut |_, _| {}).unwrap();
+            sent.push(rows);
         }
         assert_eq!(sent.iter().sum::<usize>(), 400);
         assert_eq!(sent[..94], [2; 94], "two of them fill a batch");
@@ -311,8 +327,7 @@ mod tests {
     #[test]
     fn a_batch_that_can_never_be_accepted_does_not_block_the_next() {
         let mut outbox = outbox(1);
-        let batch = outbox.next_batch(0).unwrap();
-        outbox.sent(&batch);
+        send(&mut outbox, 0);
         assert_eq!(outbox.failed(CallFault::Status(400), 0), 1);
         assert_eq!(outbox.next_batch(0), None);
     }

@@ -53,6 +53,9 @@ pub const RAIL_SEGMENT: &str = "rail";
 pub const SETTLEMENT_SEGMENT: &str = "settlement";
 /// Where the filter reports charges and releases: `POST`.
 pub const POSTINGS_PATH: &str = "/v1/postings";
+/// The `Prefer` header (RFC 7240) of a filter that needs no results of rows which were posted just
+/// as they were. Nobody who does not know it minds it.
+pub const PREFER_BRIEF: &str = "return=minimal";
 /// Where the filter asks whether a request is free: `POST`.
 pub const ALLOWANCES_PATH: &str = "/v1/allowances";
 /// Where the filter asks what a request costs that only the operator's service knows: `POST`.

@@ -9,12 +9,12 @@ use super::StoredResponse;
 use crate::id::HoldId;
 use crate::money::Msat;
 
-/// Charges and releases, in the order they happened.
+/// Charges and releases, in the order they happened. Who sends them may do so without owning them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PostingBatch {
+pub struct PostingBatch<Row = Posting> {
     /// The rows, at most [`POSTINGS_PER_BATCH_MAX`](super::POSTINGS_PER_BATCH_MAX).
-    pub postings: Vec<Posting>,
+    pub postings: Vec<Row>,
 }
 
 /// A part of a hold that becomes revenue; identified by hold and sequence number.
@@ -65,11 +65,16 @@ impl Overrun {
     }
 }
 
-/// One result per row of the batch, in its order.
+/// One result per row of the batch, in its order; or how many rows there were, if the filter
+/// prefers to hear no more ([`PREFER_BRIEF`](super::PREFER_BRIEF)) and each was posted with its
+/// whole amount, from a hold that is not revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostingReply {
     /// The results.
     pub outcomes: Vec<PostingResult>,
+    /// How many rows there were, instead of their results.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub posted: usize,
     /// The [`KeyringReply::revision`](super::KeyringReply::revision) of now.
     #[serde(default)]
     pub revision: u64,
@@ -107,6 +112,37 @@ pub enum PostingOutcome {
     ExceedsHold,
 }
 
+impl PostingReply {
+    /// As short as it can be said of a batch with these amounts.
+    #[must_use]
+    pub fn brief(self, amounts: &[Msat]) -> Self {
+        let plain = |(result, amount): (&PostingResult, &Msat)| *result == posted(*amount);
+        let same = self.outcomes.len() == amounts.len();
+        if !same || !self.outcomes.iter().zip(amounts).all(plain) {
+            return self;
+        }
+        Self { outcomes: Vec::new(), posted: amounts.len(), ..self }
+    }
+
+    /// Whether it answers a batch of so many rows.
+    #[must_use]
+    pub fn is_of(&self, rows: usize) -> bool {
+        self.outcomes.len().checked_add(self.posted) == Some(rows)
+            && (self.outcomes.is_empty() || self.posted == 0)
+    }
+
+    /// What became of a row of this amount, the batch's `at`th.
+    #[must_use]
+    pub fn result(&self, at: usize, amount: Msat) -> PostingResult {
+        self.outcomes.get(at).copied().unwrap_or(posted(amount))
+    }
+}
+
+/// Posted, and nothing else to say.
+const fn posted(amount: Msat) -> PostingResult {
+    PostingResult { outcome: PostingOutcome::Posted, charged_msat: amount, revoked: false }
+}
+
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -117,4 +153,57 @@ fn one() -> u32 {
 
 fn is_one(count: &u32) -> bool {
     *count == 1
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn msat(amount: u64) -> Msat {
+        Msat::new(amount).unwrap_or(Msat::MAX)
+    }
+
+    #[test]
+    fn what_was_posted_as_it_was_needs_no_results() {
+        let amounts = [msat(5), Msat::ZERO];
+        let whole: Vec<_> = amounts.iter().map(|amount| posted(*amount)).collect();
+        let reply = PostingReply { outcomes: whole.clone(), posted: 0, revision: 3 };
+        assert!(reply.is_of(2) && !reply.is_of(1));
+        let brief = reply.brief(&amounts);
+        assert_eq!(brief, PostingReply { outcomes: vec![], posted: 2, revision: 3 });
+        assert!(brief.is_of(2) && !brief.is_of(0) && !brief.is_of(3));
+        assert_eq!(brief.result(0, msat(5)), whole[0]);
+    }
+
+    #[test]
+    fn anything_else_is_said_row_by_row() {
+        let amounts = [msat(5), msat(6)];
+        for other in [
+            PostingResult { charged_msat: msat(4), ..posted(msat(5)) },
+            PostingResult { revoked: true, ..posted(msat(5)) },
+            PostingResult { outcome: PostingOutcome::Conflict, ..posted(msat(5)) },
+        ] {
+            let outcomes = vec![other, posted(msat(6))];
+            let reply = PostingReply { outcomes, posted: 0, revision: 0 };
+            assert_eq!(reply.clone().brief(&amounts), reply);
+            assert_eq!(reply.result(0, msat(5)), other);
+        }
+        let short = PostingReply { outcomes: vec![posted(msat(5))], posted: 0, revision: 0 };
+        assert_eq!(short.clone().brief(&amounts), short);
+    }
+
+    #[test]
+    fn an_answer_with_both_or_neither_is_of_no_batch() {
+        let both = PostingReply { outcomes: vec![posted(msat(5))], posted: 1, revision: 0 };
+        assert!(!both.is_of(1) && !both.is_of(2));
+        let wrong = PostingReply { posted: usize::MAX, ..both };
+        assert!(!wrong.is_of(0));
+        assert!(!PostingReply::default().is_of(1));
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
@@ -19,9 +20,9 @@ use tollway_core::wire::{
     CLIENT_TEXT_BYTES_MAX, COUPON_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT,
     ExtensionRequest, HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH,
     KeyringKey, KeyringReply, MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH,
-    POSTINGS_PER_BATCH_MAX, PostingBatch, PostingReply, RAIL_SEGMENT, ROUTE_NAME_BYTES_MAX, Rail,
-    RailHoldRequest, RailNotes, SERVICE_NAME_BYTES_MAX, SETTLEMENT_SEGMENT, WINDOW_SECONDS_MAX,
-    Window,
+    POSTINGS_PER_BATCH_MAX, PREFER_BRIEF, PostingBatch, PostingReply, RAIL_SEGMENT,
+    ROUTE_NAME_BYTES_MAX, Rail, RailHoldRequest, RailNotes, SERVICE_NAME_BYTES_MAX,
+    SETTLEMENT_SEGMENT, WINDOW_SECONDS_MAX, Window,
 };
 
 use super::Doors;
@@ -237,6 +238,7 @@ async fn allowance(
 
 async fn postings(
     State(doors): State<Doors>,
+    headers: HeaderMap,
     JsonBody(batch): JsonBody<PostingBatch>,
 ) -> Result<Json<PostingReply>, ApiError> {
     if batch.postings.len() > POSTINGS_PER_BATCH_MAX {
@@ -263,9 +265,18 @@ async fn postings(
             return Err(invalid(&format!("postings[{row}].store"), problem));
         }
     }
+    let amounts: Vec<_> = batch.postings.iter().map(|posting| posting.amount_msat).collect();
     let outcomes = doors.paywall.ledger.post(batch.postings).await?;
     let revision = doors.paywall.ledger.revision().await;
-    Ok(Json(PostingReply { outcomes, revision }))
+    let reply = PostingReply { outcomes, posted: 0, revision };
+    Ok(Json(if prefers_brief(&headers) { reply.brief(&amounts) } else { reply }))
+}
+
+fn prefers_brief(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
+    preferences
+        .flat_map(|value| value.split(','))
+        .any(|preference| preference.trim() == PREFER_BRIEF)
 }
 
 /// Keys and a fresh seed: no cache may keep them.

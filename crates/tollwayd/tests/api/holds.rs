@@ -1,11 +1,11 @@
 //! Holds and postings over HTTP.
 
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tollway_core::money::Msat;
 use tollway_core::payment::{PaymentHash, Preimage};
 use tollway_core::wire::{
-    HOLDS_PER_BATCH_MAX, HoldRefusal, HoldReply, HoldRequest, PostingOutcome,
+    HOLDS_PER_BATCH_MAX, HoldRefusal, HoldReply, HoldRequest, Posting, PostingOutcome,
 };
 
 use crate::support::*;
@@ -182,6 +182,39 @@ async fn posting_batches_are_bounded_and_their_rows_named() {
         assert_eq!((problem.status, problem.detail.as_str()), (422, detail));
     }
     assert_eq!(server.stats().await["charged_msat"], 5_120, "a refused batch charges nothing");
+}
+
+/// Who prefers so is told of rows only where there is something to tell.
+#[tokio::test]
+async fn what_was_posted_as_it_was_is_said_in_a_word_to_who_prefers_it() {
+    let server = Server::start().await;
+    let paid = server.paid(1_000).await;
+    let id = new_id();
+    server.hold(id, &paid, 1_000).await;
+    let rows = |rows: &[Posting]| json!({ "postings": value(rows) });
+    let post = async |body: &Value, prefer: &str| -> Value {
+        let call = server.call(Method::POST, "/v1/postings").header("prefer", prefer).json(body);
+        expect(call.send().await.unwrap(), StatusCode::OK).await
+    };
+    let result = |outcome: &str, msat: u64| json!({"outcome": outcome, "charged_msat": msat});
+    let both = rows(&[posting(id, 0, 10, false), posting(id, 1, 0, false)]);
+    for prefer in ["return=minimal", "wait=5, return=minimal"] {
+        let brief = post(&both, prefer).await;
+        assert_eq!((&brief["outcomes"], &brief["posted"]), (&json!([]), &json!(2)));
+    }
+    let whole = post(&both, "return=representation").await;
+    assert_eq!(whole["outcomes"], json!([result("posted", 10), result("posted", 0)]));
+    assert_eq!(whole["posted"], Value::Null);
+    assert!(whole["revision"].is_u64());
+    for (row, expected) in [
+        (posting(id, 0, 11, false), result("conflict", 0)),
+        // More than the hold has: the customer pays what was held.
+        (posting(id, 2, 5_000, false), result("posted", 990)),
+    ] {
+        let reply = post(&rows(&[posting(id, 1, 0, false), row]), "return=minimal").await;
+        assert_eq!(reply["outcomes"], json!([result("posted", 0), expected]));
+        assert_eq!(reply["posted"], Value::Null);
+    }
 }
 
 #[tokio::test]
