@@ -370,9 +370,10 @@ impl World {
                 let reply = if lost {
                     none
                 } else {
-                    let (status, body) = self.ledger.answer(&sent, self.now_ms);
+                    let calls = sent.apart();
+                    let each = calls.iter().map(|call| self.ledger.answer(call, self.now_ms));
+                    let reply = sent.replied(&each.collect::<Vec<_>>());
                     let lost = self.faults && self.chance.one_in(12);
-                    let reply = CallReply { status: Some(status), body: body.to_string().into() };
                     if lost { none } else { reply }
                 };
                 self.messages.push(Message { worker, life, flight, call, body: Err(reply) });

@@ -29,6 +29,7 @@ mod prices;
 mod proofs;
 mod purchases;
 mod rails;
+mod refills;
 mod repeats;
 mod requests;
 mod sessions;

@@ -84,6 +84,18 @@ impl Companion {
         path: &str,
         body: Option<&[u8]>,
     ) -> (u16, Value) {
+        self.call_preferring("", door, method, path, body)
+    }
+
+    /// The same with this `Prefer` header, if it is any.
+    pub(crate) fn call_preferring(
+        &self,
+        prefer: &str,
+        door: Door,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> (u16, Value) {
         let service = self.service.as_ref().expect("the companion is up");
         let (router, token) = match door {
             Door::Gate => (&service.gate, GATE_TOKEN),
@@ -95,6 +107,9 @@ impl Companion {
             .header("authorization", format!("Bearer {token}"));
         if body.is_some() {
             request = request.header("content-type", "application/json");
+        }
+        if !prefer.is_empty() {
+            request = request.header("prefer", prefer);
         }
         let request = request.body(Body::from(body.unwrap_or_default().to_vec())).unwrap();
         self.runtime.block_on(async {

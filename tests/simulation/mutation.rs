@@ -314,7 +314,9 @@ impl Mutation {
 /// Carries a call as it is.
 pub(crate) fn carry(companion: &Companion, call: &SentCall) -> (u16, Value) {
     let body = (!call.body.is_empty()).then_some(call.body.as_slice());
-    companion.call(Door::Gate, call.header(":method"), call.header(":path"), body)
+    let (prefer, method, path) =
+        (call.header("prefer"), call.header(":method"), call.header(":path"));
+    companion.call_preferring(prefer, Door::Gate, method, path, body)
 }
 
 fn older(companion: &Companion) -> PathBuf {

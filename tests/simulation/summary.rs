@@ -12,7 +12,7 @@ pub(crate) struct Summary {
     counts: [u64; COUNTED.len()],
 }
 
-const COUNTED: [&str; 37] = [
+const COUNTED: [&str; 38] = [
     "requests",
     "served",
     "bills",
@@ -40,6 +40,7 @@ const COUNTED: [&str; 37] = [
     "repeats replayed",
     "extensions",
     "extensions by the rest",
+    "postings answered in a word",
     "holds that gave credit back",
     "over-runs",
     "operator's acts",

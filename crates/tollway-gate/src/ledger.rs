@@ -156,6 +156,15 @@ pub(crate) fn extend_hold(
     send(host, to, to.timeout_ms, "POST", &path, Some(&encode(request)))
 }
 
+/// Asks for more of several holds, a line each.
+pub(crate) fn extend_holds(
+    host: &impl Host,
+    to: &Tollwayd,
+    lines: &[u8],
+) -> Result<CallId, CallFault> {
+    send(host, to, to.timeout_ms, "POST", wire::EXTENSIONS_PATH, Some(lines))
+}
+
 /// Asks what a request costs.
 pub(crate) fn ask_price(
     host: &impl Host,
@@ -193,12 +202,19 @@ pub(crate) fn fetch_keyring(host: &impl Host, to: &Tollwayd) -> Result<CallId, C
 /// Reads a reply: 200, or 201 for a new invoice, whose body is a `T`; anything else is a fault.
 pub(crate) fn decode<T: serde::de::DeserializeOwned>(reply: &CallReply) -> Result<T, CallFault> {
     match reply.status {
-        None => Err(CallFault::NoReply),
         Some(200 | 201) if reply.body.len() < CALL_REPLY_BYTES_MAX => {
             from_json(&reply.body).map_err(|_| CallFault::Garbage)
         }
-        Some(200 | 201) => Err(CallFault::Garbage),
-        Some(status) => Err(CallFault::Status(status)),
+        _ => Err(fault_of(reply)),
+    }
+}
+
+/// What is wrong with a reply that is not what was asked for.
+pub(crate) fn fault_of(reply: &CallReply) -> CallFault {
+    match reply.status {
+        None => CallFault::NoReply,
+        Some(200 | 201) => CallFault::Garbage,
+        Some(status) => CallFault::Status(status),
     }
 }
 

@@ -23,6 +23,7 @@ mod headers;
 mod keep;
 mod lease;
 mod ledger;
+mod lines;
 mod outbox;
 mod prehashed;
 mod reply;

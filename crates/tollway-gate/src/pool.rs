@@ -12,6 +12,7 @@ use tollway_core::wire::{ASK_ALONE, HOLDS_PER_BATCH_MAX};
 use crate::config::Tollwayd;
 use crate::host::{CallId, CallReply, Host};
 use crate::ledger;
+use crate::lines;
 
 /// The holds of one root that wait for the end of a turn, or for their reply. `W` is by what the
 /// proxy finds the request again.
@@ -97,7 +98,10 @@ impl<W> Pool<W> {
     ) -> Vec<Answered<W>> {
         let sent = match batch.as_slice() {
             [one] => ledger::send_hold(host, to, one.hold, &one.body),
-            all => ledger::send_holds(host, to, &lines(all)),
+            all => {
+                let asked = all.iter().map(|pooled| (pooled.hold, pooled.body.as_slice()));
+                ledger::send_holds(host, to, &lines::write(asked))
+            }
         };
         match sent {
             Ok(call) => {
@@ -124,7 +128,7 @@ impl<W> Pool<W> {
             let to_one = |pooled: Pooled<W>| pooled.answered(reply.clone());
             return batch.into_iter().filter_map(to_one).collect();
         }
-        let Some(replies) = split(reply, batch.len()) else {
+        let Some(replies) = lines::split(reply, batch.len()) else {
             return to_all(batch, reply.status);
         };
         let mut answered = Vec::with_capacity(batch.len());
@@ -149,35 +153,4 @@ impl<W> Pooled<W> {
 fn to_all<W>(batch: Vec<Pooled<W>>, status: Option<u16>) -> Vec<Answered<W>> {
     let none = CallReply { status, body: Vec::new() };
     batch.into_iter().filter_map(|pooled| pooled.answered(none.clone())).collect()
-}
-
-/// The body of the call. A hold's own is JSON, which has no line breaks here.
-fn lines<W>(batch: &[Pooled<W>]) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for pooled in batch {
-        lines.extend_from_slice(b"[\"");
-        lines.extend_from_slice(pooled.hold.to_string().as_bytes());
-        lines.extend_from_slice(b"\",");
-        lines.extend_from_slice(&pooled.body);
-        lines.extend_from_slice(b"]\n");
-    }
-    lines
-}
-
-/// The reply to each hold; `None` unless it is one to all of them.
-fn split(reply: &CallReply, holds: usize) -> Option<Vec<CallReply>> {
-    if reply.status != Some(200) {
-        return None;
-    }
-    let text = reply.body.strip_suffix(b"\n")?;
-    let replies: Option<Vec<_>> = text.split(|byte| *byte == b'\n').map(read_line).collect();
-    replies.filter(|replies| replies.len() == holds)
-}
-
-fn read_line(line: &[u8]) -> Option<CallReply> {
-    let line = line.strip_prefix(b"[")?.strip_suffix(b"]")?;
-    let comma = line.iter().position(|byte| *byte == b',')?;
-    let (status, body) = (line.get(..comma)?, line.get(comma + 1..)?);
-    let status = core::str::from_utf8(status).ok()?.parse().ok()?;
-    Some(CallReply { status: Some(status), body: body.to_owned() })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollway_testkit::fake_host::SentCall;
 
 use super::{Auditor, Told, Verdict, agree, hold_path, number, text};
@@ -171,7 +171,7 @@ impl Auditor {
     fn postings(&mut self, it: &Processed<'_>, asked: &Value) -> Verdict {
         agree("status of postings", it.status, 200)?;
         let rows = asked["postings"].as_array().ok_or("postings without rows")?;
-        let outcomes = it.reply["outcomes"].as_array().ok_or("postings without outcomes")?;
+        let outcomes = results(it.reply, rows).ok_or("postings without outcomes")?;
         agree("outcomes", outcomes.len(), rows.len())?;
         for row in rows {
             let hold = self.books.holds.get(&text(row, "hold"));
@@ -180,7 +180,7 @@ impl Auditor {
                 self.touched.insert(account);
             }
         }
-        rows.iter().zip(outcomes).try_for_each(|(row, outcome)| {
+        rows.iter().zip(&outcomes).try_for_each(|(row, outcome)| {
             let hold = self.books.holds.get(&text(row, "hold"));
             let revoked =
                 hold.is_some_and(|hold| self.books.is_token_revoked(&hold.ask.payment_hash));
@@ -267,4 +267,13 @@ fn told(reply: &Value) -> Option<Told> {
         Some(_) => Told::Refused(text(reply, "refusal")),
         None => return None,
     })
+}
+
+/// What became of each row, also where one word says it of all.
+fn results(reply: &Value, rows: &[Value]) -> Option<Vec<Value>> {
+    let posted = |row: &Value| json!({"outcome": "posted", "charged_msat": row["amount_msat"]});
+    match reply["posted"].as_u64() {
+        Some(count) => (count == rows.len() as u64).then(|| rows.iter().map(posted).collect()),
+        None => reply["outcomes"].as_array().cloned(),
+    }
 }

@@ -47,33 +47,49 @@ impl World {
             self.note(format!("{what}: lost"));
             self.summary.count("lost", u64::from(lost));
             let status = self.chance.pick(&[None, Some(503), Some(504)]);
-            self.reply(life, caller, id, status, &Value::Null);
+            self.reply(life, caller, id, CallReply { status, body: Vec::new() });
             return Ok(());
         }
+        let calls = call.apart();
+        let mut replies = Vec::new();
+        for call in &calls {
+            replies.push(self.carry_one(&what, caller, call)?);
+        }
+        let reply = call.replied(&replies);
+        if self.faults && self.chance.one_in(40) {
+            // Between the commit and the reply.
+            self.summary.count("replies lost to a death", 1);
+            self.kill_companion();
+            self.reply(life, caller, id, CallReply { status: None, body: Vec::new() });
+        } else if self.faults && self.chance.one_in(12) {
+            self.summary.count("lost", 1);
+            self.reply(life, caller, id, CallReply { status: Some(504), body: Vec::new() });
+        } else {
+            self.reply(life, caller, id, reply);
+        }
+        Ok(())
+    }
+
+    /// Has the companion answer what is asked, and the auditor hear of it.
+    fn carry_one(
+        &mut self,
+        what: &str,
+        caller: Caller,
+        call: &SentCall,
+    ) -> Result<(u16, Value), String> {
         let (status, reply) = match self.mutation {
-            Some(mutation) => mutation.call(&self.companion, &call),
-            None => mutation::carry(&self.companion, &call),
+            Some(mutation) => mutation.call(&self.companion, call),
+            None => mutation::carry(&self.companion, call),
         };
         self.note(format!("{what}: {status} {}", outcome(&reply)));
         let request = match caller {
             Caller::Request(request) => Some(request),
             Caller::Gate(_) | Caller::Tenant => None,
         };
-        let (now_ms, call, reply) = (self.now_ms(), &call, &reply);
-        self.auditor.processed(Processed { now_ms, request, call, status, reply })?;
-        self.count_outcomes(call, reply);
-        if self.faults && self.chance.one_in(40) {
-            // Between the commit and the reply.
-            self.summary.count("replies lost to a death", 1);
-            self.kill_companion();
-            self.reply(life, caller, id, None, &Value::Null);
-        } else if self.faults && self.chance.one_in(12) {
-            self.summary.count("lost", 1);
-            self.reply(life, caller, id, Some(504), &Value::Null);
-        } else {
-            self.reply(life, caller, id, Some(status), reply);
-        }
-        Ok(())
+        let (now_ms, reply_to) = (self.now_ms(), &reply);
+        self.auditor.processed(Processed { now_ms, request, call, status, reply: reply_to })?;
+        self.count_outcomes(call, &reply);
+        Ok((status, reply))
     }
 
     fn count_outcomes(&mut self, call: &SentCall, reply: &Value) {
@@ -82,6 +98,7 @@ impl World {
         self.summary.count("late postings", late as u64);
         let revoked = rows.filter(|row| row["revoked"] == true).count();
         self.summary.count("postings of revoked accounts", revoked as u64);
+        self.summary.count("postings answered in a word", u64::from(reply["posted"].is_u64()));
         let asked = call.json();
         let row = &asked["postings"][0];
         let over = !row["overrun"].is_null()
@@ -107,15 +124,7 @@ impl World {
         self.summary.count(counted, 1);
     }
 
-    fn reply(
-        &mut self,
-        life: u32,
-        caller: Caller,
-        call: CallId,
-        status: Option<u16>,
-        body: &Value,
-    ) {
-        let reply = CallReply { status, body: body.to_string().into_bytes() };
+    fn reply(&mut self, life: u32, caller: Caller, call: CallId, reply: CallReply) {
         self.messages.push(Message::Reply { life, caller, call, reply });
     }
 

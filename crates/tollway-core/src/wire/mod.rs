@@ -45,6 +45,10 @@ pub const HOLDS_PATH: &str = "/v1/holds";
 /// What follows a hold's path where the filter asks for more of it: `POST
 /// {HOLDS_PATH}/{hold id}/{EXTENSIONS_SEGMENT}`.
 pub const EXTENSIONS_SEGMENT: &str = "extensions";
+/// Where the filter asks for more of several holds at once: `POST`. Each line of the body is
+/// `["{hold id}",{the body of its POST}]`, and the lines of the answer are as those of
+/// [`HOLDS_PATH`].
+pub const EXTENSIONS_PATH: &str = "/v1/extensions";
 /// What follows a hold's path where the credential is of another rail: `PUT
 /// {HOLDS_PATH}/{hold id}/{RAIL_SEGMENT}`.
 pub const RAIL_SEGMENT: &str = "rail";
@@ -63,7 +67,7 @@ pub const PRICES_PATH: &str = "/v1/prices";
 /// Where the filter fetches its keys: `GET`.
 pub const KEYRING_PATH: &str = "/v1/keyring";
 
-/// The most holds of one `POST {HOLDS_PATH}`.
+/// The most holds of one `POST {HOLDS_PATH}` or `POST {EXTENSIONS_PATH}`.
 pub const HOLDS_PER_BATCH_MAX: usize = 64;
 /// The status of a hold that has to be asked for by itself, with its `PUT`.
 pub const ASK_ALONE: u16 = 202;

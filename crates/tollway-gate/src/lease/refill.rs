@@ -7,7 +7,9 @@ use std::rc::Rc;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
-use tollway_core::wire::{ExtensionRequest, HoldRefusal, HoldReply, Posting, PostingResult};
+use tollway_core::wire::{
+    ExtensionRequest, HOLDS_PER_BATCH_MAX, HoldRefusal, HoldReply, Posting, PostingResult,
+};
 
 use super::Leases;
 use super::slot::{Pending, Slot, sum};
@@ -16,6 +18,7 @@ use super::tally::{Earned, Settled, Tally, release};
 use crate::config::Tollwayd;
 use crate::host::{CallId, CallReply, Host};
 use crate::ledger::{self, CallFault};
+use crate::lines;
 use crate::metrics::LeaseEvent;
 use crate::outbox::Outbox;
 
@@ -56,6 +59,38 @@ impl Refill {
     pub(super) fn is_of(&self, slot: &Slot) -> bool {
         self.hold == slot.hold && self.request.seq == slot.refill_seq
     }
+
+    fn is_due(&self, now_ms: u64) -> bool {
+        self.call.get().is_none() && self.due_ms.get() <= now_ms
+    }
+
+    /// It was asked for often enough.
+    fn is_given_up(&self, now_ms: u64) -> bool {
+        let since = self.first_sent_ms.get().map(|first_ms| now_ms.saturating_sub(first_ms));
+        self.is_due(now_ms) && since.is_some_and(|since_ms| since_ms > RETRY_FOR_MS)
+    }
+
+    fn sent(&self, call: CallId, now_ms: u64) {
+        self.call.set(Some(call));
+        self.first_sent_ms.set(self.first_sent_ms.get().or(Some(now_ms)));
+    }
+
+    /// No answer came.
+    fn later(&self, now_ms: u64) {
+        self.call.set(None);
+        self.first_sent_ms.set(self.first_sent_ms.get().or(Some(now_ms)));
+        self.due_ms.set(now_ms.saturating_add(RETRY_MS));
+    }
+}
+
+/// Asks for these refills, of which there is at least one.
+fn send(host: &impl Host, to: &Tollwayd, batch: &[&Refill]) -> Result<CallId, CallFault> {
+    if let [one] = batch {
+        return ledger::extend_hold(host, to, one.hold, &one.request);
+    }
+    let bodies: Vec<_> = batch.iter().map(|one| ledger::encode(&one.request)).collect();
+    let asked = batch.iter().zip(&bodies).map(|(one, body)| (one.hold, body.as_slice()));
+    ledger::extend_holds(host, to, &lines::write(asked))
 }
 
 impl Leases {
@@ -195,40 +230,60 @@ impl Leases {
         }
     }
 
+    /// Sends what is due, as few calls as can be.
     fn send_refills(&self, host: &impl Host, to: &Tollwayd, now_ms: u64) -> Option<CallFault> {
+        let mut refills = self.refills.borrow_mut();
+        refills.retain(|refill| !refill.is_given_up(now_ms));
+        let due: Vec<_> = refills.iter().filter(|refill| refill.is_due(now_ms)).collect();
         let mut fault = None;
-        self.refills.borrow_mut().retain(|refill| {
-            if refill.call.get().is_some() || now_ms < refill.due_ms.get() {
-                return true;
-            }
-            let first_ms = refill.first_sent_ms.get().unwrap_or(now_ms);
-            refill.first_sent_ms.set(Some(first_ms));
-            if now_ms.saturating_sub(first_ms) > RETRY_FOR_MS {
-                return false;
-            }
-            match ledger::extend_hold(host, to, refill.hold, &refill.request) {
-                Ok(call) => refill.call.set(Some(call)),
+        for batch in due.chunks(HOLDS_PER_BATCH_MAX) {
+            match send(host, to, batch) {
+                Ok(call) => batch.iter().for_each(|refill| refill.sent(call, now_ms)),
                 Err(unsent) => {
                     fault = Some(unsent);
-                    refill.due_ms.set(now_ms.saturating_add(RETRY_MS));
+                    batch.iter().for_each(|refill| refill.later(now_ms));
                 }
             }
-            true
-        });
+        }
         fault
     }
 
-    /// Takes the answer to a refill; `None` if the call was none of this.
+    /// Takes the answer to refills; `None` if the call was none of this.
     pub(crate) fn refill_answered(
         &self,
         host: &impl Host,
         call: CallId,
         reply: &CallReply,
     ) -> Option<Result<(), CallFault>> {
-        let at = self.refills.borrow().iter().position(|one| one.call.get() == Some(call))?;
-        let refill = self.refills.borrow_mut().swap_remove(at);
+        // In the order of the call: what was sent keeps its place, and what is new comes last.
+        let of_call = |refill: &mut Refill| refill.call.get() == Some(call);
+        let batch: Vec<_> = self.refills.borrow_mut().extract_if(.., of_call).collect();
         let now_ms = host.now_ms();
-        Some(match ledger::decode::<HoldReply>(reply) {
+        let replies = match batch.len() {
+            0 => return None,
+            1 => Some(vec![reply.clone()]),
+            refills => lines::split(reply, refills),
+        };
+        let Some(replies) = replies else {
+            // It is an answer to none of them.
+            batch.iter().for_each(|refill| refill.later(now_ms));
+            self.refills.borrow_mut().extend(batch);
+            return Some(Err(ledger::fault_of(reply)));
+        };
+        let each = batch.into_iter().zip(replies);
+        let each = each.map(|(refill, reply)| self.one_answered(host, refill, &reply, now_ms));
+        // All of them are to hear their answers, whatever became of the first.
+        Some(each.fold(Ok(()), Result::and))
+    }
+
+    fn one_answered(
+        &self,
+        host: &impl Host,
+        refill: Refill,
+        reply: &CallReply,
+        now_ms: u64,
+    ) -> Result<(), CallFault> {
+        match ledger::decode::<HoldReply>(reply) {
             Ok(HoldReply::Granted { granted_msat, balance_msat, .. }) => {
                 host.count_lease(LeaseEvent::Refilled);
                 self.book(host, &refill, |slot| slot.refilled(granted_msat, balance_msat));
@@ -257,12 +312,11 @@ impl Leases {
                 Ok(())
             }
             Err(fault) => {
-                refill.call.set(None);
-                refill.due_ms.set(now_ms.saturating_add(RETRY_MS));
+                refill.later(now_ms);
                 self.refills.borrow_mut().push(refill);
                 Err(fault)
             }
-        })
+        }
     }
 
     /// Drops the lease's record, if it still waits for this refill.

@@ -17,9 +17,9 @@ use tollway_core::money::Msat;
 use tollway_core::secret::MasterKey;
 use tollway_core::wire::{
     ALLOWANCES_PATH, AllowanceReply, AllowanceRequest, Buys, CHALLENGES_PATH,
-    CLIENT_TEXT_BYTES_MAX, COUPON_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_SEGMENT,
-    ExtensionRequest, HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest, KEYRING_PATH,
-    KeyringKey, KeyringReply, MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH,
+    CLIENT_TEXT_BYTES_MAX, COUPON_BYTES_MAX, ChallengeReply, ChallengeRequest, EXTENSIONS_PATH,
+    EXTENSIONS_SEGMENT, ExtensionRequest, HOLD_TTL_MS_MAX, HOLDS_PATH, HoldReply, HoldRequest,
+    KEYRING_PATH, KeyringKey, KeyringReply, MEMO_BYTES_MAX, PLAN_NAME_BYTES_MAX, POSTINGS_PATH,
     POSTINGS_PER_BATCH_MAX, PREFER_BRIEF, PostingBatch, PostingReply, RAIL_SEGMENT,
     ROUTE_NAME_BYTES_MAX, Rail, RailHoldRequest, RailNotes, SERVICE_NAME_BYTES_MAX,
     SETTLEMENT_SEGMENT, WINDOW_SECONDS_MAX, Window,
@@ -39,6 +39,7 @@ pub(super) fn router() -> Router<Doors> {
         .route(HOLDS_PATH, post(holds::hold_all))
         .route(&format!("{HOLDS_PATH}/{{id}}"), put(hold))
         .route(&format!("{HOLDS_PATH}/{{id}}/{EXTENSIONS_SEGMENT}"), post(extend))
+        .route(EXTENSIONS_PATH, post(holds::extend_all))
         .route(&format!("{HOLDS_PATH}/{{id}}/{RAIL_SEGMENT}"), put(hold_on_rail))
         .route(&format!("{HOLDS_PATH}/{{id}}/{SETTLEMENT_SEGMENT}"), put(settle_on_rail))
         .route(ALLOWANCES_PATH, post(allowance))
@@ -192,12 +193,20 @@ async fn extend(
     JsonBody(request): JsonBody<ExtensionRequest>,
 ) -> Result<Json<HoldReply>, ApiError> {
     let id = segment(id, HoldId::parse, "a hold id (UUID)")?;
+    Ok(Json(lengthen(&doors, id, request).await?))
+}
+
+pub(super) async fn lengthen(
+    doors: &Doors,
+    id: HoldId,
+    request: ExtensionRequest,
+) -> Result<HoldReply, ApiError> {
     check_ttl(request.ttl_ms)?;
     let ExtensionRequest { seq, add_msat: add, min_msat, ttl_ms } = request;
     let min = min_msat.unwrap_or(add);
     check_min(min, add)?;
     match doors.paywall.ledger.extend(ExtendOrder { id, seq, add, min, ttl_ms }).await? {
-        ExtendOutcome::Answered(reply) => Ok(Json(reply)),
+        ExtendOutcome::Answered(reply) => Ok(reply),
         ExtendOutcome::Conflict => Err(ApiError::HoldConflict),
         ExtendOutcome::Ended => Err(ApiError::HoldEnded),
         ExtendOutcome::Unknown => Err(ApiError::HoldUnknown),

@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tollway_core::money::Msat;
 use tollway_core::wire::{
-    AllowanceReply, ChallengeReply, HoldReply, HoldRequest, Overrun, PostingReply, TakeBack,
+    AllowanceReply, ChallengeReply, EXTENSIONS_PATH, HOLDS_PER_BATCH_MAX, HoldReply, HoldRequest,
+    Overrun, PostingReply, TakeBack,
 };
 
 use crate::support::*;
@@ -109,6 +110,43 @@ async fn a_hold_is_extended_and_an_overrun_says_what_it_charged() {
     let call = server.call(Method::POST, "/v1/postings").json(&json!({"postings": [row]}));
     let reply: PostingReply = expect(call.send().await.unwrap(), reqwest::StatusCode::OK).await;
     assert_eq!(reply.outcomes[0].charged_msat.get(), 2_000);
+}
+
+/// More of several holds in one call means what more of each means alone.
+#[tokio::test]
+async fn several_holds_are_extended_line_by_line() {
+    let server = Server::start().await;
+    let (rich, poor) = (server.paid(50_000).await, server.paid(1_500).await);
+    let (first, second) = (new_id(), new_id());
+    server.hold(first, &rich, 1_000).await;
+    server.hold(second, &poor, 1_000).await;
+    let more = |seq| format!("{{\"seq\":{seq},\"add_msat\":4000,\"ttl_ms\":{TTL_MS}}}");
+    let unknown = new_id();
+    let lines = format!(
+        "[\"{first}\",{}]\n[\"{second}\",{}]\n[\"{unknown}\",{}]\n[\"{first}\",{{\"seq\":1}}]\n",
+        more(0),
+        more(0),
+        more(0),
+    );
+    let answers = server.lines(EXTENSIONS_PATH, &lines).await;
+    let statuses: Vec<_> = answers.iter().map(|answer| answer[0].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [200, 200, 404, 422]);
+    assert_eq!(answers[0][1]["granted_msat"], 5_000);
+    assert_eq!(answers[1][1]["refusal"], "insufficient_credit");
+    assert_eq!(answers[2][1]["code"], "hold_unknown");
+    assert!(answers[3][1]["detail"].as_str().unwrap().contains("missing field"), "{answers:?}");
+    // The same again, as after a lost answer, adds nothing; by itself neither.
+    assert_eq!(server.lines(EXTENSIONS_PATH, &lines).await[0], answers[0]);
+    let alone = server.call(Method::POST, &format!("/v1/holds/{first}/extensions"));
+    let alone = alone.header("content-type", "application/json").body(more(0));
+    let alone: Value = expect(alone.send().await.unwrap(), reqwest::StatusCode::OK).await;
+    assert_eq!(alone, answers[0][1]);
+    assert_eq!(server.account(rich.hash).await["held_msat"], 5_000);
+    for text in [String::new(), lines.repeat(HOLDS_PER_BATCH_MAX / 4 + 1)] {
+        let refused = server.call(Method::POST, EXTENSIONS_PATH).body(text).send().await.unwrap();
+        let refused = problem(refused).await;
+        assert_eq!((refused.status, refused.code.as_str()), (422, "invalid_field"));
+    }
 }
 
 #[tokio::test]

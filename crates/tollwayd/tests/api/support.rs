@@ -203,7 +203,13 @@ impl Doors {
 
     /// The answer to each line: its status and its body.
     pub(crate) async fn hold_lines(&self, lines: &str) -> Vec<Value> {
-        let reply = self.post_hold_lines(lines).await;
+        self.lines("/v1/holds", lines).await
+    }
+
+    /// The same at another door that takes lines.
+    pub(crate) async fn lines(&self, path: &str, lines: &str) -> Vec<Value> {
+        let call = self.call(Method::POST, path).body(lines.to_owned());
+        let reply = call.send().await.unwrap();
         assert_eq!(reply.status(), StatusCode::OK);
         let text = reply.text().await.unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
