@@ -523,6 +523,28 @@ fn a_posting_that_tells_of_a_revocation_ends_the_lease() {
 }
 
 #[test]
+fn a_lease_that_has_ended_is_given_back_with_the_last_news_of_it() {
+    let (world, first) = with_lease(20_000, 0);
+    let second = Request::paid(&world, "/api/joke");
+    first.ends("200");
+    second.ends("200");
+    // Nobody else has a part of the lease, so what was posted can wait for the next request.
+    posted(&world);
+    world.host.advance_ms(3_000);
+    let other = second_worker(&world);
+    Request::paid(&other, "/api/joke").ends("200");
+    let calls = tick(&other);
+    let call = calls.iter().find(|call| call.header(":path") == POSTINGS_PATH).unwrap();
+    let row = json!({"outcome": "posted", "charged_msat": 5_000, "revoked": true});
+    answer_gate(&other, call, &ok(&json!({"outcomes": [row]})));
+    assert_eq!(posted(&other), Vec::<Value>::new(), "the first worker has not told what it knows");
+    world.host.advance_ms(2_500);
+    let rows = posted(&world);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!((&rows[0]["amount_msat"], &rows[0]["release"]), (&json!(0), &json!(true)));
+}
+
+#[test]
 fn records_of_another_version_are_as_if_they_were_not_there() {
     for garbage in [&b"x"[..], &[0; 178], &[0xff; 178], &[0xff; 178 * 9], &[]] {
         let (world, first) = with_lease(20_000, 50_000);

@@ -202,7 +202,7 @@ impl Leases {
             let Some(before) = slot else { return Change::Leave };
             let mut slot = before;
             tally.tell(&mut slot);
-            removed = over || slot.is_idle(now_ms, idle_ms);
+            removed = over || slot.is_over() || slot.is_idle(now_ms, idle_ms);
             match removed {
                 true => Change::Remove,
                 false if slot == before => Change::Leave,

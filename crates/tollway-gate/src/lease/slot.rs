@@ -108,6 +108,11 @@ impl Slot {
         self.spent == self.settled && !waits
     }
 
+    /// Another lease has taken its place, or nobody may spend it, and nothing is under way.
+    pub(super) fn is_over(&self) -> bool {
+        self.pending == Pending::End && self.is_quiet()
+    }
+
     /// Nothing is under way and nobody has spent from it for so long. A refill that nobody asks
     /// for any more may or may not have been granted: what ends the hold gives back either.
     pub(super) fn is_idle(&self, now_ms: u64, idle_ms: u64) -> bool {

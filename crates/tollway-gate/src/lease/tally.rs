@@ -8,7 +8,7 @@ use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::wire::{Overrun, Posting};
 
-use super::slot::{Pending, Slot, less, sum};
+use super::slot::{Slot, less, sum};
 use super::table::{Change, Edited, TRIES_BETWEEN, Which, edit};
 use crate::config::Route;
 use crate::host::Host;
@@ -102,7 +102,7 @@ impl Tally {
         let edited = edit(host, self.lease(), TRIES_BETWEEN, &mut |slot, _| {
             let Some(mut slot) = slot else { return Change::Leave };
             self.tell(&mut slot);
-            last = slot.pending == Pending::End && slot.is_quiet();
+            last = slot.is_over();
             if last { Change::Remove } else { Change::Put(slot) }
         });
         if edited == Edited::Contended {
