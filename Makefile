@@ -56,7 +56,7 @@ accuracy: bench-build ## Lets 64 clients at full speed count their answers, with
 
 bench-build: $(STAMPS)/python wasm
 	$(CARGO) build --locked --release -p tollwayd -p tollway-bench --bins
-	$(CARGO) build --locked --profile filter --target wasm32-wasip1 -p tollway-bench-noop --lib
+	$(CARGO) build --locked --profile filter --target wasm32-wasip1 -p tollway-bench-noop -p tollway-bench-calls --lib
 
 bench-ledger: $(STAMPS)/system $(STAMPS)/rust ## Measures the ledger: holds per second and per fsync, HTTP, memory. Short bars end with 1.
 	$(CARGO) bench --locked -p tollwayd --bench ledger

@@ -1,6 +1,7 @@
 //! What stands beside what: one Envoy for each case on Envoy.
 
 use std::env;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use tollway_testkit::stack::{Process, free_port};
@@ -48,6 +49,8 @@ struct Spec {
     filter: Option<Value>,
     calls: Calls,
     workers: u32,
+    /// Another Envoy answers, on the core of the load.
+    proxied: bool,
     traffic: Traffic,
     /// The `Authorization` value of the probe.
     probe: Option<String>,
@@ -73,6 +76,7 @@ impl Spec {
             filter: None,
             calls: Calls::Nobody,
             workers: 1,
+            proxied: false,
             traffic: Traffic::Fixed(Some(authorization.to_owned())),
             probe: Some(authorization.to_owned()),
             refused: false,
@@ -89,6 +93,7 @@ struct Setup<'a> {
     workshop: &'a Workshop,
     ledger: &'a Ledger,
     authz_port: u16,
+    upstream_port: u16,
     envoys: Vec<Envoy>,
 }
 
@@ -101,7 +106,8 @@ impl Setup<'_> {
             Calls::Authz => vec![("authz", self.authz_port)],
         };
         let (filter, workers) = (spec.filter, spec.workers);
-        let plan = Plan { place: spec.name, filter, calls, upstream: None, workers, cores };
+        let upstream = spec.proxied.then_some(self.upstream_port);
+        let plan = Plan { place: spec.name, filter, calls, upstream, workers, cores };
         let mut envoy = Envoy::start(self.workshop, plan)?;
         let url = format!("{}{TARGET}", envoy.url);
         let status = if spec.refused { 402 } else { 200 };
@@ -140,6 +146,12 @@ impl Setup<'_> {
         Spec { without: 402, ..spec }
     }
 
+    /// A filter that ours is compared with.
+    fn yardstick(&self, name: &str) -> Result<PathBuf> {
+        let file = self.workshop.target.join(format!("wasm32-wasip1/filter/{name}.wasm"));
+        file.is_file().then_some(file).ok_or(format!("no {name}.wasm: run make bench").into())
+    }
+
     /// The cases on one worker that the bars compare.
     async fn beside_each_other(&mut self) -> Result<Vec<Case>> {
         let doors = &self.ledger.doors;
@@ -147,10 +159,8 @@ impl Setup<'_> {
         let exact = doors.buy_with(RICH_MSAT, 0).await?;
         // What is parsed anyway costs the same everywhere: all carry an equal credential.
         let header = &account.credential;
-        let noop = self.workshop.target.join("wasm32-wasip1/filter/noop.wasm");
-        if !noop.is_file() {
-            return Err("no noop.wasm in the build: run make bench".into());
-        }
+        let [noop, calls] = ["noop", "calls"].map(|name| self.yardstick(name));
+        let (noop, calls) = (noop?, calls?);
         let challenge = Spec {
             traffic: Traffic::Fixed(None),
             probe: None,
@@ -163,6 +173,8 @@ impl Setup<'_> {
             Spec::new("bare", "no filter", header),
             Spec::new("noop", "wasm filter that does nothing", header)
                 .filter(envoy::wasm(&noop, None), Calls::Nobody),
+            Spec::new("calls", "wasm filter with our calls alone", header)
+                .filter(envoy::wasm(&calls, None), Calls::Nobody),
             self.ours("leased", "Tollway, leased", &account, Spend::Leased, 1),
             self.ours("exact", "Tollway, exact (SQLite FULL)", &exact, Spend::Exact, 1),
             challenge,
@@ -176,7 +188,8 @@ impl Setup<'_> {
     /// Our filter under more routes, more caveats and more workers.
     async fn sweeps(&mut self) -> Result<Vec<Case>> {
         let doors = &self.ledger.doors;
-        let [a, b, c] = [
+        let [a, b, c, d] = [
+            doors.buy_with(RICH_MSAT, 0).await?,
             doors.buy_with(RICH_MSAT, 0).await?,
             doors.buy_with(RICH_MSAT, 0).await?,
             doors.buy_with(RICH_MSAT, 0).await?,
@@ -185,12 +198,16 @@ impl Setup<'_> {
         let leased = Spend::Leased;
         let two = self.ours("leased_2_workers", "Tollway, leased, 2 workers", &c, leased, 1);
         let bare = Spec::new("bare_2_workers", "no filter, 2 workers", &c.credential);
+        let proxied = self.ours("proxied", "Tollway, leased, with an upstream", &d, leased, 1);
+        let bare_proxied = Spec::new("bare_proxied", "no filter, with an upstream", &d.credential);
         let specs = [
             self.ours("routes_10", "Tollway, leased, 10 routes", &a, leased, 10),
             self.ours("routes_1000", "Tollway, leased, 1,000 routes", &b, leased, 1_000),
             self.ours("caveats_10", "Tollway, leased, 10 caveats", &long, leased, 1),
             Spec { workers: 2, bare: "bare_2_workers", ..bare },
             Spec { workers: 2, bare: "bare_2_workers", ..two },
+            Spec { proxied: true, bare: "bare_proxied", ..bare_proxied },
+            Spec { proxied: true, bare: "bare_proxied", ..proxied },
         ];
         self.all(specs).await
     }
@@ -246,7 +263,13 @@ impl Fleet {
         })?;
         let url = format!("http://127.0.0.1:{authz_port}/");
         workshop.ready(&mut authz, &url, None, 200, 1).await?;
-        let mut setup = Setup { workshop, ledger, authz_port, envoys: Vec::new() };
+        let place = "upstream";
+        let (filter, calls, cores) = (None, Vec::new(), LOAD_CORE);
+        let plan = Plan { place, filter, calls, upstream: None, workers: 1, cores };
+        let upstream = Envoy::start(workshop, plan)?;
+        let upstream_port = upstream.port;
+        let mut setup =
+            Setup { workshop, ledger, authz_port, upstream_port, envoys: vec![upstream] };
         let mut main = setup.beside_each_other().await?;
         let pid = |name: &str| main.iter().find(|case| case.name == name).map(|case| case.server);
         let bare = pid("bare").ok_or("expected the bare route")?;

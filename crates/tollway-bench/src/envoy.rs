@@ -38,6 +38,7 @@ pub(crate) struct Plan<'a> {
 #[derive(Debug)]
 pub(crate) struct Envoy {
     pub(crate) process: Process,
+    pub(crate) port: u16,
     /// Without a path.
     pub(crate) url: String,
 }
@@ -61,7 +62,7 @@ impl Envoy {
             args,
             env: vec![("TOLLWAY_GATE_TOKEN".to_owned(), GATE_TOKEN.into())],
         })?;
-        Ok(Self { process, url: format!("http://127.0.0.1:{port}") })
+        Ok(Self { process, port, url: format!("http://127.0.0.1:{port}") })
     }
 }
 

@@ -11,7 +11,7 @@ const ROW: f64 = 24.0;
 const BAR: f64 = 16.0;
 const TOP: f64 = 44.0;
 /// The bare routes of Envoy: what is drawn is compared with one of them.
-const BARE: [&str; 2] = ["bare", "bare_2_workers"];
+const BARE: [&str; 3] = ["bare", "bare_2_workers", "bare_proxied"];
 
 /// A horizontal bar for each case.
 pub(crate) fn plot(measured: Measured<'_>) -> String {
