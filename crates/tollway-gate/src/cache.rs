@@ -19,6 +19,9 @@ use crate::prehashed::Prehashed;
 
 /// The headers that can carry a credential.
 const CARRIERS: [&str; 3] = ["authorization", "macaroon", "grpc-metadata-macaroon"];
+/// So many bytes at a credential's end tell it from others: the macaroon's signature, in base64,
+/// and the preimage stand there.
+const TELLING_BYTES: usize = 128;
 /// What an entry costs beside its key: the verified credential and the map's own slots.
 const ENTRY_BYTES: usize = 512;
 
@@ -49,14 +52,31 @@ impl<'a> Carriers<'a> {
     }
 
     fn equals(self, key: &[(u8, Vec<u8>)]) -> bool {
-        self.iter().eq(key.iter().map(|(tag, value)| (*tag, value.as_slice())))
+        let mut kept = key.iter();
+        let same = |(tag, value): (u8, &[u8])| {
+            kept.next().is_some_and(|(known, bytes)| *known == tag && equal(bytes, value))
+        };
+        self.iter().all(same) && kept.next().is_none()
     }
 }
 
+/// Two that differ elsewhere are alike here, and [`Carriers::equals`] tells.
 impl Hash for Carriers<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.iter().for_each(|carrier| carrier.hash(state));
+        for (tag, value) in self.iter() {
+            (tag, value.len()).hash(state);
+            state.write(value.last_chunk::<TELLING_BYTES>().map_or(value, |end| end));
+        }
     }
+}
+
+/// Whether the bytes are the same, eight at a time: in a VM, the standard library compares them
+/// one by one.
+fn equal(one: &[u8], other: &[u8]) -> bool {
+    let ((ones, one_rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    one.len() == other.len()
+        && ones.iter().zip(others).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+        && one_rest == other_rest
 }
 
 /// What is kept of one credential.
@@ -138,5 +158,45 @@ impl CredentialCache {
         self.young.clear();
         self.old.clear();
         self.young_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_the_same_only_if_all_are() {
+        let bytes: Vec<u8> = (0..=40).collect();
+        for len in 0..bytes.len() {
+            let one = &bytes[..len];
+            assert!(equal(one, one));
+            assert!(!equal(one, &bytes[..len + 1]) && !equal(&bytes[..len + 1], one));
+            for at in 0..len {
+                let mut other = one.to_vec();
+                other[at] ^= 0x80;
+                assert!(!equal(one, &other), "{at} of {len}");
+            }
+        }
+    }
+
+    /// What a look-up does not hash is compared all the same.
+    #[test]
+    fn carriers_that_differ_anywhere_are_others() {
+        let value = |head: &str| [head.as_bytes(), &[b'x'; 2 * TELLING_BYTES]].concat();
+        let list = |name: &str, head: &str| vec![(name.to_owned(), value(head))];
+        let known = list("authorization", "a");
+        let key: Vec<_> =
+            Carriers::of(&known).unwrap().iter().map(|(t, v)| (t, v.to_vec())).collect();
+        assert!(Carriers::of(&known).unwrap().equals(&key));
+        let twice = [known.clone(), known.clone()].concat();
+        for other in [list("authorization", "b"), list("macaroon", "a"), twice] {
+            assert!(!Carriers::of(&other).unwrap().equals(&key));
+        }
+        let none: &[(u8, Vec<u8>)] = &[];
+        assert!(!Carriers::of(&known).unwrap().equals(none));
+        let state = RandomState::new();
+        let hash = |list: &HeaderList| state.hash_one(Carriers::of(list).unwrap());
+        assert_ne!(hash(&known), hash(&list("macaroon", "a")));
     }
 }
