@@ -32,10 +32,7 @@ pub struct HexDigits([u8; 64]);
 impl HexDigits {
     pub(crate) fn of(bytes: &[u8; 32]) -> Self {
         let mut digits = [b'0'; 64];
-        let (four_bytes, _) = bytes.as_chunks::<4>();
-        for (bytes, digits) in four_bytes.iter().zip(digits.as_chunks_mut::<8>().0) {
-            *digits = eight_digits(*bytes);
-        }
+        put_digits(bytes, &mut digits);
         Self(digits)
     }
 
@@ -46,10 +43,23 @@ impl HexDigits {
     }
 }
 
-/// All digits at once, each in a byte of one word: every paid request names its account twice.
-const fn eight_digits(bytes: [u8; 4]) -> [u8; 8] {
+/// Puts the lowercase digits of whole fours of bytes in their place.
+pub(crate) fn put_digits(bytes: &[u8], digits: &mut [u8]) {
+    for (bytes, digits) in bytes.as_chunks::<4>().0.iter().zip(digits.as_chunks_mut::<8>().0) {
+        *digits = eight_hex_digits(*bytes);
+    }
+}
+
+/// The lowercase hexadecimal digits of four bytes, all at once: every paid request names its
+/// account twice, and every row of a report its hold.
+///
+/// ```
+/// assert_eq!(&tollway_core::eight_hex_digits([0x00, 0x9a, 0xff, 0x1e]), b"009aff1e");
+/// ```
+#[must_use]
+pub const fn eight_hex_digits(bytes: [u8; 4]) -> [u8; 8] {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    // Nibbles move apart until each has a byte.
+    // Nibbles move apart until each has a byte of the word.
     let mut nibbles = u32::from_be_bytes(bytes) as u64;
     nibbles = (nibbles << 16 | nibbles) & 0x0000_ffff_0000_ffff;
     nibbles = (nibbles << 8 | nibbles) & 0x00ff_00ff_00ff_00ff;

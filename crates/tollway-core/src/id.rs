@@ -83,15 +83,15 @@ impl HoldId {
 
     /// The text form, in one piece: every call of the filter has one or many.
     fn text(&self) -> [u8; 36] {
+        let mut digits = [b'0'; 32];
+        hex_text::put_digits(&self.0, &mut digits);
         let mut text = [b'-'; 36];
-        let mut from = 0;
-        for (bytes, to) in [(0..4, 8), (4..6, 13), (6..8, 18), (8..10, 23), (10..16, 36)] {
-            let (bytes, digits) = (self.0.get(bytes), text.get_mut(from..to));
-            if let (Some(bytes), Some(digits)) = (bytes, digits) {
-                // A byte has two digits, so this cannot fail.
-                let _ = hex::encode_to_slice(bytes, digits);
+        // Each part stands behind one hyphen more than the one before.
+        for (hyphens, part) in [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().enumerate() {
+            let place = text.get_mut(part.start + hyphens..part.end + hyphens);
+            if let (Some(digits), Some(place)) = (digits.get(part), place) {
+                place.copy_from_slice(digits);
             }
-            from = to + 1;
         }
         text
     }

@@ -46,4 +46,4 @@ mod documents;
 mod hex_text;
 mod verdict;
 
-pub use hex_text::{HexDigits, HexError};
+pub use hex_text::{HexDigits, HexError, eight_hex_digits};

@@ -5,6 +5,7 @@
 //! for a client to choose. The key says the version of the records; a filter of another version
 //! has a table of its own, and its leases end in the ledger.
 
+use tollway_core::eight_hex_digits;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
@@ -99,12 +100,10 @@ pub(super) fn edit(
 
 /// Writes the bucket's number over the zeros at the key's end.
 fn name_bucket<'k>(key: &'k mut [u8; 20], token: &PaymentHash) -> Option<&'k str> {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let [high, low, ..] = *token.as_bytes();
-    let bucket = u16::from_be_bytes([high, low]) % BUCKETS;
-    for (at, digit) in key.iter_mut().rev().take(4).enumerate() {
-        *digit = *DIGITS.get(usize::from(bucket >> (4 * at)) & 15)?;
-    }
+    let bucket = u32::from(u16::from_be_bytes([high, low]) % BUCKETS);
+    let [.., a, b, c, d] = eight_hex_digits(bucket.to_be_bytes());
+    *key.last_chunk_mut()? = [a, b, c, d];
     core::str::from_utf8(key).ok()
 }
 
