@@ -92,8 +92,8 @@ impl Kept {
     }
 }
 
-/// Entries by the hash of their carriers. The hash is keyed, so that nobody can make two alike;
-/// if two are, the later one takes the place.
+/// Entries by the hash of their carriers; of two that are alike, the later one takes the place. The
+/// hash is keyed, so that nobody can make one like another's without its signature and preimage.
 type Generation = HashMap<u64, Kept, Prehashed>;
 
 /// The cache.
