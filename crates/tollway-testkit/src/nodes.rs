@@ -60,10 +60,13 @@ impl Network {
         let guardian = Guardian::start()?;
         let mut chain = Btcd::start(&programs, dir.path(), &guardian).await?;
         let mut payer = Lnd::start("lnd-payer", &programs, dir.path(), &chain, &guardian).await?;
-        let payee = Lnd::start("lnd-payee", &programs, dir.path(), &chain, &guardian).await?;
         let address = payer.address().await?;
+        // A node whose chain goes away while its wallet catches up may never catch up again.
+        payer.kill();
         chain.mine_to(&address).await?;
         chain.mine(BLOCKS_TO_MATURE).await?;
+        payer.start_again().await?;
+        let payee = Lnd::start("lnd-payee", &programs, dir.path(), &chain, &guardian).await?;
         let mut network = Self { payer, payee, chain, _dir: dir };
         network.open_channel().await?;
         Ok(network)
