@@ -45,7 +45,7 @@ impl Turn {
 }
 
 fn id(n: u64) -> HoldId {
-    HoldId::mint(n, [n as u8; 32])
+    HoldId::mint(n, [n as u8; 10])
 }
 
 fn lines(text: &str) -> CallReply {

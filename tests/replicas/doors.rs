@@ -109,7 +109,7 @@ pub(crate) fn new_id() -> HoldId {
 }
 
 /// Random bytes that no other call gets.
-pub(crate) fn random() -> [u8; 32] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     use std::hash::{BuildHasher, RandomState};
     let seed = RandomState::new().hash_one("replicas");
     Entropy::from_seed(&seed.to_be_bytes()).draw()

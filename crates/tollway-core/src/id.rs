@@ -40,9 +40,9 @@ pub struct HoldId([u8; 16]);
 impl HoldId {
     /// A hold id for this moment (Unix time in milliseconds) and these random bytes.
     #[must_use]
-    pub fn mint(now_ms: u64, random: [u8; 32]) -> Self {
+    pub const fn mint(now_ms: u64, random: [u8; 10]) -> Self {
         let [_, _, t0, t1, t2, t3, t4, t5] = now_ms.to_be_bytes();
-        let [a, b, c, d, e, f, g, h, i, j, ..] = random;
+        let [a, b, c, d, e, f, g, h, i, j] = random;
         let version_7 = (a & 0x0f) | 0x70;
         let variant_rfc = (c & 0x3f) | 0x80;
         Self([t0, t1, t2, t3, t4, t5, version_7, b, variant_rfc, d, e, f, g, h, i, j])
@@ -130,14 +130,14 @@ mod tests {
 
     #[test]
     fn ids_carry_time_version_and_variant() {
-        let id = HoldId::mint(0x0123_4567_89ab, [0xff; 32]);
+        let id = HoldId::mint(0x0123_4567_89ab, [0xff; 10]);
         assert_eq!(id.to_string(), "01234567-89ab-7fff-bfff-ffffffffffff");
-        assert!(HoldId::mint(1, [0xff; 32]) < HoldId::mint(2, [0; 32]));
+        assert!(HoldId::mint(1, [0xff; 10]) < HoldId::mint(2, [0; 10]));
     }
 
     #[test]
     fn text_round_trips_and_bad_text_is_refused() {
-        let id = HoldId::mint(1_700_000_000_000, [9; 32]);
+        let id = HoldId::mint(1_700_000_000_000, [9; 10]);
         assert_eq!(HoldId::parse(&id.to_string()), Ok(id));
         assert_eq!(HoldId::parse(&id.to_string().to_uppercase()), Ok(id));
         for bad in

@@ -169,44 +169,40 @@ impl<'a> Reader<'a> {
 
     /// What stands between two quotes, its escapes checked and not undone.
     pub(crate) fn string(&mut self) -> Result<&'a str, JsonFault> {
+        self.text().map(|(text, _)| text)
+    }
+
+    /// The same, and whether there are escapes in it.
+    pub(crate) fn text(&mut self) -> Result<(&'a str, bool), JsonFault> {
         self.expect(b'"')?;
-        let mut bytes = self.rest.bytes().enumerate();
-        while let Some((at, byte)) = bytes.next() {
-            match byte {
-                b'"' => {
-                    let (text, rest) = self.rest.split_at(at);
+        let (mut rest, mut has_escapes) = (self.rest.as_bytes(), false);
+        loop {
+            let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0x00..=0x1f));
+            match special.and_then(|at| rest.get(at..)) {
+                Some([b'"', after @ ..]) => {
+                    let (text, rest) = self.rest.split_at(self.rest.len() - after.len() - 1);
                     self.rest = rest.strip_prefix('"').unwrap_or(rest);
-                    return Ok(text);
+                    return Ok((text, has_escapes));
                 }
-                b'\\' => match bytes.next() {
-                    Some((_, b'u')) => {
-                        let digits = bytes.by_ref().take(4);
-                        if digits.filter(|(_, byte)| byte.is_ascii_hexdigit()).count() != 4 {
-                            return Err(JsonFault::Malformed);
-                        }
-                    }
-                    Some((_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't')) => {}
-                    _ => return Err(JsonFault::Malformed),
-                },
-                0x00..=0x1f => return Err(JsonFault::Malformed),
-                _ => {}
+                Some([b'\\', after @ ..]) => rest = after_escape(after)?,
+                _ => return Err(JsonFault::Malformed),
             }
+            has_escapes = true;
         }
-        Err(JsonFault::Malformed)
     }
 
     pub(crate) fn number(&mut self) -> Result<&'a str, JsonFault> {
         let start = self.rest;
-        self.skip(b"-", 1);
-        if self.skip(b"0", 1) == 0 && self.skip_digits() == 0 {
+        self.skips(b"-");
+        if !self.skips(b"0") && !self.skip_digits() {
             return Err(JsonFault::Malformed);
         }
-        if self.skip(b".", 1) == 1 && self.skip_digits() == 0 {
+        if self.skips(b".") && !self.skip_digits() {
             return Err(JsonFault::Malformed);
         }
-        if self.skip(b"eE", 1) == 1 {
-            self.skip(b"+-", 1);
-            if self.skip_digits() == 0 {
+        if self.skips(b"eE") {
+            self.skips(b"+-");
+            if !self.skip_digits() {
                 return Err(JsonFault::Malformed);
             }
         }
@@ -230,28 +226,49 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn skip_space(&mut self) {
-        self.skip(b" \t\r\n", usize::MAX);
+        // Programs write none.
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
+            self.step(1);
+        }
     }
 
-    fn skip_digits(&mut self) -> usize {
-        self.skip(b"0123456789", usize::MAX)
+    /// Steps over digits; says whether there were any.
+    fn skip_digits(&mut self) -> bool {
+        let count = self.rest.bytes().take_while(u8::is_ascii_digit).count();
+        self.step(count);
+        count > 0
     }
 
-    /// Steps over up to `most` bytes that are among these; says how many there were.
-    fn skip(&mut self, these: &[u8], most: usize) -> usize {
-        let count = self.rest.bytes().take(most).take_while(|byte| these.contains(byte)).count();
-        self.rest = self.rest.get(count..).unwrap_or_default();
-        count
+    /// Steps over one byte, if it is among these.
+    fn skips(&mut self, these: &[u8]) -> bool {
+        let is_next = self.peek().is_some_and(|byte| these.contains(&byte));
+        self.step(usize::from(is_next));
+        is_next
+    }
+
+    fn step(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
     /// Steps over space and this byte, if it comes next.
     pub(crate) fn takes(&mut self, byte: u8) -> bool {
         self.skip_space();
-        self.skip(&[byte], 1) == 1
+        self.skips(&[byte])
     }
 
     pub(crate) fn expect(&mut self, byte: u8) -> Result<(), JsonFault> {
         if self.takes(byte) { Ok(()) } else { Err(JsonFault::Malformed) }
+    }
+}
+
+/// What follows an escape, of which the backslash is gone.
+fn after_escape(rest: &[u8]) -> Result<&[u8], JsonFault> {
+    match rest {
+        [b'u', a, b, c, d, after @ ..] if [a, b, c, d].iter().all(|it| it.is_ascii_hexdigit()) => {
+            Ok(after)
+        }
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => Ok(after),
+        _ => Err(JsonFault::Malformed),
     }
 }
 

@@ -134,8 +134,8 @@ impl<'de> Deserializer<'de> for Json<'_, 'de> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-        let raw = self.reader.string()?;
-        if raw.contains('\\') {
+        let (raw, has_escapes) = self.reader.text()?;
+        if has_escapes {
             visitor.visit_string(unescaped(raw)?)
         } else {
             visitor.visit_borrowed_str(raw)
@@ -190,8 +190,8 @@ impl<'de> Deserializer<'de> for Json<'_, 'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Unreadable> {
-        let raw = self.reader.string()?;
-        if raw.contains('\\') {
+        let (raw, has_escapes) = self.reader.text()?;
+        if has_escapes {
             let name: StringDeserializer<Unreadable> = unescaped(raw)?.into_deserializer();
             visitor.visit_enum(name)
         } else {

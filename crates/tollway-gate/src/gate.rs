@@ -217,7 +217,7 @@ impl Gate {
 
     /// A new hold id.
     pub(crate) fn mint_hold_id(&self, now_ms: u64) -> HoldId {
-        HoldId::mint(now_ms, self.random())
+        HoldId::mint(now_ms, self.entropy.borrow_mut().draw())
     }
 
     pub(crate) fn recall(&self, carriers: Carriers<'_>) -> Option<Known> {

@@ -179,7 +179,7 @@ mod tests {
     fn row(n: u64) -> Posting {
         Posting {
             requests: 1,
-            hold: HoldId::mint(n, [0; 32]),
+            hold: HoldId::mint(n, [0; 10]),
             seq: 0,
             amount_msat: Msat::ZERO,
             route: "r".into(),

@@ -153,7 +153,7 @@ async fn client(gate: Router, proofs: Arc<[Proof]>, n: usize, begun: Instant) ->
 /// A new hold's path. Ids grow with time, as the filter mints them.
 pub(crate) fn hold_path() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let mut random = [0; 32];
+    let mut random = [0; 10];
     random[2..10].copy_from_slice(&COUNTER.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     format!("/v1/holds/{}", HoldId::mint(SystemClock.now_ms(), random))
 }

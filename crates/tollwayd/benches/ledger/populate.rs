@@ -118,7 +118,7 @@ fn insert_holds(connection: &Connection, rows: &mut [([u8; 32], u64)]) {
 }
 
 fn hold_id(number: u64) -> [u8; 16] {
-    let mut random = [0; 32];
+    let mut random = [0; 10];
     random[2..10].copy_from_slice(&number.to_be_bytes());
     *HoldId::mint(AT_MS.cast_unsigned() + number, random).as_bytes()
 }

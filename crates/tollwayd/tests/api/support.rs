@@ -289,7 +289,7 @@ pub(crate) async fn invoice(response: Response) -> Invoice {
 pub(crate) fn new_id() -> HoldId {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let mut random = [0; 32];
+    let mut random = [0; 10];
     random[2..10].copy_from_slice(&number.to_be_bytes());
     HoldId::mint(START_MS + number, random)
 }

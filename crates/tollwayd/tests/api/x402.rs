@@ -191,7 +191,7 @@ impl Server {
 }
 
 fn hold_id(number: u64) -> HoldId {
-    let mut random = [0; 32];
+    let mut random = [0; 10];
     random[2..10].copy_from_slice(&number.to_be_bytes());
     HoldId::mint(START_MS, random)
 }
