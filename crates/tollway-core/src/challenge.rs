@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::caveat::{Caveat, Service, is_service_name};
 use crate::identifier::{Identifier, TokenId};
+use crate::json_ser::to_json;
 use crate::keyring::Keyring;
 use crate::macaroon::Macaroon;
 use crate::minted::{MintedCaveat, sealed};
@@ -272,7 +273,7 @@ impl ChallengeBody {
     #[must_use]
     pub fn to_json(&self) -> String {
         // Text and integers always serialise; a client without a body still has the header.
-        serde_json::to_string(self).unwrap_or_default()
+        to_json(self).unwrap_or_default()
     }
 }
 

@@ -25,6 +25,7 @@ pub mod id;
 pub mod identifier;
 pub mod json;
 pub mod json_de;
+pub mod json_ser;
 pub mod json_tree;
 pub mod keyring;
 pub mod macaroon;
@@ -42,8 +43,10 @@ pub mod tier;
 pub mod usage;
 pub mod wire;
 
+mod decimal_digits;
 mod documents;
 mod hex_text;
 mod verdict;
 
+pub use decimal_digits::DecimalDigits;
 pub use hex_text::{HexDigits, HexError, eight_hex_digits};

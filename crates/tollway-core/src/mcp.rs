@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use crate::documents::{Documents, Piece};
 use crate::json::{self, Found as Field};
+use crate::json_ser::to_json;
 use crate::scan::{Found, Path};
 
 /// The error of a request that must be paid for.
@@ -58,7 +59,7 @@ pub fn request_id(body: &[u8]) -> String {
     let id = json::find(body, &["id".to_owned()]);
     match id {
         Ok(Some(Field::Number(number))) => number.to_owned(),
-        Ok(Some(Field::Text(text))) => serde_json::to_string(&text).unwrap_or_default(),
+        Ok(Some(Field::Text(text))) => to_json(&text).unwrap_or_default(),
         _ => "null".to_owned(),
     }
 }
@@ -68,7 +69,7 @@ pub fn request_id(body: &[u8]) -> String {
 #[must_use]
 pub fn payment_required(id: &str, challenge: &str, problem: &str) -> String {
     // A text always serialises.
-    let challenge = serde_json::to_string(challenge).unwrap_or_default();
+    let challenge = to_json(challenge).unwrap_or_default();
     alloc::format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{PAYMENT_REQUIRED},\
          \"message\":\"Payment Required\",\"data\":{{\"httpStatus\":402,\

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use tollway_core::HexDigits;
 use tollway_core::header::{PAYMENT_AUTHORIZATION, read_credential, read_payment};
 use tollway_core::minted::MintedCaveat;
 use tollway_core::money::{MSAT_PER_SAT, Msat};
+use tollway_core::{DecimalDigits, HexDigits};
 
-use crate::decimal::Decimal;
 use crate::host::{HeaderList, Stream};
 
 /// Every header that the gate sets itself; what a client sends under this prefix is removed.
@@ -82,19 +81,19 @@ pub(crate) fn mark_paid_request(
     balance: Msat,
 ) {
     stream.add_request_header("x-toll-account", account.as_str().as_bytes());
-    stream.add_request_header("x-toll-cost-msat", Decimal::of(cost.get()).as_bytes());
-    stream.add_request_header("x-toll-balance-msat", Decimal::of(balance.get()).as_bytes());
+    stream.add_request_header("x-toll-cost-msat", DecimalDigits::of(cost.get()).as_bytes());
+    stream.add_request_header("x-toll-balance-msat", DecimalDigits::of(balance.get()).as_bytes());
 }
 
 /// Tells the upstream what is left as toll-booth does.
 pub(crate) fn mark_toll_booth_request(stream: &impl Stream, balance: Msat) {
-    let sats = Decimal::of(balance.get() / MSAT_PER_SAT);
+    let sats = DecimalDigits::of(balance.get() / MSAT_PER_SAT);
     stream.add_request_header(TOLL_BOOTH_BALANCE, sats.as_bytes());
 }
 
 /// Tells the client the same.
 pub(crate) fn mark_toll_booth_response(stream: &impl Stream, balance: Msat) {
-    let sats = Decimal::of(balance.get() / MSAT_PER_SAT);
+    let sats = DecimalDigits::of(balance.get() / MSAT_PER_SAT);
     stream.set_response_header(TOLL_BOOTH_BALANCE, Some(sats.as_bytes()));
 }
 
@@ -145,7 +144,7 @@ pub(crate) enum ResponseMarks {
 /// response to others.
 pub(crate) fn mark_response(stream: &impl Stream, marks: ResponseMarks, from_browser: bool) {
     let set = |name, number: u64| {
-        stream.set_response_header(name, Some(Decimal::of(number).as_bytes()));
+        stream.set_response_header(name, Some(DecimalDigits::of(number).as_bytes()));
     };
     match marks {
         ResponseMarks::Paid { cost, balance, low } => {

@@ -4,6 +4,7 @@ use core::fmt;
 
 use tollway_core::id::HoldId;
 use tollway_core::json_de::from_json;
+use tollway_core::json_ser::to_json;
 use tollway_core::wire::{
     self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, POSTINGS_PATH,
     PREFER_BRIEF, Posting, PostingBatch, PriceRequest,
@@ -220,8 +221,8 @@ pub(crate) fn fault_of(reply: &CallReply) -> CallFault {
 
 /// A body of a call.
 pub(crate) fn encode(body: &impl serde::Serialize) -> Vec<u8> {
-    // The wire types are plain structs with string keys; serialising them cannot fail.
-    serde_json::to_vec(body).unwrap_or_else(|_| b"null".to_vec())
+    // The wire types are plain structs with string keys; writing them cannot fail.
+    to_json(body).unwrap_or_else(|_| "null".to_owned()).into_bytes()
 }
 
 fn send(

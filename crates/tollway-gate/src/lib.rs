@@ -18,7 +18,6 @@ pub mod metrics;
 pub mod pool;
 
 mod cache;
-mod decimal;
 mod headers;
 mod keep;
 mod lease;

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use tollway_core::challenge::ChallengeBody;
+use tollway_core::json_ser::to_json;
 use tollway_core::mcp::payment_required;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PathFault, PriceFault};
@@ -43,7 +44,7 @@ pub(crate) fn foreign_challenge(line: String, body: String, grpc: bool) -> Reply
 
 /// 401 as lightning-toll says it: without a challenge.
 pub(crate) fn unauthorized(error: &str, grpc: bool) -> Reply {
-    let body = serde_json::to_string(error).unwrap_or_default();
+    let body = to_json(error).unwrap_or_default();
     let reply = plain_json(401, format!("{{\"error\":{body}}}"));
     or_grpc(reply, grpc, GrpcStatus::Internal, "invalid credential")
 }
@@ -250,7 +251,7 @@ pub(crate) fn preflight(requested_method: &str, requested_headers: Option<&str>)
 
 fn plain(status: u16, code: &str, title: &str, detail: &str) -> Reply {
     let body = Problem { code: code.into(), status, title: title.into(), detail: detail.into() };
-    problem(status, serde_json::to_string(&body).unwrap_or_default())
+    problem(status, to_json(&body).unwrap_or_default())
 }
 
 fn problem(status: u16, body: String) -> Reply {

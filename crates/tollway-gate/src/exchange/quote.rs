@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use tollway_core::DecimalDigits;
 use tollway_core::mcp::request_id;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{PriceFault, PriceProblem, PricedRequest, Quote, Said};
@@ -9,7 +10,6 @@ use tollway_core::tier::Tier;
 use tollway_core::usage::with_usage_asked;
 
 use super::{Asked, Exchange, Step};
-use crate::decimal::Decimal;
 use crate::headers;
 use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
@@ -146,7 +146,7 @@ fn wish(asked: &Asked) -> Result<Option<Tier>, NotOffered> {
 fn ask_for_usage(stream: &impl Stream, body: &[u8]) {
     if let Some(asking) = with_usage_asked(body) {
         stream.replace_request_body(body.len(), &asking);
-        let length = Decimal::of(asking.len() as u64);
+        let length = DecimalDigits::of(asking.len() as u64);
         stream.set_request_header("content-length", Some(length.as_bytes()));
     }
 }

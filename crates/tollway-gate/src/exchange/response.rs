@@ -1,5 +1,6 @@
 //! The way back: what the client is told, what is charged, what is kept for a repeat.
 
+use tollway_core::DecimalDigits;
 use tollway_core::compat::Format;
 use tollway_core::id::HoldId;
 use tollway_core::money::Msat;
@@ -10,7 +11,6 @@ use super::leased::Payment;
 use super::metering::Metering;
 use super::{Admitted, Exchange, State, Step};
 use crate::config::{Mode, Route};
-use crate::decimal::Decimal;
 use crate::headers::{self, ResponseMarks};
 use crate::host::{LogField, Stream};
 use crate::lease;
@@ -186,7 +186,7 @@ impl Exchange {
                     }
                     return;
                 }
-                stream.note(LogField::CostMsat, Decimal::of(amount_msat.get()).as_str());
+                stream.note(LogField::CostMsat, DecimalDigits::of(amount_msat.get()).as_str());
                 if let Some(unsettled) = &done.settle {
                     if unsettled.call.is_some() {
                         self.give_back(&done);

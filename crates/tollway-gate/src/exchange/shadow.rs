@@ -6,10 +6,10 @@
 //! paid; the hold ends without a charge and without being counted. Only what a client does with its
 //! own money, such as the end of a session of the scheme `Payment`, is done and answered as always.
 
+use tollway_core::DecimalDigits;
 use tollway_core::money::Msat;
 
 use super::{Context, Exchange, Passed, State, Step};
-use crate::decimal::Decimal;
 use crate::headers;
 use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
@@ -39,7 +39,7 @@ impl Exchange {
     /// of one that is challenged.
     pub(super) fn shadow_cost(&self, stream: &impl Stream, decision: Decision, cost: Msat) {
         stream.count_shadow_msat(decision, cost.get());
-        stream.note(LogField::ShadowCostMsat, Decimal::of(cost.get()).as_str());
+        stream.note(LogField::ShadowCostMsat, DecimalDigits::of(cost.get()).as_str());
     }
 
     /// A request that would have been asked to pay.

@@ -5,14 +5,16 @@ const DIGITS_MAX: usize = 20;
 
 /// A number's decimal digits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Decimal {
+pub struct DecimalDigits {
     /// The digits stand at the end.
     text: [u8; DIGITS_MAX],
     start: usize,
 }
 
-impl Decimal {
-    pub(crate) fn of(number: u64) -> Self {
+impl DecimalDigits {
+    /// The digits of this number.
+    #[must_use]
+    pub fn of(number: u64) -> Self {
         let mut text = [b'0'; DIGITS_MAX];
         let mut start = DIGITS_MAX;
         let mut rest = number;
@@ -27,23 +29,29 @@ impl Decimal {
         Self { text, start }
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// The digits as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
         self.text.get(self.start..).unwrap_or_default()
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The digits as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         core::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]
     fn numbers_read_as_the_standard_library_writes_them() {
         for number in [0, 1, 9, 10, 99, 100, 5_000, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
-            assert_eq!(Decimal::of(number).as_str(), number.to_string());
+            assert_eq!(DecimalDigits::of(number).as_str(), number.to_string());
         }
     }
 }
