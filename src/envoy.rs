@@ -11,13 +11,15 @@ use std::time::{Duration, UNIX_EPOCH};
 use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::id::HoldId;
 use tollway_gate::host::{
-    CALL_REPLY_BYTES_MAX, CAS_ABSENT, Call, CallId, CallReply, CasMismatch, HeaderList, Host,
-    LogField, NotSent, ResponseTrouble, Stream, StreamId,
+    CALL_REPLY_BYTES_MAX, CAS_ABSENT, Call, CallId, CallReply, CasMismatch, Host, LogField,
+    NotSent, ResponseTrouble, Stream, StreamId,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
+use crate::header_map;
 use crate::turn::Turns;
 
 /// The ids of the filter's metrics, in the order of the enums they count.
@@ -184,8 +186,8 @@ impl Stream for EnvoyHost {
         StreamId(self.context_id)
     }
 
-    fn request_headers(&self) -> HeaderList {
-        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    fn request_headers(&self) -> HeaderBlock {
+        header_map::request_headers()
     }
 
     fn request_body(&self, bytes: usize) -> Vec<u8> {

@@ -7,6 +7,8 @@
 #[cfg(target_arch = "wasm32")]
 mod envoy;
 #[cfg(target_arch = "wasm32")]
+mod header_map;
+#[cfg(target_arch = "wasm32")]
 mod http;
 #[cfg(target_arch = "wasm32")]
 mod parking;
@@ -15,8 +17,7 @@ mod root;
 #[cfg(target_arch = "wasm32")]
 mod turn;
 
-// The macro expands to the module's exported entry point, which the lint counts as unsafe; it is
-// the only such item.
+// The macro expands to the module's exported entry point, which the lint counts as unsafe.
 #[cfg(target_arch = "wasm32")]
 #[allow(unsafe_code, missing_docs, reason = "proxy-wasm's entry point is an exported symbol")]
 mod entry {

@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{ByValue, Field, Price, PricedRequest, Rule};
 use tollway_core::rates::Rates;
@@ -39,7 +40,7 @@ fuzz_target!(|query: &[u8]| {
     let table = ByValue::new(field, fixed(3)).with("deep", fixed(2)).unwrap();
     let price = Price::rule(Rule::ByValue(table.with("flat", fixed(1)).unwrap()));
     let request = PricedRequest {
-        headers: &[],
+        headers: HeaderBlock::none(),
         query,
         body: &[],
         body_bytes: 0,

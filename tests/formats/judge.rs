@@ -60,8 +60,7 @@ impl<'a> Request<'a> {
 
 /// Reads the credential of an `Authorization` header.
 pub(crate) fn read(authorization: &str) -> Result<Credential, Refusal> {
-    let header = ("authorization".to_owned(), authorization.as_bytes().to_vec());
-    let presented = read_credential(&[header]);
+    let presented = read_credential(&[("authorization", authorization)].into());
     presented.credential.map_err(Refusal::Malformed)?.ok_or(Refusal::Absent)
 }
 

@@ -53,7 +53,7 @@ async fn killing_replicas_costs_nobody_a_credit() {
 
     let mut kills = 0;
     while served.load(Ordering::SeqCst) < REQUESTS {
-        let chance: [u8; 1] = random();
+        let chance: [u8; 2] = random();
         let target = served.load(Ordering::SeqCst) + 1 + u64::from(chance[0] / 2);
         eventually("some requests are served", async || {
             let now = served.load(Ordering::SeqCst);

@@ -16,6 +16,8 @@
 // The skin is a cdylib, which a test cannot link, so its modules are compiled in here.
 #[path = "../../src/envoy.rs"]
 mod envoy;
+#[path = "../../src/header_map.rs"]
+mod header_map;
 #[path = "../../src/http.rs"]
 mod http;
 #[path = "../../src/parking.rs"]

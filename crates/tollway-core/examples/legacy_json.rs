@@ -77,7 +77,7 @@ fn verify(request: &Value) -> Result<bool, String> {
     let keyring = serde_json::from_value(keyring).map_err(|error| error.to_string())?;
     let keyring = Keyring::from_reply(&keyring).map_err(|error| error.to_string())?;
     let value = format!("L402 {}:{}", text(request, "token")?, text(request, "preimage")?);
-    let presented = read_credential(&[("authorization".into(), value.into_bytes())]);
+    let presented = read_credential(&[("authorization", value)].into());
     let Ok(Some(credential)) = presented.credential else { return Ok(false) };
     let facts = RequestFacts {
         service: SERVICE,

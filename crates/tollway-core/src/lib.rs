@@ -21,6 +21,7 @@ pub mod decimal;
 pub mod digest;
 pub mod entropy;
 pub mod header;
+pub mod header_block;
 pub mod id;
 pub mod identifier;
 pub mod json;

@@ -48,7 +48,7 @@ fn keyring() -> Keyring {
 
 fn verify(token: &str) -> Option<Result<VerifiedCredential, Rejection>> {
     let value = format!("L402 {token}:{}", preimage().reveal_hex());
-    let credential = read_credential(&[("authorization".into(), value.into_bytes())]).credential;
+    let credential = read_credential(&[("authorization", value)].into()).credential;
     Some(credential.ok()??.verify(&keyring()))
 }
 
@@ -91,7 +91,7 @@ proptest! {
         let _ = rfc3339::parse_ms(&String::from_utf8_lossy(&bytes));
         let mut text = b"L402 eyJ".to_vec();
         text.extend_from_slice(&bytes);
-        let _ = read_credential(&[("authorization".into(), text)]);
+        let _ = read_credential(&[("authorization", text)].into());
     }
 
     #[test]

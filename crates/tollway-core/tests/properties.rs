@@ -56,7 +56,7 @@ fn our_token(preimage: [u8; 32], random: [u8; 32]) -> Macaroon {
 }
 
 fn read(value: Vec<u8>) -> Presented {
-    read_credential(&[("authorization".into(), value)])
+    read_credential(&[("authorization", value)].into())
 }
 
 fn verify(macaroon: &Macaroon, preimage: [u8; 32]) -> Result<VerifiedCredential, Rejection> {
@@ -277,8 +277,8 @@ proptest! {
         value in any_authorization(),
         name in prop::sample::select(vec!["authorization", "Macaroon", "grpc-metadata-macaroon"]),
     ) {
-        let _ = read_credential(&[(name.into(), value.clone())]);
-        let _ = read_credential(&[(name.into(), value.clone()), ("authorization".into(), value)]);
+        let _ = read_credential(&[(name, &value)].into());
+        let _ = read_credential(&[(name, &value), ("authorization", &value)].into());
     }
 
     /// Whatever is read as ours is taken out completely: what remains holds none of it.

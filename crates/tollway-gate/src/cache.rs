@@ -12,16 +12,16 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::rc::Rc;
 
 use tollway_core::credential::VerifiedCredential;
+use tollway_core::header_block::HeaderBlock;
 
 use crate::config::CacheLimits;
-use crate::host::HeaderList;
 use crate::prehashed::Prehashed;
 
 /// The headers that can carry a credential.
 const CARRIERS: [&str; 3] = ["authorization", "macaroon", "grpc-metadata-macaroon"];
-/// So many bytes at a credential's end tell it from others: the macaroon's signature, in base64,
-/// and the preimage stand there.
-const TELLING_BYTES: usize = 128;
+/// So many bytes at a credential's end tell it from others: the preimage stands there, in
+/// hexadecimal digits, and before it the end of the macaroon's signature.
+const TELLING_BYTES: usize = 80;
 /// What an entry costs beside its key: the verified credential and the map's own slots.
 const ENTRY_BYTES: usize = 512;
 
@@ -32,38 +32,32 @@ pub(crate) struct Known {
     pub(crate) authorization_rest: Option<Vec<u8>>,
 }
 
-/// The headers of one request that can carry a credential; at least one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Carriers<'a>(&'a HeaderList);
+/// The headers of one request that can carry a credential, each with the number of its name; at
+/// least one.
+pub(crate) struct Carriers<'a>(Vec<(u8, &'a [u8])>);
 
 impl<'a> Carriers<'a> {
     /// Those of this request; `None` when it has none.
-    pub(crate) fn of(headers: &'a HeaderList) -> Option<Self> {
-        let carriers = Self(headers);
-        carriers.iter().next().map(|_| carriers)
+    pub(crate) fn of(headers: &'a HeaderBlock) -> Option<Self> {
+        let number = |name| CARRIERS.iter().position(|carrier| name == carrier.as_bytes());
+        let carriers =
+            headers.iter().filter_map(|(name, value)| Some((number(name)? as u8, value)));
+        let carriers: Vec<_> = carriers.collect();
+        (!carriers.is_empty()).then_some(Self(carriers))
     }
 
-    /// Each with the number of its name.
-    fn iter(self) -> impl Iterator<Item = (u8, &'a [u8])> {
-        self.0.iter().filter_map(|(name, value)| {
-            let tag = CARRIERS.iter().position(|carrier| name == carrier)?;
-            Some((tag as u8, value.as_slice()))
-        })
-    }
-
-    fn equals(self, key: &[(u8, Vec<u8>)]) -> bool {
-        let mut kept = key.iter();
-        let same = |(tag, value): (u8, &[u8])| {
-            kept.next().is_some_and(|(known, bytes)| *known == tag && equal(bytes, value))
-        };
-        self.iter().all(same) && kept.next().is_none()
+    fn equals(&self, key: &[(u8, Vec<u8>)]) -> bool {
+        let pairs = self.0.iter().zip(key);
+        let mut same =
+            pairs.map(|((tag, value), (known, bytes))| tag == known && equal(bytes, value));
+        self.0.len() == key.len() && same.all(|same| same)
     }
 }
 
 /// Two that differ elsewhere are alike here, and [`Carriers::equals`] tells.
 impl Hash for Carriers<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for (tag, value) in self.iter() {
+        for (tag, value) in &self.0 {
             (tag, value.len()).hash(state);
             state.write(value.last_chunk::<TELLING_BYTES>().map_or(value, |end| end));
         }
@@ -117,7 +111,7 @@ impl CredentialCache {
         }
     }
 
-    pub(crate) fn find(&mut self, carriers: Carriers<'_>) -> Option<Known> {
+    pub(crate) fn find(&mut self, carriers: &Carriers<'_>) -> Option<Known> {
         let hash = self.hasher.hash_one(carriers);
         if let Some(kept) = self.young.get(&hash).filter(|kept| carriers.equals(&kept.key)) {
             return Some(kept.known.clone());
@@ -132,8 +126,8 @@ impl CredentialCache {
         Some(known)
     }
 
-    pub(crate) fn insert(&mut self, carriers: Carriers<'_>, known: Known) {
-        let key = carriers.iter().map(|(tag, value)| (tag, value.to_vec())).collect();
+    pub(crate) fn insert(&mut self, carriers: &Carriers<'_>, known: Known) {
+        let key = carriers.0.iter().map(|(tag, value)| (*tag, value.to_vec())).collect();
         self.keep(self.hasher.hash_one(carriers), Kept { key, known });
     }
 
@@ -184,19 +178,20 @@ mod tests {
     #[test]
     fn carriers_that_differ_anywhere_are_others() {
         let value = |head: &str| [head.as_bytes(), &[b'x'; 2 * TELLING_BYTES]].concat();
-        let list = |name: &str, head: &str| vec![(name.to_owned(), value(head))];
+        let list = |name: &str, head: &str| HeaderBlock::from([(name, value(head))]);
         let known = list("authorization", "a");
         let key: Vec<_> =
-            Carriers::of(&known).unwrap().iter().map(|(t, v)| (t, v.to_vec())).collect();
+            Carriers::of(&known).unwrap().0.iter().map(|(t, v)| (*t, v.to_vec())).collect();
         assert!(Carriers::of(&known).unwrap().equals(&key));
-        let twice = [known.clone(), known.clone()].concat();
+        let twice =
+            HeaderBlock::from([("authorization", value("a")), ("authorization", value("a"))]);
         for other in [list("authorization", "b"), list("macaroon", "a"), twice] {
             assert!(!Carriers::of(&other).unwrap().equals(&key));
         }
         let none: &[(u8, Vec<u8>)] = &[];
         assert!(!Carriers::of(&known).unwrap().equals(none));
         let state = RandomState::new();
-        let hash = |list: &HeaderList| state.hash_one(Carriers::of(list).unwrap());
+        let hash = |list: &HeaderBlock| state.hash_one(Carriers::of(list).unwrap());
         assert_ne!(hash(&known), hash(&list("macaroon", "a")));
     }
 }

@@ -220,11 +220,11 @@ impl Gate {
         HoldId::mint(now_ms, self.entropy.borrow_mut().draw())
     }
 
-    pub(crate) fn recall(&self, carriers: Carriers<'_>) -> Option<Known> {
+    pub(crate) fn recall(&self, carriers: &Carriers<'_>) -> Option<Known> {
         self.cache.borrow_mut().find(carriers)
     }
 
-    pub(crate) fn remember(&self, carriers: Carriers<'_>, known: Known) {
+    pub(crate) fn remember(&self, carriers: &Carriers<'_>, known: Known) {
         self.cache.borrow_mut().insert(carriers, known);
     }
 

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use tollway_core::header::{PAYMENT_AUTHORIZATION, read_credential, read_payment};
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::minted::MintedCaveat;
 use tollway_core::money::{MSAT_PER_SAT, Msat};
 use tollway_core::{DecimalDigits, HexDigits};
 
-use crate::host::{HeaderList, Stream};
+use crate::host::Stream;
 
 /// Every header that the gate sets itself; what a client sends under this prefix is removed.
 const OURS: &str = "x-toll-";
@@ -24,22 +25,17 @@ pub(crate) const EXPOSED: &str = "WWW-Authenticate, Payment-Receipt, Payment-Req
      X-Toll-Balance-Msat, \
      X-Toll-Low-Balance, X-Toll-Free-Remaining, X-Toll-Free-Reset, X-Toll-Tier, X-Toll-Price-Msat";
 
-/// The value of a header, the first of its name.
-pub(crate) fn find<'a>(headers: &'a HeaderList, name: &str) -> Option<&'a [u8]> {
-    headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
-}
-
 /// A header that a client may send once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Repeated;
 
 /// The value of a header that must not come twice.
 pub(crate) fn single<'a>(
-    headers: &'a HeaderList,
+    headers: &'a HeaderBlock,
     name: &str,
 ) -> Result<Option<&'a [u8]>, Repeated> {
-    let mut values = headers.iter().filter(|(key, _)| key == name);
-    let value = values.next().map(|(_, value)| value.as_slice());
+    let mut values = headers.find_all(name);
+    let value = values.next();
     if values.next().is_some() { Err(Repeated) } else { Ok(value) }
 }
 
@@ -48,27 +44,35 @@ pub(crate) fn single<'a>(
 /// whether credentials of other rails are ours too.
 pub(crate) fn strip_request(
     stream: &impl Stream,
-    headers: &HeaderList,
+    headers: &HeaderBlock,
     authorization_rest: Option<&[u8]>,
     rails: bool,
 ) {
-    for (name, value) in headers {
-        if name == "authorization" {
-            if authorization_rest != Some(value.as_slice()) {
-                stream.set_request_header(name, authorization_rest);
+    for (name, value) in headers.iter() {
+        if name == b"authorization" {
+            if authorization_rest != Some(value) {
+                stream.set_request_header("authorization", authorization_rest);
             }
-        } else if name.starts_with(OURS)
-            || MACAROON_CARRIERS.contains(&name.as_str())
-            || TOLL_BOOTH.contains(&name.as_str())
-            || (rails && (name == PAYMENT_AUTHORIZATION || X402_CARRIERS.contains(&name.as_str())))
+        } else if name.starts_with(OURS.as_bytes())
+            || is_one_of(name, &MACAROON_CARRIERS)
+            || is_one_of(name, &TOLL_BOOTH)
+            || (rails
+                && (is_one_of(name, &[PAYMENT_AUTHORIZATION]) || is_one_of(name, &X402_CARRIERS)))
         {
-            stream.set_request_header(name, None);
+            // Names are ASCII: proxies refuse others.
+            if let Ok(name) = core::str::from_utf8(name) {
+                stream.set_request_header(name, None);
+            }
         }
     }
 }
 
+pub(crate) fn is_one_of(name: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|one| name == one.as_bytes())
+}
+
 /// What of `Authorization` is for the upstream.
-pub(crate) fn authorization_rest(headers: &HeaderList, rails: bool) -> Option<Vec<u8>> {
+pub(crate) fn authorization_rest(headers: &HeaderBlock, rails: bool) -> Option<Vec<u8>> {
     let rest = read_credential(headers).authorization_rest;
     if rails { read_payment(headers, rest).authorization_rest } else { rest }
 }

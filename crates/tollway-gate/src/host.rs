@@ -3,12 +3,10 @@
 //! Two real implementations stand behind these traits: the Envoy skin in the root package and
 //! the fake host of the test kit.
 
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::id::HoldId;
 
 use crate::metrics::{CallKind, Decision, LeaseEvent};
-
-/// A request's or a response's headers: names in lower case, values as bytes.
-pub type HeaderList = Vec<(String, Vec<u8>)>;
 
 /// Names a call to `tollwayd` until its reply comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -187,8 +185,8 @@ pub trait Stream: Host {
     /// Its name.
     fn id(&self) -> StreamId;
 
-    /// The request's headers, pseudo headers included.
-    fn request_headers(&self) -> HeaderList;
+    /// The request's headers, pseudo headers included, names in lower case.
+    fn request_headers(&self) -> HeaderBlock;
 
     /// The first `bytes` bytes of what has come of the request's body while it was held back.
     fn request_body(&self, bytes: usize) -> Vec<u8>;

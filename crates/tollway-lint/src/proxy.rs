@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::id::HoldId;
 use tollway_gate::host::{
-    CAS_ABSENT, Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble,
-    Stream, StreamId,
+    CAS_ABSENT, Call, CallId, CasMismatch, Host, LogField, NotSent, ResponseTrouble, Stream,
+    StreamId,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
@@ -20,7 +21,7 @@ pub(crate) struct Sent {
 /// The proxy.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    request: HeaderList,
+    request: HeaderBlock,
     body: Vec<u8>,
     calls: Cell<u32>,
     sent: RefCell<Option<Sent>>,
@@ -28,7 +29,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) const fn new(request: HeaderList, body: Vec<u8>) -> Self {
+    pub(crate) const fn new(request: HeaderBlock, body: Vec<u8>) -> Self {
         Self {
             request,
             body,
@@ -100,7 +101,7 @@ impl Stream for Proxy {
         StreamId(0)
     }
 
-    fn request_headers(&self) -> HeaderList {
+    fn request_headers(&self) -> HeaderBlock {
         self.request.clone()
     }
 

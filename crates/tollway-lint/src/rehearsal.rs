@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::pricing::RequestHead;
 use tollway_core::wire;
 use tollway_gate::config::{Config, ConfigError, Mode, Route, Unmatched};
 use tollway_gate::exchange::{Exchange, Step};
 use tollway_gate::gate::Gate;
-use tollway_gate::host::{CallReply, HeaderList, LogField, Reply};
+use tollway_gate::host::{CallReply, LogField, Reply};
 
 use crate::proxy::Proxy;
 
@@ -31,12 +32,12 @@ pub struct Asked {
 }
 
 impl Asked {
-    pub(crate) fn list(&self) -> HeaderList {
+    pub(crate) fn list(&self) -> HeaderBlock {
         let pseudo =
             [(":method", &self.method), (":authority", &self.host), (":path", &self.target)];
-        let pseudo = pseudo.iter().map(|(name, value)| ((*name).to_owned(), value.as_str()));
-        let others = self.headers.iter().map(|(name, value)| (name.clone(), value.as_str()));
-        pseudo.chain(others).map(|(name, value)| (name, value.as_bytes().to_vec())).collect()
+        let pseudo = pseudo.iter().map(|(name, value)| (*name, value.as_str()));
+        let others = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        pseudo.chain(others).collect()
     }
 
     fn path(&self) -> &str {

@@ -10,10 +10,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::id::HoldId;
 use tollway_gate::host::{
-    Call, CallId, CasMismatch, HeaderList, Host, LogField, NotSent, ResponseTrouble, Stream,
-    StreamId,
+    Call, CallId, CasMismatch, Host, LogField, NotSent, ResponseTrouble, Stream, StreamId,
 };
 use tollway_gate::metrics::{CallKind, Decision, LeaseEvent};
 
@@ -32,9 +32,9 @@ pub struct FakeHost {
     shadow_msat: RefCell<HashMap<Decision, u64>>,
     lost_postings: Cell<u64>,
     warnings: RefCell<Vec<String>>,
-    request: RefCell<HeaderList>,
+    request: RefCell<Vec<(String, Vec<u8>)>>,
     request_body: RefCell<Vec<u8>>,
-    response: RefCell<HeaderList>,
+    response: RefCell<Vec<(String, Vec<u8>)>>,
     response_body: RefCell<Vec<u8>>,
     client_address: RefCell<Option<String>>,
     trouble: Cell<ResponseTrouble>,
@@ -302,9 +302,9 @@ impl Stream for FakeHost {
         StreamId(self.id.get())
     }
 
-    fn request_headers(&self) -> HeaderList {
+    fn request_headers(&self) -> HeaderBlock {
         self.asked("request_headers");
-        self.request.borrow().clone()
+        self.request.borrow().iter().map(|(name, value)| (name, value)).collect()
     }
 
     fn request_body(&self, bytes: usize) -> Vec<u8> {
@@ -381,17 +381,17 @@ fn replace(body: &mut Vec<u8>, bytes: usize, text: &[u8]) {
     body.splice(..bytes.min(body.len()), text.iter().copied());
 }
 
-fn owned(headers: &[(&str, &[u8])]) -> HeaderList {
+fn owned(headers: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
     headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
 
-fn joined(headers: &HeaderList, name: &str) -> Option<Vec<u8>> {
+fn joined(headers: &[(String, Vec<u8>)], name: &str) -> Option<Vec<u8>> {
     let values: Vec<&[u8]> =
         headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_slice()).collect();
     (!values.is_empty()).then(|| values.join(&b","[..]))
 }
 
-fn set(headers: &mut HeaderList, name: &str, value: Option<&[u8]>) {
+fn set(headers: &mut Vec<(String, Vec<u8>)>, name: &str, value: Option<&[u8]>) {
     headers.retain(|(key, _)| key != name);
     if let Some(value) = value {
         headers.push((name.into(), value.into()));

@@ -178,8 +178,7 @@ async fn sell(
     if let Some(receipt) = opened_by_another_scheme(&shop, &service, &headers) {
         return (receipt, format!("one of {service}")).into_response();
     }
-    let pairs: Vec<_> =
-        headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let pairs = headers.iter().map(|(name, value)| (name, value.as_bytes())).collect();
     let credential = read_credential(&pairs).credential.ok().flatten();
     let verified = credential.and_then(|credential| credential.verify(&keyring()).ok());
     let opens = verified.filter(|verified| {

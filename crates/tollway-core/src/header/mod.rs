@@ -25,13 +25,13 @@ mod scheme;
 #[cfg(test)]
 mod tests;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use self::list::{Parameter, elements, split_first, split_last, split_schemes, split_word};
 use crate::compat::lightning_toll;
 use crate::credential::{Credential, MACAROONS_MAX};
+use crate::header_block::HeaderBlock;
 use crate::identifier;
 use crate::macaroon::{Macaroon, MacaroonError};
 use crate::payment::{PaymentHash, Preimage};
@@ -129,11 +129,11 @@ impl core::error::Error for Malformed {}
 
 /// Reads the credential of a request from all of its headers.
 #[must_use]
-pub fn read_credential(headers: &[(String, Vec<u8>)]) -> Presented {
+pub fn read_credential(headers: &HeaderBlock) -> Presented {
     let mut found = Found::default();
     let mut rest: Vec<&[u8]> = Vec::new();
-    for (name, value) in headers {
-        if name.eq_ignore_ascii_case("authorization") {
+    for (name, value) in headers.iter() {
+        if name.eq_ignore_ascii_case(b"authorization") {
             let parts = split_schemes(value);
             if !parts.iter().any(|part| part.ours) {
                 rest.push(value);
@@ -155,8 +155,8 @@ pub fn read_credential(headers: &[(String, Vec<u8>)]) -> Presented {
     Presented { credential: found.read(), authorization_rest }
 }
 
-fn is_macaroon_header(name: &str) -> bool {
-    name.eq_ignore_ascii_case("macaroon") || name.eq_ignore_ascii_case("grpc-metadata-macaroon")
+fn is_macaroon_header(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"macaroon") || name.eq_ignore_ascii_case(b"grpc-metadata-macaroon")
 }
 
 /// The texts that claim to be credentials, by carrier.

@@ -4,6 +4,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::header_block::HeaderBlock;
+
 use super::list::{split_schemes, split_word};
 use super::{CREDENTIAL_BYTES_MAX, Malformed};
 
@@ -24,7 +26,7 @@ pub struct PaymentPresented {
 /// counts once, and two different ones are refused.
 #[must_use]
 pub fn read_payment(
-    headers: &[(String, Vec<u8>)],
+    headers: &HeaderBlock,
     authorization_rest: Option<Vec<u8>>,
 ) -> PaymentPresented {
     let mut found: Vec<&[u8]> = Vec::new();
@@ -38,8 +40,8 @@ pub fn read_payment(
         }
     }
     let in_authorization = !found.is_empty();
-    for (name, value) in headers {
-        if name.eq_ignore_ascii_case(PAYMENT_AUTHORIZATION) {
+    for (name, value) in headers.iter() {
+        if name.eq_ignore_ascii_case(PAYMENT_AUTHORIZATION.as_bytes()) {
             let (scheme, credential) = split_word(value.trim_ascii());
             // Without its scheme it is none, but was meant to be one.
             let is_one = scheme.eq_ignore_ascii_case(b"payment");
@@ -69,10 +71,7 @@ mod tests {
     use crate::header::read_credential;
 
     fn read(headers: &[(&str, &str)]) -> (Result<Option<String>, Malformed>, Option<String>) {
-        let list: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| ((*name).into(), value.as_bytes().to_vec()))
-            .collect();
+        let list = headers.iter().copied().collect();
         let presented = read_payment(&list, read_credential(&list).authorization_rest);
         let rest = presented.authorization_rest.map(|rest| String::from_utf8(rest).unwrap());
         (presented.credential, rest)

@@ -1,5 +1,5 @@
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use super::list::Part;
 use super::*;
@@ -34,8 +34,7 @@ fn paid() -> Credential {
 }
 
 fn read(headers: &[(&str, &[u8])]) -> Presented {
-    let headers: Vec<_> = headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
-    read_credential(&headers)
+    read_credential(&headers.iter().copied().collect())
 }
 
 fn read_authorization(value: &str) -> Presented {

@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_header_s_value_decides() {
         let price = by(Field::header("x-size").unwrap());
-        let header = |value: &[u8]| ("x-size".into(), value.to_vec());
+        let header = |value: &'static [u8]| ("x-size", value);
         for (headers, expected) in [
             (vec![], Ok(2)),
             (vec![header(b"large")], Ok(9)),
@@ -146,7 +146,8 @@ mod tests {
             (vec![header(b"small,large")], Err(PriceProblem::Repeated)),
             (vec![header(b"\xff")], Err(PriceProblem::Malformed)),
         ] {
-            let found = cost(&price, &PricedRequest { headers: &headers, ..request() });
+            let block = headers.iter().copied().collect();
+            let found = cost(&price, &PricedRequest { headers: &block, ..request() });
             assert_eq!(found, expected, "{headers:?}");
         }
     }

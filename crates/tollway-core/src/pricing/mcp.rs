@@ -66,8 +66,8 @@ impl McpPrice {
 
     pub(super) fn quote(&self, request: &PricedRequest<'_>) -> Result<Quote, PriceFault<'_>> {
         // A POST is a message. What opens a stream or ends a connection has no body.
-        let http_method = request.headers.iter().find(|(name, _)| name == ":method");
-        if http_method.is_some_and(|(_, value)| value != b"POST") && request.body.is_empty() {
+        let http_method = request.headers.find(":method");
+        if http_method.is_some_and(|method| method != b"POST") && request.body.is_empty() {
             return Ok(Quote::fixed(Msat::ZERO));
         }
         if request.body.trim_ascii_start().starts_with(b"[") {
@@ -102,11 +102,9 @@ impl McpPrice {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-    use alloc::vec;
-
     use super::super::price::tests::{fixed, request};
     use super::*;
+    use crate::header_block::HeaderBlock;
 
     fn price() -> McpPrice {
         let terms = McpTerms { challenge_in_json_rpc: true, refund_errors: false };
@@ -118,7 +116,7 @@ mod tests {
     }
 
     fn quote(http_method: &str, body: &str) -> Result<u64, PriceProblem> {
-        let headers = vec![(":method".to_string(), http_method.as_bytes().to_vec())];
+        let headers = HeaderBlock::from([(":method", http_method)]);
         let request = PricedRequest { headers: &headers, body: body.as_bytes(), ..request() };
         let price = price();
         let quote = price.quote(&request).map(|quote| quote.cost.get());

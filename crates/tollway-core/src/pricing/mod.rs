@@ -42,8 +42,9 @@ mod windows;
 #[cfg(test)]
 mod work_tests;
 
-use alloc::string::String;
 use alloc::vec::Vec;
+
+use crate::header_block::HeaderBlock;
 
 pub use asked::{AskedPrice, Said};
 pub use by_size::{BySize, Rate};
@@ -71,7 +72,7 @@ pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a [u8],
     /// The headers; names in any case.
-    pub headers: &'a [(String, Vec<u8>)],
+    pub headers: &'a HeaderBlock,
 }
 
 /// The conditions of one route; all of them must hold.
@@ -80,6 +81,7 @@ pub struct RequestHead<'a> {
 /// were written: `/users/{id}` equals `/users/{name}`, and the order of methods is no matter.
 ///
 /// ```
+/// use tollway_core::header_block::HeaderBlock;
 /// use tollway_core::pricing::{HostRule, PathRule, PriceTable, RequestHead, RouteMatch};
 ///
 /// let joke = RouteMatch::new(PathRule::exact("/joke").unwrap())
@@ -89,7 +91,7 @@ pub struct RequestHead<'a> {
 ///     host: b"API.example.com:443",
 ///     path: b"/joke",
 ///     method: b"GET",
-///     headers: &[],
+///     headers: HeaderBlock::none(),
 /// };
 /// assert_eq!(table.find(&head), Some(&"joke"));
 /// ```

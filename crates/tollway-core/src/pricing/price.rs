@@ -1,6 +1,5 @@
 //! What a request costs.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,6 +11,7 @@ use super::percent::Percent;
 use super::tokens::{TokenPrice, TokenQuote};
 use super::windows::Windows;
 use super::{PriceFault, PriceProblem};
+use crate::header_block::HeaderBlock;
 use crate::money::Msat;
 use crate::rates::{Fiat, NoRate, Rates};
 use crate::tier::Tier;
@@ -83,7 +83,7 @@ pub enum BodyNeed {
 #[derive(Clone, Copy, Debug)]
 pub struct PricedRequest<'a> {
     /// The headers; names in any case.
-    pub headers: &'a [(String, Vec<u8>)],
+    pub headers: &'a HeaderBlock,
     /// What stands behind the `?` of the path; empty where there is none.
     pub query: &'a [u8],
     /// The whole body, where [`Price::body_need`] asks for its text.
@@ -251,7 +251,7 @@ pub(super) mod tests {
 
     pub(crate) fn request() -> PricedRequest<'static> {
         PricedRequest {
-            headers: &[],
+            headers: HeaderBlock::none(),
             query: b"",
             body: b"",
             body_bytes: 0,

@@ -2,7 +2,6 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
@@ -45,7 +44,7 @@ fn find_on<'a>(
     path: &str,
 ) -> Option<&'a str> {
     let (host, method, path) = (host.as_bytes(), method.as_bytes(), path.as_bytes());
-    table.find(&RequestHead { host, path, method, headers: &[] }).copied()
+    table.find(&RequestHead { host, path, method, headers: HeaderBlock::none() }).copied()
 }
 
 #[test]
@@ -200,8 +199,7 @@ fn more_header_conditions_win_then_the_order() {
     for (names, expected) in
         [(&[][..], "none"), (&["X"], "x"), (&["y"], "y"), (&["y", "x"], "x and y")]
     {
-        let headers: Vec<_> =
-            names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
+        let headers = names.iter().map(|name| (*name, "1")).collect();
         let head = RequestHead { host: b"h", path: b"/a", method: b"GET", headers: &headers };
         assert_eq!(table.find(&head), Some(&expected), "{names:?}");
     }
@@ -364,8 +362,7 @@ proptest! {
         let table = PriceTable::new(
             routes.iter().enumerate().map(|(at, route)| (route.rule(), at)).collect(),
         );
-        let sent: Vec<(String, Vec<u8>)> =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let sent = headers.iter().copied().collect();
         let path = format!("/{}", path.join("/"));
         let head = RequestHead {
             host: host.as_bytes(),
@@ -384,7 +381,7 @@ proptest! {
         host in prop::collection::vec(any::<u8>(), 0..32),
     ) {
         let table = table(&[("t", template("/{a}/b")), ("p", prefix("/"))]);
-        let head = RequestHead { host: &host, path: &path, method: b"GET", headers: &[] };
+        let head = RequestHead { host: &host, path: &path, method: b"GET", headers: HeaderBlock::none() };
         let found = table.find(&head);
         if check_normalised(&path).is_ok() {
             prop_assert!(found.is_some());

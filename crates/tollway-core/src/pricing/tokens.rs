@@ -161,10 +161,10 @@ fn flag<'p>(field: &'p Field, request: &PricedRequest<'_>) -> Result<bool, Price
 #[cfg(test)]
 mod tests {
     use alloc::format;
-    use alloc::string::ToString;
 
     use super::super::price::tests::request;
     use super::*;
+    use crate::header_block::HeaderBlock;
     use crate::money::Msat;
 
     fn rates(input: u64, output: u64) -> Rates {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn quote(provider: Provider, path: &str, body: &str) -> Result<(u64, bool), PriceProblem> {
-        let headers = [(":path".to_string(), path.as_bytes().to_vec())];
+        let headers = HeaderBlock::from([(":path", path)]);
         let request = PricedRequest { headers: &headers, body: body.as_bytes(), ..request() };
         let price = price(provider);
         let quote = price.quote(&request).map_err(|fault| fault.problem)?;

@@ -25,7 +25,7 @@ fn look_up<R: Copy>(table: &PriceTable<R>, head: &RequestHead<'_>) -> (Option<R>
     (found, VISITED.with(Cell::get))
 }
 
-fn get<'a>(path: &'a str, headers: &'a [(String, Vec<u8>)]) -> RequestHead<'a> {
+fn get<'a>(path: &'a str, headers: &'a HeaderBlock) -> RequestHead<'a> {
     RequestHead { host: b"api.example.com", path: path.as_bytes(), method: b"GET", headers }
 }
 
@@ -59,13 +59,13 @@ fn a_thousand_routes_cost_no_more_than_four() {
         ("/v1/none", 2),
         ("/elsewhere", 1),
     ] {
-        let (found, work) = look_up(&many, &get(path, &[]));
-        assert_eq!((found, work), look_up(&few, &get(path, &[])), "{path}");
+        let (found, work) = look_up(&many, &get(path, HeaderBlock::none()));
+        assert_eq!((found, work), look_up(&few, &get(path, HeaderBlock::none())), "{path}");
         // The root, a node for each segment, a parameter beside one of them, two routes.
         assert!(work <= 1 + segments + 1 + 2, "{path}: looked at {work}");
     }
     for at in 0..250 {
-        let (found, work) = look_up(&many, &get(&format!("/v1/r{at}/7"), &[]));
+        let (found, work) = look_up(&many, &get(&format!("/v1/r{at}/7"), HeaderBlock::none()));
         assert_eq!(found, Some(4 * at + 2));
         assert!(work <= 5, "{at}: looked at {work}");
     }
@@ -80,7 +80,7 @@ fn a_thousand_hosts_cost_no_more_than_one() {
     let table = PriceTable::new((0..1_000).map(host).collect());
     for n in [0, 499, 999] {
         let name = format!("h{n}.example.com");
-        let head = RequestHead { host: name.as_bytes(), ..get("/joke", &[]) };
+        let head = RequestHead { host: name.as_bytes(), ..get("/joke", HeaderBlock::none()) };
         assert_eq!(look_up(&table, &head), (Some(n), 3));
     }
 }
@@ -95,8 +95,7 @@ fn a_thousand_prices_of_one_path_cost_no_more_than_one() {
     };
     let table = PriceTable::new((0..1_000).map(model).collect());
     for n in [0, 499, 999] {
-        let sent = |name: &str, value: &str| (name.into(), value.into());
-        let headers = [sent("X-Model", &format!("m{n}")), sent("a-tenant", "t")];
+        let headers = [("X-Model", format!("m{n}")), ("a-tenant", "t".into())].into();
         assert_eq!(look_up(&table, &get("/v1/chat", &headers)), (Some(n), 4));
     }
 }
@@ -112,9 +111,9 @@ fn places_with_a_literal_and_a_parameter_are_tried_once_each_way() {
         (RouteMatch::new(rule.unwrap()), n)
     };
     let table = PriceTable::new((0..512).map(choices).collect());
-    let (found, work) = look_up(&table, &get("/a/a/a/a/a/a/a/a/a/end", &[]));
+    let (found, work) = look_up(&table, &get("/a/a/a/a/a/a/a/a/a/end", HeaderBlock::none()));
     assert_eq!((found, work), (Some(0), 12), "the literals come first");
-    let (found, work) = look_up(&table, &get("/a/a/a/a/a/a/a/a/a/other", &[]));
+    let (found, work) = look_up(&table, &get("/a/a/a/a/a/a/a/a/a/other", HeaderBlock::none()));
     // Each node of the tree once: 2^9 + 2^8 + .. + 1. No path can cost more.
     assert_eq!((found, work), (None, 1_023));
 }

@@ -1,6 +1,7 @@
 //! Prices as operators write them, and what is refused.
 
 use serde_json::{Value, json};
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::pricing::{BodyNeed, Price, PricedRequest};
 use tollway_core::rates::{RateReply, Rates};
 use tollway_core::tier::Tier;
@@ -30,7 +31,7 @@ fn cost_of_tier(price: &Price, query: &str, body: &str, tier: &str) -> Option<u6
         RateReply { currency: "USD".into(), per_bitcoin: "50000".into(), expires_at: u64::MAX };
     let rates = Rates::from_reply(&[rate]).unwrap();
     let request = PricedRequest {
-        headers: &[],
+        headers: HeaderBlock::none(),
         query: query.as_bytes(),
         body: body.as_bytes(),
         body_bytes: body.len() as u64,

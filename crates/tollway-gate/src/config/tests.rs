@@ -1,6 +1,7 @@
 //! Good configurations resolve, and each bad one has its message.
 
 use serde_json::{Value, json};
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::money::Msat;
 use tollway_core::pricing::{Price, RequestHead};
 
@@ -56,8 +57,12 @@ pub(super) fn parse(config: &Value) -> Result<Config, ConfigError> {
 }
 
 pub(super) fn found(config: &Config, path: &str) -> Option<Rc<Route>> {
-    let head =
-        RequestHead { host: b"example.com", path: path.as_bytes(), method: b"GET", headers: &[] };
+    let head = RequestHead {
+        host: b"example.com",
+        path: path.as_bytes(),
+        method: b"GET",
+        headers: HeaderBlock::none(),
+    };
     config.routes.find(&head).cloned()
 }
 
@@ -145,7 +150,7 @@ fn every_field_is_read() {
     assert!(config.failure_mode_allow);
     assert_eq!(config.preflight, Preflight::Answer);
     assert_eq!(config.cache, CacheLimits { entries_max: 1, bytes_max: 65_536 });
-    let headers = [("x-b".to_owned(), b"1".to_vec())];
+    let headers = [("x-b", b"1")].into();
     let head =
         RequestHead { host: b"example.com", path: b"/jokes/7", method: b"HEAD", headers: &headers };
     let joke = config.routes.find(&head).unwrap();

@@ -2,6 +2,7 @@
 
 use tollway_core::compat::Format;
 use tollway_core::credential::VerifiedCredential;
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::money::Msat;
 use tollway_core::payment::PaymentHash;
 use tollway_core::tier::Tier;
@@ -14,7 +15,7 @@ use super::settling::Unsettled;
 use super::{Admitted, Context, Exchange, Passed, State, Step};
 use crate::config::Idempotency;
 use crate::headers::{self, ResponseMarks};
-use crate::host::{HeaderList, LogField, Stream};
+use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
 
 /// A request that is paid for.
@@ -121,7 +122,7 @@ impl Exchange {
     }
 
     /// Lets a request go on that costs nothing.
-    pub(super) fn pass_free(&mut self, stream: &impl Stream, list: &HeaderList) -> Step {
+    pub(super) fn pass_free(&mut self, stream: &impl Stream, list: &HeaderBlock) -> Step {
         let rest = headers::authorization_rest(list, self.gate.config().other_rails);
         self.strip(stream, list, rest.as_deref());
         headers::mark_free_request(stream);
@@ -129,7 +130,7 @@ impl Exchange {
     }
 
     /// Takes off what must not reach the upstream.
-    pub(super) fn strip(&self, stream: &impl Stream, list: &HeaderList, rest: Option<&[u8]>) {
+    pub(super) fn strip(&self, stream: &impl Stream, list: &HeaderBlock, rest: Option<&[u8]>) {
         headers::strip_request(stream, list, rest, self.gate.config().other_rails);
     }
 

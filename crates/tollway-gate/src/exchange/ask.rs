@@ -7,7 +7,6 @@ use tollway_core::pricing::{PriceProblem, Quote, Said};
 use tollway_core::wire::{PriceReply, PriceRequest};
 
 use super::{Context, Exchange, Pricing, State, Step};
-use crate::headers;
 use crate::host::{CallReply, LogField, Stream};
 use crate::ledger;
 use crate::metrics::Decision;
@@ -23,7 +22,7 @@ impl Exchange {
     ) -> Step {
         let text = |name| {
             // Both were found to be visible ASCII before.
-            let value = headers::find(&context.headers, name).unwrap_or_default();
+            let value = context.headers.find(name).unwrap_or_default();
             String::from_utf8_lossy(value).into_owned()
         };
         let (method, mut path) = (text(":method"), text(":path"));

@@ -2,6 +2,7 @@
 //! when the gate cannot decide.
 
 use tollway_core::digest::Digest;
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::money::Msat;
 use tollway_core::wire::{
     Buys, CLIENT_TEXT_BYTES_MAX, ChallengeReply, ChallengeRequest, ClientKey,
@@ -14,7 +15,7 @@ use super::sale::coupon;
 use super::{Challenging, Context, Exchange, State, Step};
 use crate::config::{Mode, Purchase, PurchaseFault, Route};
 use crate::headers;
-use crate::host::{CallReply, HeaderList, LogField, Stream};
+use crate::host::{CallReply, LogField, Stream};
 use crate::ledger::{self, CallFault};
 use crate::metrics::Decision;
 use crate::reply;
@@ -28,7 +29,7 @@ impl Exchange {
         offer: Offer,
     ) -> Step {
         stream.note(LogField::Reason, offer.code);
-        let price_only = headers::find(&context.headers, ":method") == Some(b"HEAD");
+        let price_only = context.headers.find(":method") == Some(b"HEAD");
         if self.shadow && price_only {
             return self.challenged_in_shadow(stream, &context);
         }
@@ -188,14 +189,14 @@ impl Sale {
 }
 
 /// What the operator's authority may have certified: `tollwayd` judges it.
-fn certificate(headers: &HeaderList) -> Option<String> {
-    let sent = headers::find(headers, "x-toll-certificate")?;
+fn certificate(headers: &HeaderBlock) -> Option<String> {
+    let sent = headers.find("x-toll-certificate")?;
     String::from_utf8(sent.to_vec()).ok()
 }
 
 /// Who asks, for the limits on open invoices; `None` when the proxy does not know.
-fn client_key(stream: &impl Stream, headers: &HeaderList) -> Option<ClientKey> {
+fn client_key(stream: &impl Stream, headers: &HeaderBlock) -> Option<ClientKey> {
     let address = stream.client_address().filter(|text| text.len() <= CLIENT_TEXT_BYTES_MAX)?;
-    let user_agent = headers::find(headers, "user-agent").unwrap_or_default();
+    let user_agent = headers.find("user-agent").unwrap_or_default();
     Some(ClientKey { address, fingerprint: Digest::of(&[user_agent]).short_hex() })
 }

@@ -58,7 +58,7 @@ impl Exchange {
 fn allowance(stream: &impl Stream, context: &Context, shadow: bool) -> Option<AllowanceRequest> {
     let FreeTier { plan, window, ipv4_prefix, ipv6_prefix, .. } =
         context.route.free_tier.as_ref()?;
-    if headers::find(&context.headers, ":method") == Some(b"HEAD") {
+    if context.headers.find(":method") == Some(b"HEAD") {
         return None;
     }
     let address = stream.client_address().filter(|text| text.len() <= CLIENT_TEXT_BYTES_MAX)?;

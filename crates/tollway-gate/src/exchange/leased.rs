@@ -13,7 +13,6 @@ use super::offer::Offer;
 use super::{Asks, Context, Exchange, Holding, Parked, State, Step};
 use crate::config::{Idempotency, Spend as Paying};
 use crate::gate::Gate;
-use crate::headers;
 use crate::host::Stream;
 use crate::lease::{self, Ask, Grant, Opened, Paid, Relief, Spend, Taken, Tally};
 use crate::ledger::CallFault;
@@ -301,7 +300,7 @@ fn ask(context: &Context, credential: &VerifiedCredential) -> Ask {
 /// ledger judges hold by hold.
 fn leased_ask(gate: &Gate, context: &Context, credential: &VerifiedCredential) -> Option<Ask> {
     let keyed = context.route.idempotency != Idempotency::Off
-        && headers::find(&context.headers, "idempotency-key").is_some();
+        && context.headers.find("idempotency-key").is_some();
     // Of what is not proven here, the ledger judges every request.
     let judged = !context.budgets.is_empty()
         || context.tiers.is_some()

@@ -44,6 +44,7 @@ use std::rc::Rc;
 
 use tollway_core::budget::TokenBudget;
 use tollway_core::credential::VerifiedCredential;
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::id::HoldId;
 use tollway_core::minted::MintedCaveat;
 use tollway_core::money::Msat;
@@ -52,8 +53,8 @@ use tollway_core::tier::Tier;
 
 use crate::config::{Preflight, Route, Unmatched};
 use crate::gate::Gate;
-use crate::headers::{self, ResponseMarks};
-use crate::host::{CallId, CallReply, HeaderList, LogField, Reply, Stream};
+use crate::headers::ResponseMarks;
+use crate::host::{CallId, CallReply, LogField, Reply, Stream};
 use crate::metrics::{CallKind, Decision};
 use crate::reply;
 use crate::settle::Answer;
@@ -111,7 +112,7 @@ enum State {
 #[derive(Debug)]
 struct Asked {
     route: Rc<Route>,
-    headers: HeaderList,
+    headers: HeaderBlock,
     grpc: bool,
 }
 
@@ -125,7 +126,7 @@ impl Asked {
             quote,
             rpc_id: None,
             grpc: self.grpc,
-            from_browser: headers::find(&self.headers, "origin").is_some(),
+            from_browser: self.headers.find("origin").is_some(),
             headers: self.headers,
             authorization_rest: None,
             call_started_ms: now_ms,
@@ -148,7 +149,7 @@ struct Context {
     quote: Quote,
     /// The id to answer, where a challenge is a JSON-RPC error.
     rpc_id: Option<String>,
-    headers: HeaderList,
+    headers: HeaderBlock,
     authorization_rest: Option<Vec<u8>>,
     grpc: bool,
     from_browser: bool,
@@ -272,18 +273,18 @@ impl Exchange {
     pub fn request_headers(&mut self, stream: &impl Stream, end: bool) -> Step {
         self.shadow = self.gate.config().shadow;
         let list = stream.request_headers();
-        let grpc = headers::find(&list, "content-type")
-            .is_some_and(|value| value.starts_with(b"application/grpc"));
-        let target = headers::find(&list, ":path").unwrap_or_default();
+        let grpc =
+            list.find("content-type").is_some_and(|value| value.starts_with(b"application/grpc"));
+        let target = list.find(":path").unwrap_or_default();
         let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
         if let Err(fault) = check_normalised(path) {
             return self.answer(stream, Decision::Denied, reply::path_not_normal(fault, grpc));
         }
-        let method = headers::find(&list, ":method").unwrap_or_default();
-        if method == b"OPTIONS" && headers::find(&list, "access-control-request-method").is_some() {
+        let method = list.find(":method").unwrap_or_default();
+        if method == b"OPTIONS" && list.find("access-control-request-method").is_some() {
             return self.preflight(stream, &list);
         }
-        let host = headers::find(&list, ":authority").unwrap_or_default();
+        let host = list.find(":authority").unwrap_or_default();
         let head = RequestHead { host, path, method, headers: &list };
         let route = match (self.gate.config().routes.find(&head), &self.gate.config().unmatched) {
             (Some(route), _) | (None, Unmatched::Route(route)) => Rc::clone(route),
@@ -351,12 +352,12 @@ impl Exchange {
         }
     }
 
-    fn preflight(&mut self, stream: &impl Stream, list: &HeaderList) -> Step {
+    fn preflight(&mut self, stream: &impl Stream, list: &HeaderBlock) -> Step {
         match self.gate.config().preflight {
             Preflight::Pass => self.pass_free(stream, list),
             Preflight::Answer => {
                 let text = |name| {
-                    headers::find(list, name)
+                    list.find(name)
                         .and_then(|value| core::str::from_utf8(value).ok())
                         .filter(|value| value.bytes().all(|byte| (0x20..0x7f).contains(&byte)))
                 };

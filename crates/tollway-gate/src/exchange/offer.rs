@@ -9,12 +9,11 @@ use tollway_core::wire::HoldRefusal;
 
 use super::Context;
 use crate::config::Mode;
-use crate::headers;
 
 impl Context {
     /// What is sold, in the words of the route.
     pub(super) fn description(&self) -> String {
-        let text = |name| headers::find(&self.headers, name).unwrap_or_default();
+        let text = |name| self.headers.find(name).unwrap_or_default();
         let mut target = text(":path").splitn(2, |byte| *byte == b'?');
         let (path, query) = (target.next().unwrap_or_default(), target.next().unwrap_or_default());
         memo(&self.route.description, text(":method"), path, query)

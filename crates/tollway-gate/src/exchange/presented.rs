@@ -13,7 +13,6 @@ use super::refresh::Keys;
 use super::{Context, Exchange, Step};
 use crate::cache::{Carriers, Known};
 use crate::config::Mode;
-use crate::headers;
 use crate::host::Stream;
 
 impl Exchange {
@@ -67,7 +66,7 @@ impl Exchange {
                     self.challenge(stream, context, Offer::account_revoked())
                 }
                 Mode::Session { .. } => self.admit_session(stream, context, &credential),
-                Mode::Credits if headers::find(&context.headers, "x-toll-top-up").is_some() => {
+                Mode::Credits if context.headers.find("x-toll-top-up").is_some() => {
                     self.challenge(stream, context, Offer::top_up(credential.payment_hash()))
                 }
                 Mode::Credits | Mode::SingleUse => {
@@ -89,7 +88,7 @@ impl Exchange {
         context: &mut Context,
     ) -> Result<Option<Rc<VerifiedCredential>>, Offer> {
         let Some(carriers) = Carriers::of(&context.headers) else { return Ok(None) };
-        if let Some(known) = self.gate.recall(carriers) {
+        if let Some(known) = self.gate.recall(&carriers) {
             context.authorization_rest = known.authorization_rest;
             return Ok(Some(known.credential));
         }
@@ -112,7 +111,7 @@ impl Exchange {
         let credential = Rc::new(verified);
         let authorization_rest = context.authorization_rest.clone();
         let known = Known { credential: Rc::clone(&credential), authorization_rest };
-        self.gate.remember(carriers, known);
+        self.gate.remember(&carriers, known);
         Ok(Some(credential))
     }
 
@@ -129,14 +128,14 @@ impl Exchange {
             let error = rejection_error(fault);
             return Err(Offer { error, ..Offer::rejected(fault.code(), fault) });
         }
-        let target = headers::find(&context.headers, ":path").unwrap_or_default();
+        let target = context.headers.find(":path").unwrap_or_default();
         // Asking costs a host call that returns bytes, and few tokens are bound to an address.
         let client = credential.names_client_ip().then(|| stream.client_address()).flatten();
         let facts = RequestFacts {
             service: &context.route.service.name,
             tier: context.route.mode.tier(),
             path: target.split(|byte| *byte == b'?').next().unwrap_or_default(),
-            method: headers::find(&context.headers, ":method").unwrap_or_default(),
+            method: context.headers.find(":method").unwrap_or_default(),
             client_ip: client.as_deref(),
             now_ms: context.call_started_ms,
             // A session is paid for; its requests cost nothing.

@@ -13,7 +13,6 @@ use tollway_core::wire::Proof;
 use super::offer::Offer;
 use super::{Context, Exchange, Step};
 use crate::config::{Form, Mode, Route};
-use crate::headers;
 use crate::host::{Reply, Stream};
 use crate::ledger::CallFault;
 use crate::metrics::Decision;
@@ -39,7 +38,7 @@ fn profile(route: &Route) -> Format {
 
 /// What this request must show.
 pub(super) fn proof_asked(context: &Context, credential: &VerifiedCredential) -> Proof {
-    match headers::find(&context.headers, "x-toll-top-up") {
+    match context.headers.find("x-toll-top-up") {
         // Whose token pays into an account spends from it, and nobody has judged yet whether one
         // without its preimage may.
         Some(_) if !credential.shown().is_preimage() => Proof::Preimage,
@@ -147,7 +146,7 @@ fn lightning_toll_form(
     let key = key.ok_or(CallFault::NoLegacyKey)?;
     let binding = service.form.binding;
     let header = |name, wanted: bool| {
-        let value = headers::find(&context.headers, name).filter(|_| wanted);
+        let value = context.headers.find(name).filter(|_| wanted);
         value.and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or_default()
     };
     let ip = if binding.ip { stream.client_address() } else { None };
@@ -176,7 +175,7 @@ fn toll_booth_form(
     let service = &context.route.service.name;
     let key = keyring.legacy().iter().find_map(|key: &LegacyKey| key.toll_booth(service));
     let key = key.ok_or(CallFault::NoLegacyKey)?;
-    let target = headers::find(&context.headers, ":path").unwrap_or_default();
+    let target = context.headers.find(":path").unwrap_or_default();
     let challenge = toll_booth::Challenge {
         token: &toll_booth::mint(key, sold.payment_hash, random, sold.credit.get() / 1_000),
         invoice: &sold.invoice,

@@ -88,7 +88,7 @@ impl Exchange {
         (wish, body, body_bytes): (Option<Tier>, &'a [u8], u64),
         now_ms: u64,
     ) -> Result<Found, PriceFault<'a>> {
-        let target = headers::find(&asked.headers, ":path").unwrap_or_default();
+        let target = asked.headers.find(":path").unwrap_or_default();
         let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
         let rates = self.gate.rates();
         let price = &asked.route.price;

@@ -181,8 +181,8 @@ pub(super) fn rail_request(
     })
 }
 
-fn is_x402(name: &str) -> bool {
-    headers::X402_CARRIERS.contains(&name)
+fn is_x402(name: &[u8]) -> bool {
+    headers::is_one_of(name, &headers::X402_CARRIERS)
 }
 
 /// What `tollwayd` has to know to sell the request on other rails too; `None` where that cannot
@@ -197,7 +197,9 @@ pub(super) fn rail_terms(context: &Context, offer: &Offer) -> Option<RailTerms> 
     if !(payment || x402) || offer.feeds != Feeds::New || !fixed || !sells_requests {
         return None;
     }
-    let accept = headers::find(&context.headers, "accept-payment")
+    let accept = context
+        .headers
+        .find("accept-payment")
         .filter(|value| value.len() <= ACCEPT_BYTES_MAX)
         .and_then(|value| core::str::from_utf8(value).ok())
         .map(str::to_owned);

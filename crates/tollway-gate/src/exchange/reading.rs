@@ -6,7 +6,6 @@
 use tollway_core::pricing::BodyNeed;
 
 use super::{Asked, Exchange, State, Step};
-use crate::headers;
 use crate::host::Stream;
 use crate::metrics::Decision;
 use crate::reply;
@@ -22,7 +21,9 @@ pub(super) struct Reading {
 impl Exchange {
     /// Prices a request by a rule: at once, or when its body is here. `end` says that it has none.
     pub(super) fn price_by_rule(&mut self, stream: &impl Stream, asked: Asked, end: bool) -> Step {
-        let announced = headers::find(&asked.headers, "content-length")
+        let announced = asked
+            .headers
+            .find("content-length")
             .and_then(|value| core::str::from_utf8(value).ok()?.parse::<u64>().ok());
         match (asked.route.price.body_need(), announced) {
             (BodyNeed::Nothing, _) => self.quote(stream, asked, &[], 0),

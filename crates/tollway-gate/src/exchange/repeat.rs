@@ -47,7 +47,7 @@ pub(super) fn idempotency_key(context: &Context) -> Result<Option<IdempotencyKey
         return Err(KeyMalformed);
     }
     let fields = [":method", ":authority", ":path", "content-length"]
-        .map(|name| headers::find(list, name).unwrap_or_default());
+        .map(|name| list.find(name).unwrap_or_default());
     Ok(Some(IdempotencyKey { key: Digest::of(&[key]), fields: Digest::of(&fields) }))
 }
 

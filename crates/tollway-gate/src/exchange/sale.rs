@@ -1,10 +1,11 @@
 //! What has a price and is not sold all the same: a coupon that does not fit, a stock that is out.
 
+use tollway_core::header_block::HeaderBlock;
 use tollway_core::wire::{COUPON_BYTES_MAX, SaleRefusal};
 
 use super::{Exchange, Step};
 use crate::headers;
-use crate::host::{HeaderList, LogField, Stream};
+use crate::host::{LogField, Stream};
 use crate::metrics::Decision;
 use crate::reply;
 
@@ -38,7 +39,7 @@ impl Exchange {
 
 /// The coupon that the client shows. Two of them, or what is too long for one, are none that
 /// anybody knows.
-pub(super) fn coupon(headers: &HeaderList) -> Option<String> {
+pub(super) fn coupon(headers: &HeaderBlock) -> Option<String> {
     let code = headers::single(headers, "x-toll-coupon").unwrap_or(Some(b""))?;
     let code = core::str::from_utf8(code).unwrap_or_default();
     Some(if code.len() <= COUPON_BYTES_MAX { code.to_owned() } else { String::new() })
