@@ -4,7 +4,7 @@
 //! VM. Traps of SDK 0.2.5: an unexpected host status panics inside it, so each call is made only
 //! in the phase that allows it, and the headers of a failed call are never read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -25,6 +25,9 @@ use crate::turn::Turns;
 /// The ids of the filter's metrics, in the order of the enums they count.
 pub(crate) struct Metrics {
     decisions: [Option<u32>; Decision::ALL.len()],
+    /// Requests that were paid for since the last tick: to raise a counter is a call out of the VM,
+    /// and each of them would make it.
+    paid: Cell<i64>,
     calls: [Option<u32>; CallKind::ALL.len()],
     leases: [Option<u32>; LeaseEvent::ALL.len()],
     lost_postings: Option<u32>,
@@ -48,6 +51,7 @@ impl Metrics {
             counters.collect()
         };
         Self {
+            paid: Cell::new(0),
             shadow: shadowed("shadow"),
             shadow_msat: shadowed("shadow_msat"),
             decisions: Decision::ALL.map(|decision| {
@@ -63,6 +67,21 @@ impl Metrics {
                 define(MetricType::Counter, &name)
             }),
             lost_postings: define(MetricType::Counter, "tollway_postings_lost"),
+        }
+    }
+
+    /// Counts what was paid for since the last tick.
+    pub(crate) fn tick(&self) {
+        match self.paid.take() {
+            0 => {}
+            paid => self.raise(Decision::Ok, paid),
+        }
+    }
+
+    fn raise(&self, decision: Decision, by: i64) {
+        if let Some(Some(id)) = self.decisions.get(decision as usize) {
+            // A counter that cannot be raised is no reason to stop a request.
+            let _ = hostcalls::increment_metric(*id, by);
         }
     }
 }
@@ -122,9 +141,9 @@ impl Host for EnvoyHost {
     }
 
     fn count(&self, decision: Decision) {
-        if let Some(Some(id)) = self.metrics.decisions.get(decision as usize) {
-            // A counter that cannot be raised is no reason to stop a request.
-            let _ = hostcalls::increment_metric(*id, 1);
+        match decision {
+            Decision::Ok => self.metrics.paid.update(|paid| paid.saturating_add(1)),
+            other => self.metrics.raise(other, 1),
         }
     }
 

@@ -102,6 +102,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         if let Some(running) = &self.running {
+            running.metrics.tick();
             running.send_holds();
             running.parking.wake_all(&running.gate);
             // The streams that went on are done with; what follows is the root's own.

@@ -2,16 +2,16 @@
 //! a token or a balance.
 //!
 //! It is built with the profile of the real filter. What it costs above the filter that does
-//! nothing is the price of leaving the VM, which no filter with the same headers, metrics and log
-//! line can go below. The list is that of docs/adr/0012, without the shared data that most
-//! requests of a busy token do not need.
+//! nothing is the price of leaving the VM, which no filter with the same headers and log line can
+//! go below. The list is that of docs/adr/0012, without the shared data that most requests of a
+//! busy token do not need, and without the counter, which is raised once a tick.
 
 #[cfg(target_arch = "wasm32")]
 #[allow(unsafe_code, reason = "the SDK offers the bytes of a header map only copied")]
 mod calls {
     use proxy_wasm::hostcalls;
     use proxy_wasm::traits::{Context, HttpContext, RootContext};
-    use proxy_wasm::types::{Action, ContextType, MapType, MetricType};
+    use proxy_wasm::types::{Action, ContextType, MapType};
 
     const ACCOUNT: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     const COST: &[u8] = b"1000";
@@ -34,26 +34,15 @@ mod calls {
         }
     }
 
-    #[derive(Default)]
-    pub(crate) struct Root {
-        counter: u32,
-    }
+    pub(crate) struct Root;
 
-    struct Request {
-        counter: u32,
-    }
+    struct Request;
 
     impl Context for Root {}
 
     impl RootContext for Root {
-        fn on_configure(&mut self, _: usize) -> bool {
-            let counter = hostcalls::define_metric(MetricType::Counter, "calls_requests");
-            self.counter = counter.unwrap_or_default();
-            true
-        }
-
         fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-            Some(Box::new(Request { counter: self.counter }))
+            Some(Box::new(Request))
         }
 
         fn get_type(&self) -> Option<ContextType> {
@@ -77,7 +66,6 @@ mod calls {
             for (name, value) in told {
                 let _ = hostcalls::add_map_value_bytes(map, name, value);
             }
-            let _ = hostcalls::increment_metric(self.counter, 1);
             Action::Continue
         }
 
@@ -103,6 +91,6 @@ mod calls {
 #[allow(unsafe_code, missing_docs, reason = "proxy-wasm's entry point is an exported symbol")]
 mod entry {
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(crate::calls::Root::default()));
+        proxy_wasm::set_root_context(|_| Box::new(crate::calls::Root));
     }}
 }
