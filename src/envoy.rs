@@ -108,6 +108,11 @@ impl EnvoyHost {
         Self { context_id, metrics, turns, notes: Rc::default() }
     }
 
+    /// Has the root told when this turn ends.
+    pub(crate) fn ask_for_turn_end(&self) {
+        self.turns.ask_for_end();
+    }
+
     /// Files what was noted of the stream, before Envoy writes its access log.
     pub(crate) fn file_notes(&self) {
         let _ = hostcalls::set_property(vec![LOG_LINE], Some(self.notes.borrow().as_bytes()));

@@ -132,7 +132,11 @@ impl HttpContext for Request {
             self.parking.leave(self.context_id);
         }
         exchange.finished(&self.host);
+        drop(exchange);
         self.host.file_notes();
+        if self.gate.has_full_report() {
+            self.host.ask_for_turn_end();
+        }
     }
 }
 

@@ -57,9 +57,12 @@ impl Context for Root {
             let reply = read_call_reply(headers, body);
             let (host, call) = (running.host(), CallId(token));
             let to = &running.gate.config().tollwayd;
-            running.parking.deliver(running.turns.holds.answered(&host, to, call, &reply));
-            running.gate.call_answered(&host, call, &reply);
-            running.parking.answered(call, &reply);
+            if let Some(answered) = running.turns.holds.answered(&host, to, call, &reply) {
+                running.parking.deliver(answered);
+            } else {
+                running.gate.call_answered(&host, call, &reply);
+                running.parking.answered(call, &reply);
+            }
             running.parking.wake_decided(&running.gate, true);
         }
     }
@@ -97,12 +100,17 @@ impl RootContext for Root {
             running.turns.ended();
             running.send_holds();
             running.parking.wake_decided(&running.gate, true);
+            if running.gate.has_full_report() {
+                let _ = hostcalls::set_effective_context(self.context_id);
+                running.gate.report_full(&running.host());
+            }
         }
     }
 
     fn on_tick(&mut self) {
         if let Some(running) = &self.running {
             running.metrics.tick();
+            running.turns.ticked();
             running.send_holds();
             running.parking.wake_all(&running.gate);
             // The streams that went on are done with; what follows is the root's own.

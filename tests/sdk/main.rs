@@ -34,6 +34,7 @@ use serde_json::{Value, json};
 use tollway_core::challenge::{Challenge, ChallengeTerms};
 use tollway_core::keyring::Keyring;
 use tollway_core::payment::Preimage;
+use tollway_core::wire::POSTINGS_PER_BATCH_MAX;
 
 use crate::proxy::{
     CALL_RESPONSE_HEADERS, Headers, REQUEST_HEADERS, RESPONSE_HEADERS, SentCall, proxy,
@@ -292,6 +293,34 @@ fn a_paid_request_is_resumed_marked_and_posted() {
     let expected =
         [("route", "joke"), ("account", account), ("decision", "ok"), ("cost_msat", "5000")];
     assert_eq!(fields, expected);
+}
+
+#[test]
+fn a_whole_batch_of_postings_does_not_wait_for_the_tick() {
+    started();
+    let rows = u32::try_from(POSTINGS_PER_BATCH_MAX).unwrap();
+    let grant = json!({"outcome": "granted", "account": preimage().payment_hash().to_hex(),
+                       "granted_msat": 5000, "balance_msat": 10_000});
+    let key = credential();
+    for stream in STREAM..STREAM + rows {
+        turn();
+        assert_eq!(proxy(|proxy| proxy.calls.len()), 0, "{stream}");
+        assert_eq!(request_of(stream, "/api/joke", &[("authorization", key.as_bytes())]), PAUSE);
+        answer(&one_call(), "200", &grant);
+        proxy(|proxy| {
+            proxy.effective = stream;
+            proxy.maps.insert(RESPONSE_HEADERS, headers(&[(":status", b"200")]));
+        });
+        assert_eq!(unsafe { proxy_on_response_headers(stream, 1, true) }, CONTINUE);
+        end_of(stream);
+    }
+    let call = one_call();
+    assert!(call.headers.contains(&(":path".into(), b"/v1/postings".into())));
+    let batch: Value = serde_json::from_slice(&call.body).unwrap();
+    assert_eq!(batch["postings"].as_array().unwrap().len(), POSTINGS_PER_BATCH_MAX);
+    answer(&call, "200", &json!({"posted": rows}));
+    unsafe { proxy_on_tick(ROOT) };
+    assert_eq!(proxy(|proxy| proxy.calls.len()), 0, "all were counted");
 }
 
 /// What a request is charged whose answer is a 200, with a flag of the proxy that would refund.

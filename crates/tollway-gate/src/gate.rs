@@ -104,6 +104,20 @@ impl Gate {
         self.report(host, now_ms);
     }
 
+    /// Whether [`Gate::report_full`] has something to do.
+    #[must_use]
+    pub fn has_full_report(&self) -> bool {
+        self.postings_call.get().is_none() && self.outbox.borrow().has_full_batch()
+    }
+
+    /// Sends a whole batch of postings that waits. Between two ticks more requests may end than the
+    /// queue has room for. To be called inside a callback of the root, which gets the reply.
+    pub fn report_full(&self, host: &impl Host) {
+        if self.has_full_report() {
+            self.report(host, host.now_ms());
+        }
+    }
+
     /// Sends the next batch of postings, if one is due.
     fn report(&self, host: &impl Host, now_ms: u64) {
         self.outbox.borrow_mut().wake(now_ms);
@@ -145,9 +159,7 @@ impl Gate {
                 Ok(lost) => {
                     self.reached(host);
                     self.report_lost(host, lost);
-                    if self.outbox.borrow().has_full_batch() {
-                        self.report(host, host.now_ms());
-                    }
+                    self.report_full(host);
                 }
                 Err(fault) => self.postings_failed(host, fault),
             }

@@ -24,6 +24,8 @@ const DRY_MS: u64 = 1_000;
 const GRACE_MS: u64 = 5_000;
 /// The most calls of one tick; the others wait for the next.
 const CALLS_PER_TICK_MAX: usize = 256;
+/// The list has room for at least so many more.
+const KEPT_MIN: usize = 64;
 
 /// The holds of all requests that have one of their own.
 #[derive(Debug, Default)]
@@ -120,7 +122,15 @@ impl Keeper {
     /// Keeps the hold of a request that is admitted, until the request has ended.
     pub(crate) fn keep(&self, terms: Terms) -> Rc<Kept> {
         let kept = Rc::new(Kept::new(terms));
-        self.0.borrow_mut().push(Rc::clone(&kept));
+        let mut all = self.0.borrow_mut();
+        // Most requests end long before the tick. Those that have go before the list grows, which
+        // then has room for twice as many as last, so that few are looked at for each that comes.
+        if all.len() == all.capacity() {
+            all.retain(Kept::lasts);
+            let lasting = all.len();
+            all.reserve_exact(lasting.max(KEPT_MIN));
+        }
+        all.push(Rc::clone(&kept));
         kept
     }
 
@@ -129,8 +139,7 @@ impl Keeper {
         let now_ms = host.now_ms();
         let (mut fault, mut calls) = (None, 0);
         self.0.borrow_mut().retain(|kept| {
-            // A request that has ended posts what it cost, and needs no more.
-            if Rc::strong_count(kept) == 1 {
+            if !Kept::lasts(kept) {
                 return false;
             }
             kept.cut_where_due(host, now_ms);
@@ -173,6 +182,11 @@ impl Kept {
             ending: Cell::new(Ending::No),
             terms,
         }
+    }
+
+    /// Whether its request has not ended. One that has posts what it cost, and needs no more.
+    fn lasts(kept: &Rc<Self>) -> bool {
+        Rc::strong_count(kept) > 1
     }
 
     /// What the hold can pay.
@@ -342,5 +356,45 @@ impl Kept {
             }
         }
         Some(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Unmatched};
+
+    fn route() -> Rc<Route> {
+        let config = br#"{"tollwayd": {"cluster": "tollwayd", "gate_token": "env:TOKEN"},
+            "services": [{"name": "s"}], "routes": [], "unmatched": {"service": "s", "price_sats": 1}}"#;
+        let token = |_: &str| Some("a-gate-token-for-tests".to_owned());
+        match Config::parse(config, &token).unwrap().unmatched {
+            Unmatched::Route(route) => route,
+            Unmatched::Deny => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn requests_that_have_ended_do_not_pile_up_between_ticks() {
+        let (keeper, route) = (Keeper::default(), route());
+        let keep = |n| {
+            keeper.keep(Terms {
+                stream: StreamId(n),
+                hold: HoldId::mint(n.into(), [0; 10]),
+                route: Rc::clone(&route),
+                amount: Msat::ZERO,
+                most: Msat::ZERO,
+                ceiling: Msat::ZERO,
+                clock: None,
+                asked_at_ms: 0,
+            })
+        };
+        let lasting: Vec<_> = (0..100).map(keep).collect();
+        for n in 100..10_000 {
+            drop(keep(n));
+            assert!(keeper.0.borrow().len() <= 400);
+        }
+        let kept = keeper.0.borrow();
+        assert!(lasting.iter().all(|one| kept.iter().any(|it| Rc::ptr_eq(it, one))));
     }
 }

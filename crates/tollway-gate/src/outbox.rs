@@ -15,8 +15,9 @@ use tollway_core::wire::{
 
 use crate::ledger::CallFault;
 
-/// So many rows may wait before priced routes answer 503. With `tollwayd` gone no new hold is
-/// granted, so the queue grows only by the requests that were in flight.
+/// So many rows may wait before priced routes answer 503. A whole batch does not wait for the tick,
+/// and with `tollwayd` gone no new hold is granted, so that many wait only where `tollwayd` takes
+/// them more slowly than it grants holds.
 const ROWS_MAX: usize = 16_384;
 /// While so many rows wait, what leases earn is added up instead of queued.
 const LEASE_ROWS_MAX: usize = 8 * POSTINGS_PER_BATCH_MAX;

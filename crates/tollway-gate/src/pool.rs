@@ -50,15 +50,13 @@ impl<W> Default for Pool<W> {
 }
 
 impl<W> Pool<W> {
-    /// Takes a hold along. The flag says whether it is the first of its turn, of whose end the
-    /// proxy is then to tell.
-    pub fn add(&self, hold: HoldId, body: &[u8]) -> (CallId, bool) {
+    /// Takes a hold along to the end of its turn, of which the proxy is then to tell.
+    pub fn add(&self, hold: HoldId, body: &[u8]) -> CallId {
         let call = CallId(self.last.get().wrapping_add(1));
         self.last.set(call.0);
-        let mut waiting = self.waiting.borrow_mut();
-        let is_first = waiting.is_empty();
-        waiting.push(Pooled { call, hold, body: body.to_owned(), request: None });
-        (call, is_first)
+        let pooled = Pooled { call, hold, body: body.to_owned(), request: None };
+        self.waiting.borrow_mut().push(pooled);
+        call
     }
 
     /// Says who waits for the hold that was taken along last, if this is its call; gives it back
@@ -112,7 +110,7 @@ impl<W> Pool<W> {
         }
     }
 
-    /// Takes the reply to a call of the root; empty if the call was none of this. Holds that are
+    /// Takes the reply to a call of the root; `None` if the call was none of this. Holds that are
     /// to be asked for alone are.
     pub fn answered(
         &self,
@@ -120,16 +118,15 @@ impl<W> Pool<W> {
         to: &Tollwayd,
         call: CallId,
         reply: &CallReply,
-    ) -> Vec<Answered<W>> {
-        let at = self.sent.borrow().iter().position(|(known, _)| *known == call);
-        let Some(at) = at else { return Vec::new() };
+    ) -> Option<Vec<Answered<W>>> {
+        let at = self.sent.borrow().iter().position(|(known, _)| *known == call)?;
         let (_, batch) = self.sent.borrow_mut().swap_remove(at);
         if batch.len() == 1 {
             let to_one = |pooled: Pooled<W>| pooled.answered(reply.clone());
-            return batch.into_iter().filter_map(to_one).collect();
+            return Some(batch.into_iter().filter_map(to_one).collect());
         }
         let Some(replies) = lines::split(reply, batch.len()) else {
-            return to_all(batch, reply.status);
+            return Some(to_all(batch, reply.status));
         };
         let mut answered = Vec::with_capacity(batch.len());
         for (pooled, reply) in batch.into_iter().zip(replies) {
@@ -139,7 +136,7 @@ impl<W> Pool<W> {
                 answered.extend(pooled.answered(reply));
             }
         }
-        answered
+        Some(answered)
     }
 }
 
