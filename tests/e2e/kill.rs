@@ -55,7 +55,7 @@ async fn killing_tollwayd_costs_nobody_a_credit() {
     let mut kills = 0;
     while kills < KILLS_MIN || served.load(Ordering::SeqCst) < REQUESTS {
         // Wait for some more answers, so that each life of tollwayd has its share of the load.
-        let target = served.load(Ordering::SeqCst) + u64::from(random.draw::<1>()[0]);
+        let target = served.load(Ordering::SeqCst) + u64::from(random.draw()[0]);
         eventually("some requests are served", async || {
             let now = served.load(Ordering::SeqCst);
             (now >= target.min(REQUESTS)).then_some(())

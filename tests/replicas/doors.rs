@@ -112,7 +112,8 @@ pub(crate) fn new_id() -> HoldId {
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     use std::hash::{BuildHasher, RandomState};
     let seed = RandomState::new().hash_one("replicas");
-    Entropy::from_seed(&seed.to_be_bytes()).draw()
+    let drawn = Entropy::from_seed(&seed.to_be_bytes()).draw();
+    std::array::from_fn(|at| drawn[at])
 }
 
 /// One charge of a hold.

@@ -17,12 +17,44 @@ impl fmt::Display for HexError {
 
 impl core::error::Error for HexError {}
 
-/// Reads exactly `2 * N` hexadecimal digits, either case.
+/// Reads exactly `2 * N` hexadecimal digits, either case. `N` is a multiple of four.
 pub(crate) fn decode<const N: usize>(text: &[u8]) -> Result<[u8; N], HexError> {
+    const { assert!(N.is_multiple_of(4), "read by fours") };
+    let fault = HexError { expected_digits: 2 * N };
+    if text.len() != 2 * N {
+        return Err(fault);
+    }
     let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes)
-        .map(|()| bytes)
-        .map_err(|_| HexError { expected_digits: 2 * N })
+    let places = bytes.as_chunks_mut::<4>().0;
+    for (digits, place) in text.as_chunks::<8>().0.iter().zip(places) {
+        *place = four_bytes(*digits).ok_or(fault)?;
+    }
+    Ok(bytes)
+}
+
+/// The four bytes of eight hexadecimal digits, all at once; `None` if one of them is no digit.
+const fn four_bytes(digits: [u8; 8]) -> Option<[u8; 4]> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let text = u64::from_be_bytes(digits);
+    // Letters of either case have the bit of 64, digits have not.
+    let is_letter = (text >> 6) & EACH;
+    let lower = text | (0x20 * is_letter);
+    // Whether each is as high as the lowest of its kind and as low as the highest. The high bit is
+    // set before anything is taken away, so that no byte borrows from the next; it stays if so.
+    let least = b'0' as u64 * EACH + is_letter * (b'a' - b'0') as u64;
+    let most = b'9' as u64 * EACH + is_letter * (b'f' - b'9') as u64;
+    let above = (lower | HIGH) - least;
+    let below = (most | HIGH) - (lower & !HIGH);
+    if text & HIGH != 0 || above & below & HIGH != HIGH {
+        return None;
+    }
+    let mut nibbles = (lower & (0x0f * EACH)) + is_letter * 9;
+    // Nibbles move together until they fill half of the word.
+    nibbles = (nibbles >> 4 | nibbles) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles >> 8 | nibbles) & 0x0000_ffff_0000_ffff;
+    nibbles = (nibbles >> 16 | nibbles) & 0x0000_0000_ffff_ffff;
+    Some((nibbles as u32).to_be_bytes())
 }
 
 /// The 64 lowercase hexadecimal digits of 32 bytes, kept in place.
@@ -119,6 +151,32 @@ mod tests {
         for first in 0..=u8::MAX {
             let bytes: [u8; 32] = core::array::from_fn(|at| first.wrapping_add(at as u8));
             assert_eq!(HexDigits::of(&bytes).as_str(), hex::encode(bytes));
+            assert_eq!(decode(hex::encode(bytes).as_bytes()), Ok(bytes));
+            assert_eq!(decode(hex::encode_upper(bytes).as_bytes()), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_a_digit_as_the_package_says() {
+        for byte in 0..=u8::MAX {
+            for around in [b'0', b'9', b'a', b'f', b'A', b'F', 0, 0xff] {
+                for at in 0..8 {
+                    let mut digits = [around; 8];
+                    digits[at] = byte;
+                    let mut expected = [0; 4];
+                    let expected =
+                        hex::decode_to_slice(digits, &mut expected).ok().map(|()| expected);
+                    assert_eq!(four_bytes(digits), expected, "{digits:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_number_of_digits_is_refused() {
+        let fault = HexError { expected_digits: 8 };
+        for text in ["", "0", "0011223", "001122334", "0011223344556677"] {
+            assert_eq!(decode::<4>(text.as_bytes()), Err(fault));
         }
     }
 }

@@ -5,7 +5,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hex_text::{self, HexError};
+use crate::entropy::Entropy;
+use crate::hex_text::{self, HexError, eight_hex_digits};
 
 /// Names a master key of the keyring; it rides in the first four bytes of a token id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -83,17 +84,50 @@ impl HoldId {
 
     /// The text form, in one piece: every call of the filter has one or many.
     fn text(&self) -> [u8; 36] {
-        let mut digits = [b'0'; 32];
-        hex_text::put_digits(&self.0, &mut digits);
-        let mut text = [b'-'; 36];
-        // Each part stands behind one hyphen more than the one before.
-        for (hyphens, part) in [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().enumerate() {
-            let place = text.get_mut(part.start + hyphens..part.end + hyphens);
-            if let (Some(digits), Some(place)) = (digits.get(part), place) {
-                place.copy_from_slice(digits);
+        // With constant places and lengths nothing of it is a loop.
+        fn put<const N: usize>(text: &mut [u8; 36], at: usize, digits: [u8; N]) {
+            if let Some(place) = text.get_mut(at..at + N) {
+                place.copy_from_slice(&digits);
             }
         }
+        let [t0, t1, t2, t3, t4, t5, v0, v1, r0, r1, r2, r3, r4, r5, r6, r7] = self.0;
+        let halves = |bytes| {
+            let [a, b, c, d, e, f, g, h] = eight_hex_digits(bytes);
+            ([a, b, c, d], [e, f, g, h])
+        };
+        let ((time, version), (variant, node)) =
+            (halves([t4, t5, v0, v1]), halves([r0, r1, r2, r3]));
+        let mut text = [b'-'; 36];
+        put(&mut text, 0, eight_hex_digits([t0, t1, t2, t3]));
+        put(&mut text, 9, time);
+        put(&mut text, 14, version);
+        put(&mut text, 19, variant);
+        put(&mut text, 24, node);
+        put(&mut text, 28, eight_hex_digits([r4, r5, r6, r7]));
         text
+    }
+}
+
+/// Mints the ids of holds. One draw of randomness serves 256 of them, which differ in their last
+/// byte: an id is to be the only one of its kind, but it is no secret (RFC 9562, section 6.2).
+#[derive(Debug, Default)]
+pub struct HoldIds {
+    random: [u8; 9],
+    next: u8,
+}
+
+impl HoldIds {
+    /// A new hold id for this moment (Unix time in milliseconds).
+    #[must_use]
+    pub fn mint(&mut self, now_ms: u64, entropy: &mut Entropy) -> HoldId {
+        if self.next == 0 {
+            let [a, b, c, d, e, f, g, h, i, ..] = entropy.draw();
+            self.random = [a, b, c, d, e, f, g, h, i];
+        }
+        let [a, b, c, d, e, f, g, h, i] = self.random;
+        let id = HoldId::mint(now_ms, [a, b, c, d, e, f, g, h, i, self.next]);
+        self.next = self.next.wrapping_add(1);
+        id
     }
 }
 
@@ -124,6 +158,7 @@ impl<'de> Deserialize<'de> for HoldId {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
     use alloc::string::ToString;
 
     use super::*;
@@ -133,6 +168,21 @@ mod tests {
         let id = HoldId::mint(0x0123_4567_89ab, [0xff; 10]);
         assert_eq!(id.to_string(), "01234567-89ab-7fff-bfff-ffffffffffff");
         assert!(HoldId::mint(1, [0xff; 10]) < HoldId::mint(2, [0; 10]));
+    }
+
+    #[test]
+    fn no_id_comes_twice_and_all_are_of_their_moment() {
+        let mut ids = HoldIds::default();
+        let mut entropy = Entropy::from_seed(b"seed");
+        let minted: BTreeSet<HoldId> = (0..1_000).map(|_| ids.mint(7, &mut entropy)).collect();
+        assert_eq!(minted.len(), 1_000);
+        let of_the_draw =
+            |id: &HoldId| (id.as_bytes()[..6].to_vec(), id.as_bytes()[6..15].to_vec());
+        let draws: BTreeSet<_> = minted.iter().map(of_the_draw).collect();
+        assert_eq!(draws.len(), 4);
+        assert!(draws.iter().all(|(time, _)| *time == [0, 0, 0, 0, 0, 7]));
+        let mut others = HoldIds::default();
+        assert!(!minted.contains(&others.mint(7, &mut entropy)), "another root's");
     }
 
     #[test]

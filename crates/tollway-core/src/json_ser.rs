@@ -8,6 +8,7 @@
 //! any.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
@@ -31,7 +32,15 @@ pub struct Unwritable;
 /// assert_eq!(to_json(&1.5), Err(Unwritable));
 /// ```
 pub fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, Unwritable> {
-    let mut out = String::with_capacity(USUAL_BYTES);
+    String::from_utf8(to_json_bytes(value)?).map_err(|_| Unwritable)
+}
+
+/// The same as bytes, for who sends it on.
+///
+/// # Errors
+/// As [`to_json`].
+pub fn to_json_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unwritable> {
+    let mut out = Vec::with_capacity(USUAL_BYTES);
     value.serialize(Json { out: &mut out })?;
     Ok(out)
 }
@@ -55,25 +64,24 @@ impl ser::Error for Unwritable {
 
 /// Writes one value.
 struct Json<'a> {
-    out: &'a mut String,
+    out: &'a mut Vec<u8>,
 }
 
 impl<'a> Json<'a> {
     fn put(self, text: &str) -> Result<(), Unwritable> {
-        self.out.push_str(text);
+        self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 
-    fn open(self, start: char, end: &'static str) -> Parts<'a> {
+    fn open(self, start: u8, end: &'static str) -> Parts<'a> {
         self.out.push(start);
         Parts { out: self.out, first: true, end }
     }
 
     /// Opens the object of a variant with fields, whose one name is the variant's.
-    fn begin_variant(self, variant: &str) -> Self {
-        self.out.push('{');
-        put_text(self.out, variant);
-        self.out.push(':');
+    fn begin_variant(self, variant: &'static str) -> Self {
+        self.out.push(b'{');
+        put_name(self.out, variant);
         self
     }
 }
@@ -123,7 +131,7 @@ impl<'a> Serializer for Json<'a> {
 
     fn serialize_i64(self, number: i64) -> Result<(), Unwritable> {
         if number < 0 {
-            self.out.push('-');
+            self.out.push(b'-');
         }
         self.serialize_u64(number.unsigned_abs())
     }
@@ -195,15 +203,15 @@ impl<'a> Serializer for Json<'a> {
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Parts<'a>, Unwritable> {
-        Ok(self.open('[', "]"))
+        Ok(self.open(b'[', "]"))
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Parts<'a>, Unwritable> {
-        Ok(self.open('[', "]"))
+        Ok(self.open(b'[', "]"))
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a>, Unwritable> {
-        Ok(self.open('[', "]"))
+        Ok(self.open(b'[', "]"))
     }
 
     fn serialize_tuple_variant(
@@ -213,15 +221,15 @@ impl<'a> Serializer for Json<'a> {
         variant: &'static str,
         _: usize,
     ) -> Result<Parts<'a>, Unwritable> {
-        Ok(self.begin_variant(variant).open('[', "]}"))
+        Ok(self.begin_variant(variant).open(b'[', "]}"))
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Parts<'a>, Unwritable> {
-        Ok(self.open('{', "}"))
+        Ok(self.open(b'{', "}"))
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Parts<'a>, Unwritable> {
-        Ok(self.open('{', "}"))
+        Ok(self.open(b'{', "}"))
     }
 
     fn serialize_struct_variant(
@@ -231,39 +239,45 @@ impl<'a> Serializer for Json<'a> {
         variant: &'static str,
         _: usize,
     ) -> Result<Parts<'a>, Unwritable> {
-        Ok(self.begin_variant(variant).open('{', "}}"))
+        Ok(self.begin_variant(variant).open(b'{', "}}"))
     }
+}
+
+/// Writes the name of a field or a variant. It stands in our source, where none needs an escape.
+fn put_name(out: &mut Vec<u8>, name: &'static str) {
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
 }
 
 /// Writes a text between quotes. What needs no escape, nearly always all of it, goes in one piece.
-fn put_text(out: &mut String, text: &str) {
-    out.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0x00..=0x1f)) {
-        let (plain, special) = rest.split_at(at);
-        out.push_str(plain);
-        let mut chars = special.chars();
-        if let Some(special) = chars.next() {
-            put_escape(out, special);
-        }
-        rest = chars.as_str();
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0x00..=0x1f);
+    while let Some((plain, [special, after @ ..])) =
+        rest.iter().position(is_special).and_then(|at| rest.split_at_checked(at))
+    {
+        out.extend_from_slice(plain);
+        put_escape(out, *special);
+        rest = after;
     }
-    out.push_str(rest);
-    out.push('"');
+    out.extend_from_slice(rest);
+    out.push(b'"');
 }
 
-fn put_escape(out: &mut String, special: char) {
-    out.push('\\');
+fn put_escape(out: &mut Vec<u8>, special: u8) {
+    out.push(b'\\');
     match special {
-        '\u{8}' => out.push('b'),
-        '\u{c}' => out.push('f'),
-        '\n' => out.push('n'),
-        '\r' => out.push('r'),
-        '\t' => out.push('t'),
-        '\0'..='\u{1f}' => {
-            let digits = eight_hex_digits(u32::from(special).to_be_bytes());
-            out.push('u');
-            out.extend(digits.iter().skip(4).copied().map(char::from));
+        b'\x08' => out.push(b'b'),
+        b'\x0c' => out.push(b'f'),
+        b'\n' => out.push(b'n'),
+        b'\r' => out.push(b'r'),
+        b'\t' => out.push(b't'),
+        0x00..=0x1f => {
+            let digits = eight_hex_digits([0, 0, 0, special]);
+            out.push(b'u');
+            out.extend(digits.iter().skip(4));
         }
         _ => out.push(special),
     }
@@ -271,7 +285,7 @@ fn put_escape(out: &mut String, special: char) {
 
 /// Writes the parts of a list or an object.
 struct Parts<'a> {
-    out: &'a mut String,
+    out: &'a mut Vec<u8>,
     first: bool,
     end: &'static str,
 }
@@ -279,7 +293,7 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn next(&mut self) -> Json<'_> {
         if !core::mem::take(&mut self.first) {
-            self.out.push(',');
+            self.out.push(b',');
         }
         Json { out: self.out }
     }
@@ -288,14 +302,17 @@ impl Parts<'_> {
         value.serialize(self.next())
     }
 
-    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Unwritable> {
-        put_text(self.next().out, name);
-        self.out.push(':');
+    fn member<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), Unwritable> {
+        put_name(self.next().out, name);
         value.serialize(Json { out: self.out })
     }
 
     fn close(self) {
-        self.out.push_str(self.end);
+        self.out.extend_from_slice(self.end.as_bytes());
     }
 }
 
@@ -339,11 +356,11 @@ impl ser::SerializeMap for Parts<'_> {
         let name = self.next();
         let start = name.out.len();
         key.serialize(Json { out: name.out })?;
-        if name.out.as_bytes().get(start) == Some(&b'"') { Ok(()) } else { Err(Unwritable) }
+        if name.out.get(start) == Some(&b'"') { Ok(()) } else { Err(Unwritable) }
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unwritable> {
-        self.out.push(':');
+        self.out.push(b':');
         value.serialize(Json { out: self.out })
     }
 
@@ -357,7 +374,6 @@ impl ser::SerializeMap for Parts<'_> {
 mod tests {
     use alloc::collections::BTreeMap;
     use alloc::vec;
-    use alloc::vec::Vec;
 
     use proptest::prelude::*;
     use serde::Serialize;

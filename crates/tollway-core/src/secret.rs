@@ -11,22 +11,9 @@ use crate::hex_text::hex_bytes;
 
 /// HMAC-SHA256 of `message` under `key`.
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
-    HmacKey::new(key).of(message)
-}
-
-/// A key of HMAC-SHA256, ready for several messages.
-pub(crate) struct HmacKey(Option<Hmac<Sha256>>);
-
-impl HmacKey {
-    pub(crate) fn new(key: &[u8]) -> Self {
-        // HMAC takes a key of any length, so it is always there.
-        Self(Hmac::new_from_slice(key).ok())
-    }
-
-    pub(crate) fn of(&self, message: &[u8]) -> [u8; 32] {
-        let mac = self.0.clone().map(|mac| mac.chain_update(message).finalize());
-        mac.map_or([0; 32], |mac| mac.into_bytes().into())
-    }
+    // HMAC takes a key of any length, so there is always one.
+    let mac = Hmac::<Sha256>::new_from_slice(key).ok();
+    mac.map_or([0; 32], |mac| mac.chain_update(message).finalize().into_bytes().into())
 }
 
 /// A key of the keyring: every token's own root key is derived from it, so that verifying a

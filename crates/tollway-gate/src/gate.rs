@@ -5,7 +5,7 @@ use std::cell::{Cell, Ref, RefCell};
 use std::fmt;
 
 use tollway_core::entropy::Entropy;
-use tollway_core::id::HoldId;
+use tollway_core::id::{HoldId, HoldIds};
 use tollway_core::keyring::Keyring;
 use tollway_core::payment::PaymentHash;
 use tollway_core::rates::Rates;
@@ -37,6 +37,7 @@ pub struct Gate {
     /// The state of the keys and revocations that was fetched last; 0 where it has no number.
     revision: Cell<u64>,
     entropy: RefCell<Entropy>,
+    hold_ids: RefCell<HoldIds>,
     cache: RefCell<CredentialCache>,
     outbox: RefCell<Outbox>,
     pub(crate) leases: Leases,
@@ -69,6 +70,7 @@ impl Gate {
             tiers: RefCell::new(Tiers::default()),
             revision: Cell::new(0),
             entropy: RefCell::new(Entropy::from_seed(seed)),
+            hold_ids: RefCell::default(),
             outbox: RefCell::new(Outbox::default()),
             leases: Leases::default(),
             keeper: Keeper::default(),
@@ -229,7 +231,7 @@ impl Gate {
 
     /// A new hold id.
     pub(crate) fn mint_hold_id(&self, now_ms: u64) -> HoldId {
-        HoldId::mint(now_ms, self.entropy.borrow_mut().draw())
+        self.hold_ids.borrow_mut().mint(now_ms, &mut self.entropy.borrow_mut())
     }
 
     pub(crate) fn recall(&self, carriers: &Carriers<'_>) -> Option<Known> {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use tollway_core::id::HoldId;
 use tollway_core::json_de::from_json;
-use tollway_core::json_ser::to_json;
+use tollway_core::json_ser::to_json_bytes;
 use tollway_core::wire::{
     self, AllowanceRequest, ChallengeRequest, ExtensionRequest, HoldRequest, POSTINGS_PATH,
     PREFER_BRIEF, Posting, PostingBatch, PriceRequest,
@@ -222,7 +222,7 @@ pub(crate) fn fault_of(reply: &CallReply) -> CallFault {
 /// A body of a call.
 pub(crate) fn encode(body: &impl serde::Serialize) -> Vec<u8> {
     // The wire types are plain structs with string keys; writing them cannot fail.
-    to_json(body).unwrap_or_else(|_| "null".to_owned()).into_bytes()
+    to_json_bytes(body).unwrap_or_else(|_| b"null".to_vec())
 }
 
 fn send(
