@@ -156,8 +156,10 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 10] 
             vec![int(now_ms.saturating_sub(NEWS_KEPT_MS)), int(PRUNED_ROWS_MAX)],
         ),
         (
+            // The index is of those that are not settled, and has to be told.
             "DELETE FROM transfers WHERE id IN
-               (SELECT id FROM transfers WHERE state IN ('reserved', 'refused')
+               (SELECT id FROM transfers
+                WHERE state <> 'settled' AND state IN ('reserved', 'refused')
                 AND until_ms <= $1 ORDER BY until_ms LIMIT $2)",
             vec![int(now_ms.saturating_sub(DAY_MS)), int(PRUNED_ROWS_MAX)],
         ),
@@ -173,6 +175,7 @@ pub(super) fn pruning(now_ms: u64) -> [(&'static str, Vec<Value<'static>>); 10] 
 /// the last revoked first, then those that topped one up. Only the former can be sessions, and
 /// none may be crowded out.
 pub(super) fn revoked() -> String {
+    // CROSS JOIN: SQLite, which knows nothing of sizes, would begin with all paid invoices.
     format!(
         "WITH newest AS
            (SELECT account, revoked_at_ms FROM accounts WHERE revoked_at_ms IS NOT NULL
@@ -181,8 +184,9 @@ pub(super) fn revoked() -> String {
            (SELECT account AS token, revoked_at_ms, 0 AS tops_up FROM newest
             UNION ALL
             SELECT i.payment_hash, n.revoked_at_ms, 1 FROM newest n
-            JOIN invoices i ON i.account = n.account AND i.account <> i.payment_hash
-            WHERE i.settled_at_ms IS NOT NULL
+            CROSS JOIN invoices i
+            WHERE i.account = n.account AND i.account <> i.payment_hash
+                AND i.settled_at_ms IS NOT NULL
             UNION ALL
             SELECT payment_hash, revoked_at_ms,
                 CASE WHEN account = payment_hash THEN 0 ELSE 1 END

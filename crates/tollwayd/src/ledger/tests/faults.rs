@@ -102,6 +102,32 @@ async fn no_row_is_written_by_way_of_a_temporary_table() {
     }
 }
 
+/// Filters ask for the revoked tokens with every look at the keys, and what nobody needs is looked
+/// for every second, however much there is.
+#[tokio::test]
+async fn what_is_asked_all_the_time_reads_no_table_to_its_end() {
+    let bench = Bench::sqlite().await;
+    let connection = rusqlite::Connection::open(bench.path()).unwrap();
+    let pruning = sql::pruning(0).into_iter().map(|(text, _values)| text.to_owned());
+    for text in pruning.chain([sql::revoked(), sql::OPEN.to_owned()]) {
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+        let nothing = vec![rusqlite::types::Null; plan.parameter_count()];
+        let nothing = rusqlite::params_from_iter(nothing);
+        let steps = plan.query_map(nothing, |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        let to_the_end = |step: &&String| {
+            // An index made for one answer is made of all rows.
+            step.contains("AUTOMATIC")
+                || step.strip_prefix("SCAN ").is_some_and(|what| {
+                    !what.contains(" INDEX ")
+                        && !["CONSTANT ROW", "newest", "n", "tokens"].contains(&what)
+                })
+        };
+        assert!(!steps.is_empty());
+        assert_eq!(steps.iter().find(to_the_end), None, "{text}: {steps:#?}");
+    }
+}
+
 #[tokio::test]
 async fn a_column_that_an_insertion_does_not_name_holds_nothing() {
     let bench = Bench::sqlite().await;
