@@ -102,8 +102,7 @@ async fn no_row_is_written_by_way_of_a_temporary_table() {
     }
 }
 
-/// Filters ask for the revoked tokens with every look at the keys, and what nobody needs is looked
-/// for every second, however much there is.
+/// Filters ask for the revoked tokens with every look at the keys, every few seconds each.
 #[tokio::test]
 async fn what_is_asked_all_the_time_reads_no_table_to_its_end() {
     let bench = Bench::sqlite().await;
