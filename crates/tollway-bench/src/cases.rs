@@ -18,8 +18,9 @@ use crate::workshop::{ALL_CORES, Job, LOAD_CORE, SERVER_CORE, Workshop};
 
 /// Credit that no run uses up.
 const RICH_MSAT: u64 = 1_000_000_000_000;
-/// Credit that no run uses up of one account among 1,000 or more.
-const CREDIT_MSAT: u64 = 1_000_000_000;
+/// Credit of one account among many: no run uses it up, not even of a single one, and that of
+/// 100,000 together is an amount that the ledger can say.
+const CREDIT_MSAT: u64 = 50_000_000_000;
 /// Caveats that a token is minted with, and those that the longer one has.
 const CAVEATS: u64 = 2;
 const MANY_CAVEATS: u64 = 10;
@@ -222,8 +223,7 @@ impl Setup<'_> {
         let mut cases = Vec::new();
         for (name, label, size) in sizes {
             println!("buying {size} accounts for {name}");
-            let credit_msat = if size < 1_000 { RICH_MSAT } else { CREDIT_MSAT };
-            let accounts = self.ledger.doors.buy(size, credit_msat).await?;
+            let accounts = self.ledger.doors.buy(size, CREDIT_MSAT).await?;
             let first = accounts.first().ok_or("expected an account")?;
             let file = ledger::list(self.workshop, &format!("{name}.txt"), &accounts)?;
             let config = filter::with_room(filter::config(Spend::Leased, 1));

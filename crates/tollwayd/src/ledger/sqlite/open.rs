@@ -217,7 +217,7 @@ fn configure(
     let log_pages = (pages / DATABASE_TO_LOG).clamp(*LOG_PAGES.start(), *LOG_PAGES.end());
     fold::keep_short(connection, path, database, log_pages)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    // What one statement would undo alone goes to a file of its own otherwise.
+    // The statement journal, for one: otherwise SQLite writes it to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Without it SQLite plans a statement anew for every value of a range that it is asked for.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_on| ())
