@@ -102,8 +102,8 @@ async fn no_row_is_written_by_way_of_a_temporary_table() {
     }
 }
 
-/// Each worker of each filter asks for the revoked tokens every few seconds, and pruning comes twice
-/// a minute, however much there is.
+/// Each worker of each filter asks for the revoked tokens every few seconds, and pruning comes
+/// twice a minute, however much there is.
 #[tokio::test]
 async fn what_is_asked_all_the_time_reads_no_table_to_its_end() {
     let bench = Bench::sqlite().await;
